@@ -1,0 +1,9 @@
+//! Orchestra.
+
+pub mod geometry;
+pub mod hashing;
+pub mod metainfo;
+pub mod peer;
+pub mod swarm;
+pub mod time;
+pub mod wire;

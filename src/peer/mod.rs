@@ -1,0 +1,118 @@
+//! A conversation with one other member.
+//!
+//! [`session`] is the state machine; `driver` is the only code that owns the socket. What the session tells the swarm
+//! is an [`Event`], what the swarm tells the session a [`Command`]; both are small, and neither carries a block's bytes.
+
+pub mod session;
+
+use crate::{
+    geometry::PartIndex,
+    wire::{bitfield::Bitfield, handshake::PeerId},
+};
+
+/// Names one connection in this process; never used again after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey(pub u32);
+
+/// What a conversation tells the swarm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The other side's extension handshake (BEP 10) came.
+    Hello(Hello),
+    /// It has these parts, and none else.
+    HasAll,
+    HasNone,
+    HasThese(Bitfield),
+    /// It has this part too.
+    Has(PartIndex),
+    /// Whether it serves us.
+    Choked(bool),
+    /// Whether it wants anything from us.
+    Interested(bool),
+    /// Payload bytes that came since the last such event.
+    Received(u32),
+    /// A whole part came from it, and was checked: its bytes are right (and on their way to the disk).
+    Right(PartIndex),
+    /// A whole part came and is wrong. `alone`: every byte of it came from this member.
+    Wrong {
+        part: PartIndex,
+        alone: bool,
+    },
+    /// The part asked for with [`Command::Fetch`] is free again: released as told, or refused by the other side.
+    /// What came of it is kept for the one who fetches it next.
+    Released {
+        part: PartIndex,
+        refused: bool,
+    },
+    /// It waits for blocks of ours and has no leave to get any: see [`Command::Serve`].
+    Asks,
+    /// The leave to serve is used up, or there is nothing left to serve. `bytes` were sent on it.
+    Served {
+        bytes: u32,
+    },
+    /// Its connection takes no more bytes for now (or again does).
+    Clogged(bool),
+    /// Every byte of this part was sent to it.
+    Sent(PartIndex),
+    /// Members that it told of (peer exchange).
+    Told(Vec<core::net::SocketAddr>),
+    /// The conversation is over; parts asked of it are free again.
+    Closed(Closed),
+}
+
+/// What the other side said of itself in its extension handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// Name and version of its program, as it says.
+    pub client: String,
+    /// The port it listens on.
+    pub port: Option<u16>,
+    /// One of our own members: it agreed on requests of this many bytes.
+    pub max_request: Option<u32>,
+}
+
+/// Why a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    #[error("it closed the connection")]
+    ByThem,
+    #[error("we closed it: {0}")]
+    ByUs(&'static str),
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    #[error("it broke the protocol: {0}")]
+    Fault(String),
+}
+
+/// What the swarm tells a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Get this part, all of it that is still missing.
+    Fetch(PartIndex),
+    /// Stop getting this part; answered with [`Event::Released`] (or with the part, if it was complete by then).
+    Release(PartIndex),
+    /// Tell it that we have this part.
+    Have(PartIndex),
+    /// Tell it whether we want anything it has.
+    Interest(bool),
+    /// Leave to send this many bytes of the blocks it waits for (at least one block).
+    Serve {
+        bytes: u32,
+    },
+    /// We have everything now.
+    Complete,
+    Close(&'static str),
+}
+
+/// What a member that just said its 68 bytes is, before the conversation starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    pub id: PeerId,
+    pub address: core::net::SocketAddr,
+    /// We dialled it (its address is one that others can dial too).
+    pub dialled: bool,
+    /// It knows the fast extension (BEP 6).
+    pub fast: bool,
+    /// It knows the extension protocol (BEP 10).
+    pub extended: bool,
+}
