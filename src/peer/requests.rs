@@ -47,7 +47,11 @@ impl Requests {
     /// Ask for these blocks of this part.
     pub fn add(&mut self, part: PartIndex, missing: &[Range<u32>]) {
         let unasked = missing.iter().filter(|r| !r.is_empty()).cloned().collect();
-        self.fetches.push_back(Fetch { part, unasked, awaited: 0 });
+        self.fetches.push_back(Fetch {
+            part,
+            unasked,
+            awaited: 0,
+        });
     }
 
     /// The next block to ask for, of at most `longest` bytes, while fewer than `queue` are awaited.
@@ -60,7 +64,7 @@ impl Requests {
         let blocks = (longest / BLOCK).clamp(1, run.end - run.start);
         let block = geometry.block_run(fetch.part, run.start..run.start + blocks);
         run.start += blocks;
-        if run.is_empty() {
+        if run.start >= run.end {
             fetch.unasked.pop_front();
         }
         fetch.awaited += 1;
@@ -80,7 +84,9 @@ impl Requests {
 
     /// The payload of an arrived block is whole. Returns whether its part now is.
     pub fn landed(&mut self, part: PartIndex) -> bool {
-        let Some(at) = self.fetches.iter().position(|f| f.part == part) else { return false };
+        let Some(at) = self.fetches.iter().position(|f| f.part == part) else {
+            return false;
+        };
         self.fetches[at].awaited = self.fetches[at].awaited.saturating_sub(1);
         let done = self.fetches[at].is_done();
         if done {
@@ -123,7 +129,11 @@ mod tests {
     }
 
     fn raw(b: BlockRange) -> RawBlock {
-        RawBlock { part: b.part.get(), begin: b.begin, len: b.len }
+        RawBlock {
+            part: b.part.get(),
+            begin: b.begin,
+            len: b.len,
+        }
     }
 
     #[test]
@@ -133,7 +143,10 @@ mod tests {
         let mut r = Requests::default();
         r.add(part, &[0..g.blocks(part)]);
         let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, BLOCK, 100)).collect();
-        assert_eq!(blocks.iter().map(|b| b.len).collect::<Vec<_>>(), [16384, 16384, 1696]);
+        assert_eq!(
+            blocks.iter().map(|b| b.len).collect::<Vec<_>>(),
+            [16384, 16384, 1696]
+        );
         for (i, b) in blocks.iter().enumerate() {
             assert_eq!(r.arrived(raw(*b)), Some(*b));
             assert_eq!(r.arrived(raw(*b)), None, "answered once");
@@ -147,7 +160,9 @@ mod tests {
         let part = g.part(0).unwrap();
         let mut r = Requests::default();
         r.add(part, &[0..1, 2..4]);
-        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 100)).map(|b| (b.begin, b.len)).collect();
+        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 100))
+            .map(|b| (b.begin, b.len))
+            .collect();
         assert_eq!(blocks, [(0, 16384), (32768, 32768)]);
     }
 
