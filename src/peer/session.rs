@@ -89,6 +89,7 @@ pub struct Session {
     uploads: uploads::Uploads,
     rate: BusyRate,
     received: u32,
+    uploaded: u32,
     messages: VecDeque<Message>,
     metadata_waiting: usize,
     events: VecDeque<Event>,
@@ -124,6 +125,7 @@ impl Session {
             uploads: uploads::Uploads::default(),
             rate: BusyRate::default(),
             received: 0,
+            uploaded: 0,
             messages: VecDeque::new(),
             metadata_waiting: 0,
             events: VecDeque::new(),
@@ -212,7 +214,7 @@ impl Session {
             Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
             Message::Unknown { .. } => {}
         }
-        self.pump(now);
+        self.pump();
         Ok(())
     }
 
@@ -358,11 +360,12 @@ impl Session {
 
     /// The payload is whole. Returns the part if that was the last of it: check it, then call [`Self::on_verdict`].
     pub fn on_block_end(&mut self, now: Time) -> Option<PartIndex> {
+        self.last_heard = now;
         let arriving = self.arriving.take().filter(|a| a.wanted);
         let whole = arriving
             .map(|a| a.part)
             .filter(|part| self.requests.landed(*part));
-        self.pump(now);
+        self.pump();
         whole
     }
 
@@ -384,21 +387,22 @@ impl Session {
             self.rate.start(now);
         }
         self.requests.add(part, missing);
-        self.pump(now);
+        self.pump();
     }
 
     /// Any command but `Fetch` and `Close`, which are the driver's.
-    pub fn command(&mut self, command: Command, now: Time) {
+    pub fn command(&mut self, command: Command) {
         match command {
             Command::Release(part) => self.give_up(part, false),
             Command::Have(part) => self.show(part),
+            Command::ShowAll => self.geometry.all_parts().for_each(|part| self.show(part)),
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
             Command::Complete if self.remote.extended => self.say_hello(None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
-        self.pump(now);
+        self.pump();
     }
 
     fn show(&mut self, part: PartIndex) {
@@ -432,7 +436,7 @@ impl Session {
     }
 
     /// Everything that follows from a change: requests that fit, the end of a leave, the wish for one.
-    fn pump(&mut self, _now: Time) {
+    fn pump(&mut self) {
         while !self.choked {
             let longest = self.request_length();
             let Some(b) = self
@@ -447,8 +451,8 @@ impl Session {
                 len: b.len,
             }));
         }
-        if let Some(bytes) = self.uploads.ended() {
-            self.events.push_back(Event::Served { bytes });
+        if self.uploads.ended() {
+            self.events.push_back(Event::Served);
         }
         if self.uploads.asks() {
             self.events.push_back(Event::Asks);
@@ -483,10 +487,11 @@ impl Session {
     /// The last byte of this block went to the socket.
     pub fn on_sent(&mut self, block: BlockRange, now: Time) {
         self.last_said = now;
+        self.uploaded += block.len;
         if self.uploads.sent(block, &self.geometry) {
             self.events.push_back(Event::Sent(block.part));
         }
-        self.pump(now);
+        self.pump();
     }
 
     /// Some bytes went to the socket: no keep-alive is due.
@@ -509,6 +514,9 @@ impl Session {
     pub fn next_event(&mut self) -> Option<Event> {
         if self.received > 0 {
             return Some(Event::Received(std::mem::take(&mut self.received)));
+        }
+        if self.uploaded > 0 {
+            return Some(Event::Uploaded(std::mem::take(&mut self.uploaded)));
         }
         self.events.pop_front()
     }
