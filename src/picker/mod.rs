@@ -168,10 +168,13 @@ mod tests {
 
     fn bits(g: &Geometry, picture: &str) -> Bitfield {
         let mut bits = Bitfield::none(g);
-        g.all_parts()
+        for (part, _) in g
+            .all_parts()
             .zip(picture.chars())
             .filter(|(_, c)| *c == '*')
-            .for_each(|(p, _)| drop(bits.insert(p)));
+        {
+            bits.insert(part);
+        }
         bits
     }
 

@@ -127,7 +127,10 @@ impl Reveal {
     fn has_credit(&self, key: PeerKey) -> bool {
         let mut lonely: Vec<u32> = self.accounts.values().map(|a| a.lonely).collect();
         lonely.sort_unstable();
-        let median = lonely.get(lonely.len() / 2).copied().unwrap_or(0);
+        let median = lonely
+            .get(lonely.len().saturating_sub(1) / 2)
+            .copied()
+            .unwrap_or(0);
         self.accounts
             .get(&key)
             .is_some_and(|a| a.lonely <= CREDIT + 2 * median)
