@@ -2,6 +2,7 @@
 
 pub mod geometry;
 pub mod hashing;
+pub mod manifest;
 pub mod metainfo;
 pub mod peer;
 pub mod swarm;
