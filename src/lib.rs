@@ -4,6 +4,7 @@ pub mod geometry;
 pub mod hashing;
 pub mod metainfo;
 pub mod peer;
+pub mod storage;
 pub mod swarm;
 pub mod time;
 pub mod wire;
