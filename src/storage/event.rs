@@ -41,6 +41,14 @@ pub enum StorageError {
         "{path}: other data is there already and is left as it is: fetch to another folder with -o, or take over its good parts with --repair"
     )]
     Different { path: PathBuf },
+    /// Exit code 6: a `NAME.part` that is not of this composition.
+    #[error(
+        "{path}: this is not a part of the same file and is left as it is: move it away, fetch to another folder with -o, or take over its good parts with --repair"
+    )]
+    Foreign { path: PathBuf },
+    /// Exit code 6: somebody wrote to it after it was opened.
+    #[error("{path}: it was changed while it was being checked: start again")]
+    Changed { path: PathBuf },
     /// Exit code 6: it appeared while we fetched.
     #[error(
         "{path}: something of this name appeared meanwhile and is left as it is: what was fetched stays in {part}; move one of them away and start again"
