@@ -3,6 +3,7 @@
 pub mod geometry;
 pub mod hashing;
 pub mod metainfo;
+pub mod net;
 pub mod peer;
 pub mod swarm;
 pub mod time;
