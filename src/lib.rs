@@ -5,6 +5,7 @@ pub mod hashing;
 pub mod metainfo;
 pub mod net;
 pub mod peer;
+pub mod storage;
 pub mod swarm;
 pub mod time;
 pub mod wire;
