@@ -4,7 +4,10 @@
 //! is an [`Event`], what the swarm tells the session a [`Command`]; both are small, and neither carries a block's bytes.
 
 pub mod dial;
+pub mod rates;
+mod requests;
 pub mod session;
+mod uploads;
 
 use crate::{
     geometry::PartIndex,
@@ -55,8 +58,6 @@ pub enum Event {
     Clogged(bool),
     /// Every byte of this part was sent to it.
     Sent(PartIndex),
-    /// Members that it told of (peer exchange).
-    Told(Vec<core::net::SocketAddr>),
     /// The conversation is over; parts asked of it are free again.
     Closed(Closed),
 }
