@@ -1,6 +1,7 @@
 //! Orchestra.
 
 pub mod choker;
+pub mod cli;
 pub mod geometry;
 pub mod hashing;
 pub mod manifest;
