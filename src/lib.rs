@@ -7,3 +7,4 @@ pub mod peer;
 pub mod swarm;
 pub mod time;
 pub mod wire;
+pub mod composer;
