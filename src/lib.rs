@@ -7,6 +7,7 @@ pub mod manifest;
 pub mod metainfo;
 pub mod peer;
 pub mod picker;
+pub mod storage;
 pub mod swarm;
 pub mod time;
 pub mod wire;
