@@ -15,16 +15,16 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start("composer", &settings.log_dir) {
         eprintln!("{error}");
     }
-    run(settings).unwrap_or_else(|error| {
-        eprintln!("error: composer cannot start: {error}");
-        Exit::Other
-    }).into()
+    run(settings)
+        .unwrap_or_else(|error| {
+            eprintln!("error: composer cannot start: {error}");
+            Exit::Other
+        })
+        .into()
 }
 
 fn run(settings: cli::composer::Settings) -> io::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let stop = net::shutdown::on_signal()?;
         Ok(composer::run(settings, stop).await)

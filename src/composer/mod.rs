@@ -102,11 +102,7 @@ struct Proof {
 
 /// Composes on a thread of its own, and leaves it alone with what it does when it is interrupted: reading can take as
 /// long as a disk likes.
-async fn compose(
-    settings: Settings,
-    screen: Arc<Screen>,
-    stop: &CancellationToken,
-) -> Result<Composed, ComposeError> {
+async fn compose(settings: Settings, screen: Arc<Screen>, stop: &CancellationToken) -> Result<Composed, ComposeError> {
     let decided = Decided::default();
     let theirs = decided.clone();
     let mut work = tokio::task::spawn_blocking(move || match settings.source.clone() {
@@ -126,12 +122,7 @@ async fn compose(
     }
 }
 
-fn from_file(
-    settings: &Settings,
-    path: &Path,
-    screen: &Screen,
-    decided: &Decided,
-) -> Result<Composed, ComposeError> {
+fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decided) -> Result<Composed, ComposeError> {
     let started = Instant::now();
     let reading = Reading::open(path)?;
     let plan = Plan::new(settings, path, reading.stamp().size)?;
@@ -169,36 +160,18 @@ fn from_file(
     Ok(Composed { report, proof })
 }
 
-fn from_manifest(
-    settings: &Settings,
-    path: &Path,
-    decided: &Decided,
-) -> Result<Composed, ComposeError> {
+fn from_manifest(settings: &Settings, path: &Path, decided: &Decided) -> Result<Composed, ComposeError> {
     let places = Places::new(settings)?;
     let manifest = plan::revise(settings, read::manifest(path)?)?;
     let report = finish(settings, &manifest, places, decided)?;
-    Ok(Composed {
-        report,
-        proof: None,
-    })
+    Ok(Composed { report, proof: None })
 }
 
 /// Writes what there is to write of this manifest, and reports it.
-fn finish(
-    settings: &Settings,
-    manifest: &Manifest,
-    places: Places,
-    decided: &Decided,
-) -> Result<Report, ComposeError> {
-    let mut outputs = vec![Output {
-        path: places.orch.clone(),
-        bytes: manifest.render().into_bytes(),
-    }];
+fn finish(settings: &Settings, manifest: &Manifest, places: Places, decided: &Decided) -> Result<Report, ComposeError> {
+    let mut outputs = vec![Output { path: places.orch.clone(), bytes: manifest.render().into_bytes() }];
     if let Some(path) = places.torrent {
-        outputs.push(Output {
-            path,
-            bytes: convert::to_torrent(manifest)?.render(),
-        });
+        outputs.push(Output { path, bytes: convert::to_torrent(manifest)?.render() });
     }
     let magnet = convert::to_magnet(manifest).map(|magnet| magnet.to_string());
     let magnet = match settings.magnet {

@@ -50,12 +50,9 @@ pub fn revise(settings: &Settings, mut manifest: Manifest) -> Result<Manifest, C
 }
 
 fn name(path: &Path) -> Result<Name, ComposeError> {
-    let name = (path.file_name().and_then(|name| name.to_str()))
-        .ok_or_else(|| ComposeError::NameNotUtf8(path.to_owned()))?;
-    Name::new(name).map_err(|error| ComposeError::Name {
-        path: path.to_owned(),
-        error,
-    })
+    let name =
+        (path.file_name().and_then(|name| name.to_str())).ok_or_else(|| ComposeError::NameNotUtf8(path.to_owned()))?;
+    Name::new(name).map_err(|error| ComposeError::Name { path: path.to_owned(), error })
 }
 
 fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError> {
@@ -71,9 +68,7 @@ fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError>
         true => ComposeError::PartSize(given),
         false => ComposeError::TooManyParts {
             given,
-            least: size
-                .div_ceil(u64::from(MAX_PARTS))
-                .next_multiple_of(u64::from(BLOCK)),
+            least: size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(u64::from(BLOCK)),
         },
     })
 }
@@ -111,9 +106,7 @@ impl Places {
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Path> {
-        std::iter::once(&self.orch)
-            .chain(&self.torrent)
-            .map(PathBuf::as_path)
+        std::iter::once(&self.orch).chain(&self.torrent).map(PathBuf::as_path)
     }
 }
 
@@ -153,11 +146,8 @@ mod tests {
         assert_eq!(short.name.as_str(), "big.iso");
         assert_eq!(short.conductor, Endpoint::UNKNOWN);
         assert_eq!(short.geometry.part_size(), 512 << 10);
-        let long = Settings {
-            conductor: Some("head:7".parse().unwrap()),
-            part_size: Some(16 << 10),
-            ..settings("big.iso")
-        };
+        let long =
+            Settings { conductor: Some("head:7".parse().unwrap()), part_size: Some(16 << 10), ..settings("big.iso") };
         let long = plan(&long, 1 << 20).unwrap();
         assert_eq!(long.conductor.to_string(), "head:7");
         assert_eq!(long.geometry.parts(), 64);
@@ -166,10 +156,7 @@ mod tests {
     #[test]
     fn part_sizes_that_do_not_fit_are_refused() {
         let cut = |part_size, size| {
-            let settings = Settings {
-                part_size: Some(part_size),
-                ..settings("x")
-            };
+            let settings = Settings { part_size: Some(part_size), ..settings("x") };
             plan(&settings, size)
         };
         for part_size in [0, 1000, 24 << 10, 129 << 20, 1 << 40] {
@@ -194,11 +181,7 @@ mod tests {
     #[test]
     fn outputs_are_named_after_the_source() {
         let places = |source, output: Option<&str>| {
-            let settings = Settings {
-                torrent: true,
-                output: output.map(PathBuf::from),
-                ..told(source)
-            };
+            let settings = Settings { torrent: true, output: output.map(PathBuf::from), ..told(source) };
             let places = Places::new(&settings)?;
             Ok::<_, ComposeError>((places.orch, places.torrent.unwrap()))
         };
@@ -217,11 +200,8 @@ mod tests {
     fn a_manifest_is_revised() {
         let old = Manifest::parse(b"head:1\nx\n2953289a34e0cc2bf776decc3f8b86622d66b705\n0\n16384\n0\ncomment old\n");
         let old = old.unwrap();
-        let settings = Settings {
-            conductor: Some("tail:2".parse().unwrap()),
-            comment: Some("new".into()),
-            ..settings("x")
-        };
+        let settings =
+            Settings { conductor: Some("tail:2".parse().unwrap()), comment: Some("new".into()), ..settings("x") };
         let new = revise(&settings, old.clone()).unwrap();
         assert_eq!((new.conductor.to_string().as_str(), new.comment()), ("tail:2", Some("new")));
         assert_eq!(new.whole, old.whole);

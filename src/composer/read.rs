@@ -33,10 +33,7 @@ pub struct Reading {
 impl Reading {
     /// Opens an ordinary file; what is none is refused with the way out.
     pub fn open(path: &Path) -> Result<Self, ComposeError> {
-        let failed = |error| ComposeError::Read {
-            path: path.to_owned(),
-            error,
-        };
+        let failed = |error| ComposeError::Read { path: path.to_owned(), error };
         // Looked at first: opening a pipe would wait for somebody to write to it.
         let kind = fs::metadata(path).map_err(failed)?.file_type();
         if kind.is_dir() {
@@ -48,11 +45,7 @@ impl Reading {
         let file = File::open(path).map_err(failed)?;
         let young = youth(&Stamp::of(&file).map_err(failed)?);
         thread::sleep(young);
-        Ok(Self {
-            stamp: Stamp::of(&file).map_err(failed)?,
-            path: path.to_owned(),
-            file,
-        })
+        Ok(Self { stamp: Stamp::of(&file).map_err(failed)?, path: path.to_owned(), file })
     }
 
     /// Whether this path leads to the very file that is read.
@@ -69,9 +62,7 @@ impl Reading {
     /// remembered only then.
     pub fn sync(&self) -> io::Result<JoinHandle<io::Result<()>>> {
         let file = self.file.try_clone()?;
-        thread::Builder::new()
-            .name("sync".into())
-            .spawn(move || file.sync_data())
+        thread::Builder::new().name("sync".into()).spawn(move || file.sync_data())
     }
 
     /// Hashes it all. `on_progress` is told the number of bytes after each part, and ends it by breaking off.
@@ -108,10 +99,7 @@ impl Reading {
     }
 
     fn failed(&self, error: io::Error) -> ComposeError {
-        ComposeError::Read {
-            path: self.path.clone(),
-            error,
-        }
+        ComposeError::Read { path: self.path.clone(), error }
     }
 }
 
@@ -129,25 +117,16 @@ fn youth(stamp: &Stamp) -> Duration {
 
 /// Reads the manifest at this path; a `.torrent`, by its name, becomes one.
 pub fn manifest(path: &Path) -> Result<Manifest, ComposeError> {
-    let failed = |error| ComposeError::Read {
-        path: path.to_owned(),
-        error,
-    };
+    let failed = |error| ComposeError::Read { path: path.to_owned(), error };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     // One more than is taken for a manifest, so that what is too long is seen to be.
     (file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)).map_err(failed)?;
     let is_torrent = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("torrent"));
     if !is_torrent {
-        return Manifest::parse(&bytes).map_err(|error| ComposeError::Manifest {
-            path: path.to_owned(),
-            error,
-        });
+        return Manifest::parse(&bytes).map_err(|error| ComposeError::Manifest { path: path.to_owned(), error });
     }
-    let torrent = Torrent::parse(&bytes).map_err(|error| ComposeError::Torrent {
-        path: path.to_owned(),
-        error,
-    })?;
+    let torrent = Torrent::parse(&bytes).map_err(|error| ComposeError::Torrent { path: path.to_owned(), error })?;
     Ok(convert::to_manifest(&torrent)?)
 }
 
@@ -218,10 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = |path: &Path| Reading::open(path).unwrap_err();
         assert!(matches!(open(folder.path()), ComposeError::Folder(_)));
-        assert!(matches!(
-            open(Path::new("/dev/null")),
-            ComposeError::Special(_)
-        ));
+        assert!(matches!(open(Path::new("/dev/null")), ComposeError::Special(_)));
         let missing = folder.path().join("missing");
         assert!(matches!(open(&missing), ComposeError::Read { .. }));
     }

@@ -59,11 +59,7 @@ enum Progress {
 
 impl Screen {
     pub fn new(options: ScreenOptions) -> Self {
-        Self {
-            options,
-            started: Instant::now(),
-            progress: Mutex::new(Progress::None),
-        }
+        Self { options, started: Instant::now(), progress: Mutex::new(Progress::None) }
     }
 
     /// Lines for people.
@@ -237,12 +233,7 @@ struct Lines {
 
 impl Lines {
     fn new(name: &Name, size: u64) -> Self {
-        Self {
-            name: name.as_str().to_owned(),
-            size,
-            tenths: 0,
-            last: Duration::ZERO,
-        }
+        Self { name: name.as_str().to_owned(), size, tenths: 0, last: Duration::ZERO }
     }
 
     /// The line to be written now that so many bytes are done, if any; `elapsed` is the time since the start.
@@ -293,11 +284,7 @@ mod tests {
             "big.iso: 1 GiB in 2048 parts of 512 KiB, composed in 700 ms (1.4 GiB/s)\n\
              wrote big.orch and big.torrent; share it with:"
         );
-        let unchanged = Report {
-            written: Vec::new(),
-            read: None,
-            ..report()
-        };
+        let unchanged = Report { written: Vec::new(), read: None, ..report() };
         assert_eq!(
             summary(&unchanged),
             "big.iso: 1 GiB in 2048 parts of 512 KiB\nbig.orch says so already; share it with:"

@@ -59,19 +59,10 @@ mod tests {
     fn plain_names_stay_plain() {
         assert_eq!(command(Path::new("big.orch"), None), "member big.orch");
         let folder = Some(Path::new("/data/été 2024"));
-        assert_eq!(
-            command(Path::new("./big-1.orch"), folder),
-            "member ./big-1.orch -o '/data/été 2024'"
-        );
+        assert_eq!(command(Path::new("./big-1.orch"), folder), "member ./big-1.orch -o '/data/été 2024'");
         assert_eq!(command(Path::new("-v"), None), "member ./-v");
-        assert_eq!(
-            command(Path::new("it's"), None),
-            r"member 'it'\''s'"
-        );
-        assert_eq!(
-            command(Path::new("a\u{1b}[2J\n"), None),
-            r"member $'a\033[2J\012'"
-        );
+        assert_eq!(command(Path::new("it's"), None), r"member 'it'\''s'");
+        assert_eq!(command(Path::new("a\u{1b}[2J\n"), None), r"member $'a\033[2J\012'");
     }
 
     proptest! {

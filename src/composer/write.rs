@@ -23,8 +23,7 @@ impl Output {
     /// Whether exactly this is on the disk already.
     pub fn is_there(&self) -> bool {
         let same_len = |found: fs::Metadata| found.is_file() && found.len() == self.bytes.len() as u64;
-        fs::metadata(&self.path).is_ok_and(same_len)
-            && fs::read(&self.path).is_ok_and(|bytes| bytes == self.bytes)
+        fs::metadata(&self.path).is_ok_and(same_len) && fs::read(&self.path).is_ok_and(|bytes| bytes == self.bytes)
     }
 }
 
@@ -49,12 +48,8 @@ pub fn check(path: &Path, force: bool) -> Result<(), WriteError> {
         _ => {}
     }
     let folder = folder_of(path);
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        WriteError::Folder {
-            folder: folder.to_owned(),
-            error: error.into(),
-        }
-    })
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| WriteError::Folder { folder: folder.to_owned(), error: error.into() })
 }
 
 /// Writes these files; with `force` in place of what is there.
@@ -94,10 +89,7 @@ fn write_temporary(output: &Output) -> io::Result<NamedTempFile> {
 }
 
 fn failed(output: &Output, error: io::Error) -> WriteError {
-    WriteError::Write {
-        path: output.path.clone(),
-        error,
-    }
+    WriteError::Write { path: output.path.clone(), error }
 }
 
 /// The folder that a path names a file in.
@@ -113,17 +105,12 @@ mod tests {
     use super::*;
 
     fn output(folder: &Path, name: &str, bytes: &[u8]) -> Output {
-        Output {
-            path: folder.join(name),
-            bytes: bytes.to_vec(),
-        }
+        Output { path: folder.join(name), bytes: bytes.to_vec() }
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -131,10 +118,7 @@ mod tests {
     #[test]
     fn what_is_written_is_there_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let outputs = [
-            output(folder.path(), "a", b"1"),
-            output(folder.path(), "b", b"2"),
-        ];
+        let outputs = [output(folder.path(), "a", b"1"), output(folder.path(), "b", b"2")];
         write(&outputs, false).unwrap();
         assert_eq!(names(folder.path()), ["a", "b"]);
         assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"2");
@@ -161,9 +145,6 @@ mod tests {
             assert!(matches!(check(path, true), Err(WriteError::Special(_))));
         }
         let nowhere = folder.path().join("missing/a");
-        assert!(matches!(
-            check(&nowhere, false),
-            Err(WriteError::Folder { .. })
-        ));
+        assert!(matches!(check(&nowhere, false), Err(WriteError::Folder { .. })));
     }
 }

@@ -56,10 +56,7 @@ pub fn start(json: bool) -> (Reporter, oneshot::Receiver<()>) {
     let (queue, happenings) = sync_channel(QUEUE);
     let (done, written) = oneshot::channel();
     let lost = Arc::new(AtomicU64::new(0));
-    let reporter = Reporter {
-        queue,
-        lost: lost.clone(),
-    };
+    let reporter = Reporter { queue, lost: lost.clone() };
     thread::spawn(move || {
         write_all(&happenings, &lost, json);
         let _ = done.send(());
@@ -71,10 +68,7 @@ fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, json: bool) {
     for happening in happenings {
         log(&happening);
         let text = match json {
-            true => Some(format!(
-                "{}\n",
-                object(&happening, &now())
-            )),
+            true => Some(format!("{}\n", object(&happening, &now()))),
             false => people(&happening),
         };
         if let Some(text) = text {
@@ -168,10 +162,7 @@ mod tests {
     #[test]
     fn people_hear_where_it_listens_and_what_to_type() {
         let listening = Happening::Listening {
-            addresses: vec![
-                SocketAddr::from(([0, 0, 0, 0], 9999)),
-                SocketAddr::from(([0; 8], 9999)),
-            ],
+            addresses: vec![SocketAddr::from(([0, 0, 0, 0], 9999)), SocketAddr::from(([0; 8], 9999))],
             reach: Some(SocketAddr::from(([10, 0, 0, 1], 9999))),
         };
         assert_eq!(

@@ -1,13 +1,8 @@
-<<<<<<< HEAD
-//! The network's edges that every program shares.
-
-pub mod limiter;
-=======
 //! What the programs need of the machine's network, and no more: listening sockets, own addresses, and when to stop.
 //!
 //! What differs between systems (dual-stack sockets, address reuse, signals) stays in here.
 
+pub mod limiter;
 pub mod listen;
 pub mod own_address;
 pub mod shutdown;
->>>>>>> conductor

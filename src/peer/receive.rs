@@ -71,14 +71,7 @@ pub struct Receiver {
 
 impl Receiver {
     pub fn new(limits: Limits, limiter: Limiter) -> Self {
-        Self {
-            limits,
-            limiter,
-            scratch: Scratch::default(),
-            payload: None,
-            parts: Vec::new(),
-            disk: None,
-        }
+        Self { limits, limiter, scratch: Scratch::default(), payload: None, parts: Vec::new(), disk: None }
     }
 
     /// Takes in what the socket has.
@@ -121,10 +114,7 @@ impl Receiver {
     pub fn put_away(&mut self, part: PartIndex, talk: &Talk) {
         if let Some(payload) = &mut self.payload
             && let Some(block) = payload.into.take_if(|block| block.part == part)
-            && let Some(came) =
-                talk.store
-                    .geometry()
-                    .range(part.get(), block.begin, payload.done)
+            && let Some(came) = talk.store.geometry().range(part.get(), block.begin, payload.done)
             && let Some(assembly) = find(&mut self.parts, part)
         {
             assembly.block_done(came, talk.key);
@@ -179,15 +169,9 @@ impl Receiver {
                 self.disk = Some(Disk::Commit(Box::pin(commit)));
                 Event::Right(part)
             }
-            Verdict::Wrong { alone } => Event::Wrong {
-                part,
-                alone: alone == Some(talk.key),
-            },
+            Verdict::Wrong { alone } => Event::Wrong { part, alone: alone == Some(talk.key) },
             // The store tells of the failure; the part is nobody's.
-            Verdict::Lost => Event::Released {
-                part,
-                refused: false,
-            },
+            Verdict::Lost => Event::Released { part, refused: false },
         };
         talk.session.on_verdict(event);
     }
@@ -216,11 +200,7 @@ impl Receiver {
                     Landing::Wanted(block) => self.land(block, talk, now),
                     Landing::Unwanted => None,
                 };
-                self.payload = Some(Payload {
-                    into,
-                    len: raw.len,
-                    done: 0,
-                });
+                self.payload = Some(Payload { into, len: raw.len, done: 0 });
             }
         }
         Ok(true)
@@ -230,7 +210,7 @@ impl Receiver {
     fn land(&mut self, block: BlockRange, talk: &mut Talk, now: Time) -> Option<BlockRange> {
         if find(&mut self.parts, block.part).is_none() {
             let Some(assembly) = talk.store.begin(block.part) else {
-                talk.session.command(Command::Release(block.part), now);
+                talk.session.command(Command::Release(block.part));
                 return None;
             };
             self.parts.push(assembly);

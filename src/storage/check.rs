@@ -61,13 +61,8 @@ impl Drop for Check {
 pub(super) fn start(shared: Arc<Shared>, sources: Vec<Source>) -> Check {
     let state = Arc::new(State::default());
     let total = shared.contents.geometry.size() * sources.len() as u64;
-    let work = Work {
-        shared: shared.clone(),
-        state: state.clone(),
-    };
-    let started = thread::Builder::new()
-        .name("check".into())
-        .spawn(move || work.run(&sources));
+    let work = Work { shared: shared.clone(), state: state.clone() };
+    let started = thread::Builder::new().name("check".into()).spawn(move || work.run(&sources));
     if let Err(error) = started {
         shared.failed(None, "start to check it", error);
     }
@@ -93,9 +88,7 @@ impl Work {
                 match stop {
                     Stop::Asked => {}
                     Stop::Different(part) => self.shared.tell(DiskEvent::Different(part)),
-                    Stop::Failed(part, doing, error) => {
-                        self.shared.failed(Some(part), doing, error)
-                    }
+                    Stop::Failed(part, doing, error) => self.shared.failed(Some(part), doing, error),
                 }
                 return;
             }
@@ -109,9 +102,7 @@ impl Work {
         let over = AtomicBool::new(false);
         let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
         thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads)
-                .map(|_| scope.spawn(|| self.take_parts(source, &next, &over)))
-                .collect();
+            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(|| self.take_parts(source, &next, &over))).collect();
             let own = self.take_parts(source, &next, &over);
             workers
                 .into_iter()
@@ -132,8 +123,7 @@ impl Work {
             if over.load(Ordering::Relaxed) {
                 return Err(Stop::Asked);
             }
-            self.prove(source, part, &mut scratch)
-                .inspect_err(|_| over.store(true, Ordering::Relaxed))?;
+            self.prove(source, part, &mut scratch).inspect_err(|_| over.store(true, Ordering::Relaxed))?;
         }
         Ok(())
     }
@@ -142,8 +132,7 @@ impl Work {
         let shared = &*self.shared;
         let range = shared.contents.geometry.part_range(part);
         let known = shared.lock().on_disk.has(part);
-        let never_written =
-            || matches!(source, Source::Partial) && os::is_hole(&shared.file, &range);
+        let never_written = || matches!(source, Source::Partial) && os::is_hole(&shared.file, &range);
         if known || never_written() {
             self.count(range.end - range.start);
             return Ok(());
@@ -189,8 +178,7 @@ impl Work {
             }
             hasher.update(bytes);
             if let Some(copy) = copy {
-                copy.write_all_at(bytes, at)
-                    .map_err(|e| Stop::Failed(part, "write", e))?;
+                copy.write_all_at(bytes, at).map_err(|e| Stop::Failed(part, "write", e))?;
             }
             at += len as u64;
             self.count(len as u64);

@@ -93,11 +93,7 @@ pub fn open_on(
     debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
     let names = Names::new(folder, &contents.name);
     let start = look_around(&contents, &names, folder, existing, proofs.as_ref())?;
-    let home = Home {
-        names,
-        place: start.place,
-        proofs,
-    };
+    let home = Home { names, place: start.place, proofs };
     let file = Arc::new(start.file);
     let setup = Setup {
         contents,
@@ -108,9 +104,7 @@ pub fn open_on(
         file,
     };
     let path = home.path().to_owned();
-    setup
-        .start(home)
-        .map_err(|e| StorageError::io(path, "start a thread for it", e))
+    setup.start(home).map_err(|e| StorageError::io(path, "start a thread for it", e))
 }
 
 /// What has this name, links not followed; None if nothing has.
@@ -150,26 +144,17 @@ fn look_around(
     let Some(meta) = plain_file(&names.whole)? else {
         return fetch(contents, names, folder, existing, None);
     };
-    let file = os::open_existing(&names.whole, false)
-        .map_err(|e| StorageError::io(&names.whole, "open it", e))?;
+    let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
     let right_size = meta.len() == contents.geometry.size();
-    let proven =
-        right_size && proofs.is_some_and(|p| p.holds(&names.whole, &file, contents.info_hash));
+    let proven = right_size && proofs.is_some_and(|p| p.holds(&names.whole, &file, contents.info_hash));
     match existing {
         Existing::Repair if !proven => fetch(contents, names, folder, existing, Some(file)),
         _ if right_size => share(contents, names, file, proven),
-        _ => Err(StorageError::Different {
-            path: names.whole.clone(),
-        }),
+        _ => Err(StorageError::Different { path: names.whole.clone() }),
     }
 }
 
-fn share(
-    contents: &Contents,
-    names: &Names,
-    file: File,
-    proven: bool,
-) -> Result<Start, StorageError> {
+fn share(contents: &Contents, names: &Names, file: File, proven: bool) -> Result<Start, StorageError> {
     let stamp = stamp(&file, &names.whole)?;
     let (found, have, sources) = if proven {
         (Found::Whole, Bitfield::all(&contents.geometry), vec![])
@@ -177,13 +162,7 @@ fn share(
         let none = Bitfield::none(&contents.geometry);
         (Found::Unproven, none, vec![Source::Final])
     };
-    Ok(Start {
-        file,
-        found,
-        have,
-        place: Place::Final { stamp },
-        sources,
-    })
+    Ok(Start { file, found, have, place: Place::Final { stamp }, sources })
 }
 
 /// `old` is the file under the final name, to be repaired.
