@@ -16,6 +16,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// The part of an [`Endpoint`] before the port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// The machine that reads this, by whichever of its addresses others can reach: written as nothing before the `:`.

@@ -12,6 +12,7 @@ pub struct Extra {
     value: String,
 }
 
+/// Why an optional line is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraError {
     #[error("expected `key value` or the end of the manifest")]
@@ -59,10 +60,12 @@ impl Extra {
         Self { key: "file".to_owned(), value: format!("{} {}", file.size, file.path.as_str()) }
     }
 
+    /// Lower-case letters, digits, `-` and `_`.
     pub fn key(&self) -> &str {
         &self.key
     }
 
+    /// The rest of the line, never empty. Pass it through [`super::shown`] before a person sees it.
     pub fn value(&self) -> &str {
         &self.value
     }

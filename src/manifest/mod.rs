@@ -47,6 +47,7 @@ pub struct Manifest {
     pub name: Name,
     /// SHA-1 of the whole composition, where it is known.
     pub whole: Option<Digest>,
+    /// Its size, and how it is cut into parts.
     pub geometry: Geometry,
     /// SHA-1 of each part, in order; exactly as many as the geometry has parts.
     pub parts: Arc<[Digest]>,

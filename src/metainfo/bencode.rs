@@ -22,6 +22,7 @@ pub struct BencodeError {
     pub fault: BencodeFault,
 }
 
+/// What is wrong with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BencodeFault {
     #[error("it ends too early")]
@@ -93,6 +94,7 @@ impl<'a> Value<'a> {
         self.body(b'l').map(List)
     }
 
+    /// The dictionary, if it is one.
     pub fn as_dict(self) -> Option<Dict<'a>> {
         self.body(b'd').map(|bytes| Dict { bytes })
     }
@@ -320,7 +322,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             if let Ok(value) = parse(&bytes) {
-                (value.as_i64(), value.as_u64(), value.as_str());
+                let _ = (value.as_i64(), value.as_u64(), value.as_str());
                 let _ = value.as_list().map(Iterator::count);
                 let _ = value.as_dict().map(|d| (d.get("a"), d.entries().count()));
             }
