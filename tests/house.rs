@@ -43,6 +43,7 @@ const ON_THE_NETWORK: &[&str] = &[
     "src/peer/dial.rs",
     "src/peer/driver.rs",
     "src/peer/receive.rs",
+    "src/peer/socket.rs",
     "src/peer/transmit.rs",
 ];
 

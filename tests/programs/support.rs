@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -185,10 +185,19 @@ impl Ended {
     }
 }
 
-/// A conductor on a free port of `ip`, and its `HOST:PORT`.
+/// A conductor that listens here, and where that is when the port was 0.
 pub fn conductor(place: &Place, listen: &str) -> (Program, String) {
+    listening(conductor_command(place, listen))
+}
+
+pub fn conductor_command(place: &Place, listen: &str) -> Command {
     let mut command = place.command(env!("CARGO_BIN_EXE_conductor"));
     command.args(["--json", "--listen", listen]);
+    command
+}
+
+/// Starts a conductor, and waits until it says where it listens.
+pub fn listening(command: Command) -> (Program, String) {
     let mut program = Program::start(command);
     let listening = program.event_named("listening");
     let address = listening["addresses"][0].as_str().expect("an address").to_owned();
@@ -208,7 +217,56 @@ pub fn compose(place: &Place, name: &str, data: &[u8], arguments: &[&str]) -> Pa
 
 /// A member with `--json` on a free port, for the manifest, in the folder.
 pub fn member(place: &Place, manifest: &Path, folder: &Path, arguments: &[&str]) -> Program {
+    Program::start(member_command(place, manifest, folder, arguments))
+}
+
+pub fn member_command(place: &Place, manifest: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = place.command(env!("CARGO_BIN_EXE_member"));
     command.arg(manifest).arg("-o").arg(folder).args(["--port", "0", "--json"]).args(arguments);
-    Program::start(command)
+    command
+}
+
+impl Program {
+    /// Waits until it has fetched something and not everything; gives that `progress`.
+    pub fn midway(&mut self) -> Value {
+        let (done, all) = ("bytes_done", "bytes");
+        let number = |event: &Value, key: &str| event[key].as_u64().unwrap_or(0);
+        self.event("that it is midway", |event| {
+            event["event"] == "progress" && number(event, done) > 0 && number(event, done) < number(event, all)
+        })
+    }
+}
+
+/// A member that shares what [`compose`] read, once it is ready to.
+pub fn seed(place: &Place, manifest: &Path, arguments: &[&str]) -> Program {
+    let mut seed = member(place, manifest, &place.path("seed"), arguments);
+    seed.event_named("whole");
+    seed
+}
+
+/// Fetches into this folder of the place, and waits for the end.
+pub fn fetch(place: &Place, manifest: &Path, folder: &str, arguments: &[&str]) -> Ended {
+    let arguments = [&["--exit-when-done"], arguments].concat();
+    member(place, manifest, &place.path(folder), &arguments).end()
+}
+
+/// The port that a member says it listens on.
+pub fn port(member: &mut Program) -> u64 {
+    member.event_named("start")["port"].as_u64().expect("a port")
+}
+
+/// Says that a test was not done, past the capture of what passing tests print.
+pub fn skip(why: &str) {
+    let _ = writeln!(io::stderr(), "SKIPPED: {why}");
+}
+
+/// Whether this tool is there: `probe` ends well. Where CI promises every tool, a missing one fails the test.
+pub fn tool(name: &str, probe: &mut Command) -> bool {
+    let there =
+        probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    if !there {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{name} is missing");
+        skip(&format!("{name} is not installed"));
+    }
+    there
 }
