@@ -136,7 +136,6 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Closed> {
-        let now = self.talk.now();
         match command {
             Command::Fetch(part) => self.receiver.fetch(part, &mut self.talk),
             Command::Close(why) => return Err(Closed::ByUs(why)),
