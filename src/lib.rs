@@ -10,4 +10,5 @@ pub mod peer;
 pub mod picker;
 pub mod swarm;
 pub mod time;
+pub mod ui;
 pub mod wire;
