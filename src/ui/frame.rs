@@ -131,13 +131,14 @@ fn whole_seconds(time: core::time::Duration) -> String {
     units::duration(core::time::Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0)))
 }
 
-/// With the gap before each.
+/// With the gap before each; the first has the one after the bar, whatever it belonged to.
 fn text(fields: &[Field]) -> String {
-    fields.iter().map(|field| " ".repeat(field.gap) + &field.text).collect()
+    let gap = |index, field: &Field| if index == 0 { GAP.len() } else { field.gap };
+    fields.iter().enumerate().map(|(index, field)| " ".repeat(gap(index, field)) + &field.text).collect()
 }
 
 fn text_width(fields: &[Field]) -> usize {
-    fields.iter().map(|field| field.gap + measure_text_width(&field.text)).sum()
+    measure_text_width(&text(fields))
 }
 
 /// At most `width` columns of this text; what is cut off becomes an ellipsis.
@@ -179,13 +180,16 @@ mod tests {
         for (width, line) in [
             (
                 130,
-                "big.iso  ███████████░░░░░░░░░░░░░░░░░░░   812/2048 parts 39%  ↓  99 MiB/s ↑  12 MiB/s  8 members  ETA 26 s   q quits",
+                "big.iso  ███████████░░░░░░░░░░░░░░░░░░░   812/2048 parts 39%  ↓ 99 MiB/s ↑ 12 MiB/s  8 members  ETA 26 s   q quits",
             ),
-            (100, "big.iso  █████░░░░░░░░░   812/2048 parts 39%  ↓  99 MiB/s ↑  12 MiB/s  8 members  ETA 26 s"),
-            (80, "big.iso  █████░░░░░░░░░   812/2048 parts 39%  ↓  99 MiB/s  8 members  ETA 26 s"),
-            (60, "big.iso  █████░░░░░░░░░░  39%  ↓  99 MiB/s  ETA 26 s"),
-            (40, "big.iso 39%  ↓  99 MiB/s  ETA 26 s"),
-            (20, "big.iso 39%"),
+            (
+                100,
+                "big.iso  ██████████░░░░░░░░░░░░░░░░   812/2048 parts 39%  ↓ 99 MiB/s ↑ 12 MiB/s  8 members  ETA 26 s",
+            ),
+            (80, "big.iso  ██████░░░░░░░░░░░   812/2048 parts 39%  ↓ 99 MiB/s  8 members  ETA 26 s"),
+            (60, "big.iso  █████████░░░░░░░░░░░░░░░  39%  ↓ 99 MiB/s  ETA 26 s"),
+            (40, "big.iso  39%  ↓ 99 MiB/s  ETA 26 s"),
+            (20, "big.iso  39%"),
         ] {
             assert_eq!(drawn(&view(), width, width > 100), line, "{width}");
         }
@@ -195,10 +199,19 @@ mod tests {
     fn the_other_phases() {
         let at = |phase| View { phase, ..view() };
         for (phase, line) in [
-            (Phase::Checking { done_bytes: 1 << 30 }, ""),
-            (Phase::Waiting("a member that has the missing parts".to_owned()), ""),
-            (Phase::Verifying, ""),
-            (Phase::Sharing, "big.iso  whole, sharing  ↑  12 MiB/s  8 members  ratio 0.25   q quits"),
+            (
+                Phase::Checking { done_bytes: 1 << 30 },
+                "big.iso  ████░░░░░░░░░░░░░░  checking 25%  1 GiB of 4 GiB  8 members  ↑ 12 MiB/s   q quits",
+            ),
+            (
+                Phase::Waiting("a member that has the missing parts".to_owned()),
+                "big.iso  ████░░░░░░░   812/2048 parts 39%  waiting for a member that has the missing parts",
+            ),
+            (
+                Phase::Verifying,
+                "big.iso  ████████████████  100%  verifying the whole file  ↑ 12 MiB/s  8 members   q quits",
+            ),
+            (Phase::Sharing, "big.iso  whole, sharing  ↑ 12 MiB/s  8 members  ratio 0.25   q quits"),
         ] {
             assert_eq!(drawn(&at(phase), 90, true), line);
         }

@@ -56,17 +56,20 @@ pub enum Phase {
 impl View {
     /// How much is done of what it is doing now, from 0 to 1.
     pub fn fraction(&self) -> f64 {
-        match (self.swarm.bytes, &self.phase) {
-            (0, _) | (_, Phase::Verifying | Phase::Sharing) => 1.0,
-            (bytes, Phase::Checking { done_bytes }) => *done_bytes as f64 / bytes as f64,
-            (bytes, Phase::Fetching | Phase::Waiting(_)) => self.swarm.bytes_done as f64 / bytes as f64,
+        let done = match &self.phase {
+            Phase::Checking { done_bytes } => *done_bytes,
+            Phase::Fetching | Phase::Waiting(_) => self.swarm.bytes_done,
+            Phase::Verifying | Phase::Sharing => self.swarm.bytes,
+        };
+        match self.swarm.bytes {
+            0 => 1.0,
+            bytes => (done as f64 / bytes as f64).min(1.0),
         }
     }
 
-    /// The same in whole percent; 100 only when nothing is left.
+    /// The same in whole percent, rounded down.
     pub fn percent(&self) -> u32 {
-        // The product of a fraction that is not quite 1 may still round to 100.
-        (self.fraction().clamp(0.0, 1.0) * 100.0) as u32
+        (self.fraction() * 100.0) as u32
     }
 
     /// How many times the composition's size was sent.
@@ -218,13 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_percent_means_that_nothing_is_left() {
+    fn percent_are_rounded_down() {
         let mut view = view();
         assert_eq!(view.percent(), 39);
-        view.swarm.bytes = 1 << 50;
-        view.swarm.bytes_done = (1 << 50) - 1;
+        view.swarm.bytes_done = view.swarm.bytes - 1;
         assert_eq!(view.percent(), 99);
-        view.swarm.bytes_done = 1 << 50;
+        view.swarm.bytes_done = view.swarm.bytes;
         assert_eq!(view.percent(), 100);
         view.swarm = Snapshot::default();
         assert_eq!(view.percent(), 100);

@@ -64,7 +64,7 @@ impl Terminal {
         drawn.width = width;
         // The last column stays free: a cursor behind it wraps on some terminals.
         let frame = frame(view, width.saturating_sub(1), self.keys);
-        let position = (frame.fraction.clamp(0.0, 1.0) * STEPS as f64) as u64;
+        let position = (frame.fraction * STEPS as f64) as u64;
         let bar = &drawn.bars[slot];
         bar.set_style(style(frame));
         bar.update(|state| state.set_pos(position));
