@@ -99,16 +99,11 @@ impl Assembly {
     pub(super) fn new(hand: Hand, geometry: &Geometry, pool: &Pool) -> Self {
         let len = geometry.part_len(hand.part());
         // Buffers of one size, so that they can be used again.
-        let buffer = (geometry.part_size() <= MAX_IN_MEMORY)
-            .then(|| pool.part(geometry.part_size() as usize))
-            .flatten();
+        let buffer =
+            (geometry.part_size() <= MAX_IN_MEMORY).then(|| pool.part(geometry.part_size() as usize)).flatten();
         let body = match buffer {
             Some(buffer) => Body::Memory(buffer),
-            None => Body::Spool(Spool {
-                pool: pool.clone(),
-                chunk: None,
-                broken: Broken::default(),
-            }),
+            None => Body::Spool(Spool { pool: pool.clone(), chunk: None, broken: Broken::default() }),
         };
         let blocks = geometry.blocks(hand.part()) as usize;
         Self {
@@ -133,9 +128,10 @@ impl Assembly {
     pub fn needs_flush(&self, offset: u32) -> bool {
         match &self.body {
             Body::Memory(_) => false,
-            Body::Spool(spool) => spool.chunk.as_ref().is_some_and(|chunk| {
-                chunk.end() != offset || chunk.filled as usize == chunk.bytes.len()
-            }),
+            Body::Spool(spool) => spool
+                .chunk
+                .as_ref()
+                .is_some_and(|chunk| chunk.end() != offset || chunk.filled as usize == chunk.bytes.len()),
         }
     }
 
@@ -168,10 +164,7 @@ impl Assembly {
 
     /// `count` bytes landed in the space at this offset. Hashes them if they are next in order.
     pub fn filled(&mut self, offset: u32, count: u32) {
-        if let Body::Spool(Spool {
-            chunk: Some(chunk), ..
-        }) = &mut self.body
-        {
+        if let Body::Spool(Spool { chunk: Some(chunk), .. }) = &mut self.body {
             debug_assert_eq!(chunk.end(), offset);
             chunk.filled += count;
         }
@@ -188,11 +181,7 @@ impl Assembly {
     /// came of a broken large block can be told as it is.
     pub fn block_done(&mut self, range: BlockRange, from: PeerKey) {
         let first = range.begin.div_ceil(BLOCK) as usize;
-        let end = if range.end() >= self.len {
-            self.received.len()
-        } else {
-            (range.end() / BLOCK) as usize
-        };
+        let end = if range.end() >= self.len { self.received.len() } else { (range.end() / BLOCK) as usize };
         if first >= end {
             return;
         }
@@ -208,12 +197,7 @@ impl Assembly {
     /// The blocks of 16 KiB that are not there yet, by number.
     pub fn missing(&self) -> Vec<Range<u32>> {
         let mut runs: Vec<Range<u32>> = Vec::new();
-        for (i, _) in self
-            .received
-            .iter()
-            .enumerate()
-            .filter(|(_, there)| !**there)
-        {
+        for (i, _) in self.received.iter().enumerate().filter(|(_, there)| !**there) {
             let i = i as u32;
             match runs.last_mut() {
                 Some(run) if run.end == i => run.end += 1,
@@ -269,8 +253,7 @@ impl Assembly {
     /// The SHA-1 of all of a part in memory; of a spooled one, as far as [`Self::hash_next`] went.
     pub(super) fn digest(&mut self) -> Digest {
         if let Body::Memory(buffer) = &self.body {
-            self.hasher
-                .update(&buffer[self.hashed as usize..self.len as usize]);
+            self.hasher.update(&buffer[self.hashed as usize..self.len as usize]);
             self.hashed = self.len;
         }
         self.hasher.clone().finish()
@@ -287,15 +270,14 @@ impl Assembly {
     fn hash_in_order(&mut self, limit: u32) {
         let (bytes, start, limit) = match &self.body {
             Body::Memory(buffer) => (&buffer[..], 0, limit),
-            Body::Spool(Spool {
-                chunk: Some(chunk), ..
-            }) if chunk.start <= self.hashed => (&chunk.bytes[..], chunk.start, chunk.end()),
+            Body::Spool(Spool { chunk: Some(chunk), .. }) if chunk.start <= self.hashed => {
+                (&chunk.bytes[..], chunk.start, chunk.end())
+            }
             Body::Spool(_) => return,
         };
         let end = self.in_order_until(limit.min(self.len));
         if end > self.hashed {
-            self.hasher
-                .update(&bytes[(self.hashed - start) as usize..(end - start) as usize]);
+            self.hasher.update(&bytes[(self.hashed - start) as usize..(end - start) as usize]);
             self.hashed = end;
         }
     }

@@ -20,18 +20,13 @@ pub enum DiskEvent {
     /// Every part is in and right, and yet the whole file's SHA-1 is this one: the manifest contradicts itself.
     WholeWrong(Digest),
     /// The disk failed: writing this part, or (without a part) reading, or bringing data to the disk.
-    Failed {
-        part: Option<PartIndex>,
-        error: StorageError,
-    },
+    Failed { part: Option<PartIndex>, error: StorageError },
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Exit code 5.
-    #[error(
-        "{path}: {missing} bytes more are needed on this disk: make room, or choose another folder with -o"
-    )]
+    #[error("{path}: {missing} bytes more are needed on this disk: make room, or choose another folder with -o")]
     Full { path: PathBuf, missing: u64 },
     /// Exit code 5.
     #[error("{path}: the disk is full: make room and start again; what is there is kept")]
@@ -56,9 +51,7 @@ pub enum StorageError {
     Appeared { path: PathBuf, part: PathBuf },
     #[error("{path}: {what}, not a plain file: move it away, or fetch to another folder with -o")]
     NotAFile { path: PathBuf, what: &'static str },
-    #[error(
-        "{path}: another member is fetching this file: wait for it, or fetch to another folder with -o"
-    )]
+    #[error("{path}: another member is fetching this file: wait for it, or fetch to another folder with -o")]
     Busy { path: PathBuf },
     /// Somebody took `NAME.part` away, or put something else in its place.
     #[error("{path}: it was moved or replaced while it was being fetched: start again")]
@@ -67,11 +60,7 @@ pub enum StorageError {
     #[error("{path}: it is not whole and verified yet")]
     NotWhole { path: PathBuf },
     #[error("{path}: cannot {doing}: {source}")]
-    Io {
-        path: PathBuf,
-        doing: &'static str,
-        source: io::Error,
-    },
+    Io { path: PathBuf, doing: &'static str, source: io::Error },
 }
 
 impl StorageError {
@@ -79,10 +68,9 @@ impl StorageError {
     pub fn is_about_room(&self) -> bool {
         match self {
             Self::Full { .. } | Self::NoRoom { .. } => true,
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            ),
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+            }
             _ => false,
         }
     }
@@ -91,11 +79,7 @@ impl StorageError {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { path },
-            _ => Self::Io {
-                path,
-                doing,
-                source,
-            },
+            _ => Self::Io { path, doing, source },
         }
     }
 }

@@ -84,9 +84,7 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
     let synced = synced_stamp(shared, home)?;
     match &home.place {
         Place::Final { stamp } if !stamp.is_same_data(&synced) => {
-            return Err(StorageError::Changed {
-                path: home.names.whole.clone(),
-            });
+            return Err(StorageError::Changed { path: home.names.whole.clone() });
         }
         Place::Final { stamp } => {
             if *stamp == synced {
@@ -107,10 +105,7 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
 }
 
 fn synced_stamp(shared: &Shared, home: &Home) -> Result<Stamp, StorageError> {
-    shared
-        .disk
-        .sync()
-        .map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
+    shared.disk.sync().map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
     stamp_of(shared, home.path())
 }
 
@@ -119,15 +114,9 @@ fn stamp_of(shared: &Shared, path: &Path) -> Result<Stamp, StorageError> {
 }
 
 /// Renames `NAME.part`, which must still be the file with the stamp `ours`.
-fn give_final_name(
-    names: &Names,
-    ours: &Stamp,
-    replaces: Option<&Stamp>,
-) -> Result<(), StorageError> {
+fn give_final_name(names: &Names, ours: &Stamp, replaces: Option<&Stamp>) -> Result<(), StorageError> {
     if !stamp_at(&names.part).is_some_and(|there| there.is_same_file(ours)) {
-        return Err(StorageError::Moved {
-            path: names.part.clone(),
-        });
+        return Err(StorageError::Moved { path: names.part.clone() });
     }
     let failed = |e| StorageError::io(&names.whole, "give it its final name", e);
     let in_place = stamp_at(&names.whole);
@@ -161,21 +150,14 @@ fn replace(names: &Names, old: &Stamp) -> io::Result<Result<(), StorageError>> {
 
 /// A repaired program stays executable. If that fails the data is right all the same.
 fn keep_mode(names: &Names) {
-    let done = fs::metadata(&names.whole)
-        .and_then(|old| fs::set_permissions(&names.part, old.permissions()));
+    let done = fs::metadata(&names.whole).and_then(|old| fs::set_permissions(&names.part, old.permissions()));
     if let Err(error) = done {
-        log::warn!(
-            "{}: its permissions are not kept: {error}",
-            names.whole.display()
-        );
+        log::warn!("{}: its permissions are not kept: {error}", names.whole.display());
     }
 }
 
 fn appeared(names: &Names) -> StorageError {
-    StorageError::Appeared {
-        path: names.whole.clone(),
-        part: names.part.clone(),
-    }
+    StorageError::Appeared { path: names.whole.clone(), part: names.part.clone() }
 }
 
 /// The stamp of what has this name, links not followed.
@@ -186,10 +168,7 @@ fn stamp_at(path: &Path) -> Option<Stamp> {
 /// After the rename: makes it last, and removes the state. What fails here takes nothing from the file.
 fn tidy(names: &Names) {
     if let Err(error) = File::open(names.folder()).and_then(|folder| folder.sync_all()) {
-        log::warn!(
-            "{}: its new name may not outlive a power cut: {error}",
-            names.whole.display()
-        );
+        log::warn!("{}: its new name may not outlive a power cut: {error}", names.whole.display());
     }
     match fs::remove_file(&names.state) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

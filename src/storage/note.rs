@@ -25,19 +25,14 @@ pub fn write(path: &Path, body: &str) -> Result<(), StorageError> {
         _ => {}
     }
     let mut file = os::create_new(&new).map_err(failed)?;
-    file.write_all(format!("{body}check {}\n", Digest::of(body.as_bytes())).as_bytes())
-        .map_err(failed)?;
+    file.write_all(format!("{body}check {}\n", Digest::of(body.as_bytes())).as_bytes()).map_err(failed)?;
     fs::rename(&new, path).map_err(failed)
 }
 
 /// The body of the note of this name; None if there is none, or it is not as it was written.
 pub fn read(path: &Path) -> Option<String> {
     let mut text = String::new();
-    os::open_existing(path, false)
-        .ok()?
-        .take(MAX_LEN)
-        .read_to_string(&mut text)
-        .ok()?;
+    os::open_existing(path, false).ok()?.take(MAX_LEN).read_to_string(&mut text).ok()?;
     open_seal(&text).map(str::to_owned)
 }
 

@@ -4,10 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use tokio::sync::mpsc;
@@ -93,11 +90,7 @@ pub fn open_on(
     debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
     let names = Names::new(folder, &contents.name);
     let start = look_around(&contents, &names, folder, existing, proofs.as_ref())?;
-    let home = Home {
-        names,
-        place: start.place,
-        proofs,
-    };
+    let home = Home { names, place: start.place, proofs };
     let file = Arc::new(start.file);
     let setup = Setup {
         contents,
@@ -108,9 +101,7 @@ pub fn open_on(
         file,
     };
     let path = home.path().to_owned();
-    setup
-        .start(home)
-        .map_err(|e| StorageError::io(path, "start a thread for it", e))
+    setup.start(home).map_err(|e| StorageError::io(path, "start a thread for it", e))
 }
 
 /// What has this name, links not followed; None if nothing has.
@@ -150,26 +141,17 @@ fn look_around(
     let Some(meta) = plain_file(&names.whole)? else {
         return fetch(contents, names, folder, existing, None);
     };
-    let file = os::open_existing(&names.whole, false)
-        .map_err(|e| StorageError::io(&names.whole, "open it", e))?;
+    let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
     let right_size = meta.len() == contents.geometry.size();
-    let proven =
-        right_size && proofs.is_some_and(|p| p.holds(&names.whole, &file, contents.info_hash));
+    let proven = right_size && proofs.is_some_and(|p| p.holds(&names.whole, &file, contents.info_hash));
     match existing {
         Existing::Repair if !proven => fetch(contents, names, folder, existing, Some(file)),
         _ if right_size => share(contents, names, file, proven),
-        _ => Err(StorageError::Different {
-            path: names.whole.clone(),
-        }),
+        _ => Err(StorageError::Different { path: names.whole.clone() }),
     }
 }
 
-fn share(
-    contents: &Contents,
-    names: &Names,
-    file: File,
-    proven: bool,
-) -> Result<Start, StorageError> {
+fn share(contents: &Contents, names: &Names, file: File, proven: bool) -> Result<Start, StorageError> {
     let stamp = stamp(&file, &names.whole)?;
     let (found, have, sources) = if proven {
         (Found::Whole, Bitfield::all(&contents.geometry), vec![])
@@ -177,13 +159,7 @@ fn share(
         let none = Bitfield::none(&contents.geometry);
         (Found::Unproven, none, vec![Source::Final])
     };
-    Ok(Start {
-        file,
-        found,
-        have,
-        place: Place::Final { stamp },
-        sources,
-    })
+    Ok(Start { file, found, have, place: Place::Final { stamp }, sources })
 }
 
 /// `old` is the file under the final name, to be repaired.
@@ -236,8 +212,9 @@ impl Setup {
         let (events, told) = mpsc::unbounded_channel();
         let whole = Arc::new(AtomicBool::new(self.found == Found::Whole));
         let path: PathBuf = home.path().to_owned();
+        let under_final_name = matches!(self.found, Found::Whole | Found::Unproven);
         let follower = match self.contents.whole {
-            Some(expected) if self.found != Found::Whole => {
+            Some(expected) if !under_final_name => {
                 let task = Task {
                     geometry: self.contents.geometry,
                     expected,
@@ -262,8 +239,8 @@ impl Setup {
             unchecked: AtomicBool::new(unchecked),
             parts: Mutex::new(Parts::new(self.have.clone())),
         });
-        let proven_by_parts = shared.follower.is_none() && self.have.is_full();
-        if proven_by_parts && !shared.whole.load(Ordering::Acquire) {
+        let parts_must_do = self.found != Found::Whole && shared.contents.whole.is_none();
+        if parts_must_do && self.have.is_full() {
             shared.is_whole();
         }
         let jobs = writer::start(shared.clone())?;

@@ -16,21 +16,13 @@ const PROBE: u64 = 128 << 10;
 
 /// Makes a file that was not there, to read and write. Never through a link.
 pub fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
 /// Opens a file that is there. Never through a link, and never waiting for the other end of a pipe.
 pub fn open_existing(path: &Path, to_write: bool) -> io::Result<File> {
     let flags = fs::OFlags::NOFOLLOW | fs::OFlags::NONBLOCK;
-    OpenOptions::new()
-        .read(true)
-        .write(to_write)
-        .custom_flags(flags.bits() as i32)
-        .open(path)
+    OpenOptions::new().read(true).write(to_write).custom_flags(flags.bits() as i32).open(path)
 }
 
 /// Takes the lock of a file being fetched, until it is closed; false if somebody else has it.
@@ -119,14 +111,11 @@ pub fn is_warm(file: &File, range: Range<u64>) -> bool {
     let Some(last) = range.end.checked_sub(1) else {
         return true;
     };
-    (range.start..range.end)
-        .step_by(PROBE as usize)
-        .chain([last])
-        .all(|at| {
-            let mut byte = [0];
-            let mut into = [IoSliceMut::new(&mut byte)];
-            preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT).is_ok()
-        })
+    (range.start..range.end).step_by(PROBE as usize).chain([last]).all(|at| {
+        let mut byte = [0];
+        let mut into = [IoSliceMut::new(&mut byte)];
+        preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT).is_ok()
+    })
 }
 
 #[cfg(not(target_os = "linux"))]

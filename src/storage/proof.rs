@@ -22,36 +22,21 @@ pub struct Proofs {
 impl Proofs {
     /// In `$XDG_STATE_HOME/orchestra/proofs`, else `~/.local/state/orchestra/proofs`; None where neither is known.
     pub fn of_this_user() -> Option<Self> {
-        let absolute = |name| {
-            env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|p| p.is_absolute())
-        };
-        let state =
-            absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
         Some(Self::in_folder(state.join("orchestra/proofs")))
     }
 
     /// In this folder, made when missing.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-        }
+        Self { folder: folder.into() }
     }
 
     /// Notes that the file at `path` was verified to be this composition when its stamp was `stamp`. The caller took
     /// the stamp before it hashed, found it unchanged after, and synced the data.
-    pub fn remember(
-        &self,
-        path: &Path,
-        info_hash: InfoHash,
-        stamp: &Stamp,
-    ) -> Result<(), StorageError> {
-        fs::create_dir_all(&self.folder)
-            .map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
-        let place = self
-            .place(path, info_hash)
-            .map_err(|e| StorageError::io(path, "find it", e))?;
+    pub fn remember(&self, path: &Path, info_hash: InfoHash, stamp: &Stamp) -> Result<(), StorageError> {
+        fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
+        let place = self.place(path, info_hash).map_err(|e| StorageError::io(path, "find it", e))?;
         note::write(&place, &body(info_hash, stamp))
     }
 
@@ -73,10 +58,7 @@ impl Proofs {
 }
 
 fn body(info_hash: InfoHash, stamp: &Stamp) -> String {
-    format!(
-        "orchestra proof 1\ninfo-hash {}\nstamp {stamp}\n",
-        hex::encode(info_hash.0)
-    )
+    format!("orchestra proof 1\ninfo-hash {}\nstamp {stamp}\n", hex::encode(info_hash.0))
 }
 
 #[cfg(test)]
@@ -93,9 +75,7 @@ mod tests {
         fs::write(&path, "data").unwrap();
         let file = File::open(&path).unwrap();
         assert!(!proofs.holds(&path, &file, THIS));
-        proofs
-            .remember(&path, THIS, &Stamp::of(&file).unwrap())
-            .unwrap();
+        proofs.remember(&path, THIS, &Stamp::of(&file).unwrap()).unwrap();
         assert!(proofs.holds(&path, &file, THIS));
         assert!(!proofs.holds(&path, &file, InfoHash([2; 20])));
         fs::write(&path, "date").unwrap();
@@ -110,9 +90,7 @@ mod tests {
         fs::write(&one, "data").unwrap();
         fs::write(&other, "data").unwrap();
         let file = File::open(&one).unwrap();
-        proofs
-            .remember(&one, THIS, &Stamp::of(&file).unwrap())
-            .unwrap();
+        proofs.remember(&one, THIS, &Stamp::of(&file).unwrap()).unwrap();
         assert!(!proofs.holds(&other, &File::open(&other).unwrap(), THIS));
         assert!(proofs.holds(&dir.path().join("./one"), &file, THIS));
     }

@@ -20,11 +20,7 @@ pub struct State {
 
 impl State {
     pub fn new(info_hash: InfoHash, stamp: Stamp, parts: &Bitfield) -> Self {
-        Self {
-            info_hash,
-            stamp,
-            parts: parts.to_bytes(),
-        }
+        Self { info_hash, stamp, parts: parts.to_bytes() }
     }
 
     /// Writes it under this name. The caller has synced the data.
@@ -38,12 +34,7 @@ impl State {
     }
 
     /// The parts that this note proves for a file with this stamp.
-    pub fn proves(
-        &self,
-        info_hash: InfoHash,
-        stamp: &Stamp,
-        geometry: &Geometry,
-    ) -> Option<Bitfield> {
+    pub fn proves(&self, info_hash: InfoHash, stamp: &Stamp, geometry: &Geometry) -> Option<Bitfield> {
         (self.info_hash == info_hash && self.stamp == *stamp)
             .then(|| Bitfield::from_bytes(&self.parts, geometry))
             .flatten()
@@ -67,11 +58,7 @@ impl State {
         hex::decode_to_slice(lines.next()?.strip_prefix("info-hash ")?, &mut info_hash.0).ok()?;
         let stamp = lines.next()?.strip_prefix("stamp ")?.parse().ok()?;
         let parts = hex::decode(lines.next()?.strip_prefix("parts ")?).ok()?;
-        lines.next().is_none().then_some(Self {
-            info_hash,
-            stamp,
-            parts,
-        })
+        lines.next().is_none().then_some(Self { info_hash, stamp, parts })
     }
 }
 
@@ -81,25 +68,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_state() -> impl Strategy<Value = State> {
-        (
-            any::<[u8; 20]>(),
-            any::<[u64; 3]>(),
-            any::<[i64; 2]>(),
-            prop::collection::vec(any::<u8>(), 0..40),
+        (any::<[u8; 20]>(), any::<[u64; 3]>(), any::<[i64; 2]>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(
+            |(hash, [device, inode, size], [modified, changed], parts)| State {
+                info_hash: InfoHash(hash),
+                stamp: Stamp { device, inode, size, modified: modified.into(), changed: changed.into() },
+                parts,
+            },
         )
-            .prop_map(
-                |(hash, [device, inode, size], [modified, changed], parts)| State {
-                    info_hash: InfoHash(hash),
-                    stamp: Stamp {
-                        device,
-                        inode,
-                        size,
-                        modified: modified.into(),
-                        changed: changed.into(),
-                    },
-                    parts,
-                },
-            )
     }
 
     proptest! {

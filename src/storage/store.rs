@@ -58,7 +58,7 @@ pub(super) struct Shared {
     pub file: Arc<File>,
     pub disk: Arc<dyn Disk>,
     pub events: mpsc::UnboundedSender<DiskEvent>,
-    /// The whole file's SHA-1 in the making; None if it is not known or was verified before.
+    /// The whole file's SHA-1 in the making; None if it is not known, or comes with the check.
     pub follower: Option<Follower>,
     pub whole: Arc<AtomicBool>,
     /// What is on the disk is still to be checked: nothing may be written.
@@ -74,10 +74,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub fn new(on_disk: Bitfield) -> Self {
-        Self {
-            on_disk,
-            in_hand: HashSet::new(),
-        }
+        Self { on_disk, in_hand: HashSet::new() }
     }
 }
 
@@ -95,7 +92,7 @@ impl Shared {
         self.tell(event);
         match &self.follower {
             Some(follower) => follower.landed(part, bytes),
-            None if full => self.is_whole(),
+            None if full && self.contents.whole.is_none() => self.is_whole(),
             None => {}
         }
     }
@@ -129,10 +126,7 @@ impl Hand {
             return None;
         }
         let mut parts = shared.lock();
-        (!parts.on_disk.has(part) && parts.in_hand.insert(part)).then(|| Self {
-            shared: shared.clone(),
-            part,
-        })
+        (!parts.on_disk.has(part) && parts.in_hand.insert(part)).then(|| Self { shared: shared.clone(), part })
     }
 
     pub fn part(&self) -> PartIndex {
@@ -176,14 +170,7 @@ impl Store {
         home: Home,
         sources: Vec<Source>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            shared,
-            jobs,
-            pool,
-            parked: Mutex::default(),
-            home: Mutex::new(home),
-            sources,
-        }))
+        Self(Arc::new(Inner { shared, jobs, pool, parked: Mutex::default(), home: Mutex::new(home), sources }))
     }
 
     pub fn geometry(&self) -> &Geometry {
@@ -238,9 +225,7 @@ impl Store {
             return;
         }
         let mut parked = self.parked();
-        let oldest = (parked.len() >= MAX_PARKED)
-            .then(|| parked.pop_front())
-            .flatten();
+        let oldest = (parked.len() >= MAX_PARKED).then(|| parked.pop_front()).flatten();
         parked.push_back(assembly);
         drop(parked);
         drop(oldest);
@@ -283,9 +268,7 @@ impl Store {
         if tail.len() <= SHORT_TAIL && !(spooled && !tail.is_empty()) {
             return verdict(&shared, assembly);
         }
-        tokio::task::spawn_blocking(move || verdict(&shared, assembly))
-            .await
-            .unwrap_or(Verdict::Lost)
+        tokio::task::spawn_blocking(move || verdict(&shared, assembly)).await.unwrap_or(Verdict::Lost)
     }
 
     /// Hands a right part to the writer; waits while that has too much to do. [`DiskEvent::Written`] or

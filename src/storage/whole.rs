@@ -65,21 +65,9 @@ impl Follower {
         let (landings, incoming) = channel();
         let place = Arc::new(Place::default());
         let geometry = task.geometry;
-        let follow = Follow {
-            task,
-            incoming,
-            place: place.clone(),
-            landed: on_disk,
-            waiting: BTreeMap::new(),
-        };
-        thread::Builder::new()
-            .name("whole-hash".into())
-            .spawn(move || follow.run())?;
-        Ok(Self {
-            landings,
-            place,
-            geometry,
-        })
+        let follow = Follow { task, incoming, place: place.clone(), landed: on_disk, waiting: BTreeMap::new() };
+        thread::Builder::new().name("whole-hash".into()).spawn(move || follow.run())?;
+        Ok(Self { landings, place, geometry })
     }
 
     /// This part is on the disk and right. Its bytes are passed on only if they will be hashed soon.
@@ -123,10 +111,7 @@ impl Follow {
                 self.place.waiting.fetch_sub(bytes.len(), Ordering::AcqRel);
             } else if let Err(source) = self.hash_from_disk(part, &mut hasher, &mut scratch) {
                 let error = StorageError::io(&self.task.path, "read", source);
-                self.tell(DiskEvent::Failed {
-                    part: Some(part),
-                    error,
-                });
+                self.tell(DiskEvent::Failed { part: Some(part), error });
                 return;
             }
             self.place.next.store(part.get() + 1, Ordering::Release);
@@ -162,12 +147,7 @@ impl Follow {
         }
     }
 
-    fn hash_from_disk(
-        &self,
-        part: PartIndex,
-        hasher: &mut Hasher,
-        scratch: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    fn hash_from_disk(&self, part: PartIndex, hasher: &mut Hasher, scratch: &mut Vec<u8>) -> io::Result<()> {
         let range = self.task.geometry.part_range(part);
         scratch.resize(STEP.min(self.task.geometry.part_size() as usize), 0);
         let mut at = range.start;

@@ -46,33 +46,25 @@ pub enum Job {
 pub fn start(shared: Arc<Shared>) -> io::Result<mpsc::Sender<Job>> {
     let (jobs, mut queue) = mpsc::channel(QUEUE);
     let sync = start_syncing(shared.clone())?;
-    thread::Builder::new()
-        .name("disk-writer".into())
-        .spawn(move || {
-            let mut writer = Writer {
-                shared,
-                sync,
-                unsynced: 0,
-            };
-            while let Some(job) = queue.blocking_recv() {
-                writer.work(job);
-            }
-        })?;
+    thread::Builder::new().name("disk-writer".into()).spawn(move || {
+        let mut writer = Writer { shared, sync, unsynced: 0 };
+        while let Some(job) = queue.blocking_recv() {
+            writer.work(job);
+        }
+    })?;
     Ok(jobs)
 }
 
 fn start_syncing(shared: Arc<Shared>) -> io::Result<SyncSender<()>> {
     let (wanted, wants) = sync_channel(1);
-    thread::Builder::new()
-        .name("disk-sync".into())
-        .spawn(move || {
-            for () in wants {
-                // The system tells of a failed write-back once: it must not get lost here.
-                if let Err(error) = shared.disk.sync() {
-                    shared.failed(None, "bring data to the disk", error);
-                }
+    thread::Builder::new().name("disk-sync".into()).spawn(move || {
+        for () in wants {
+            // The system tells of a failed write-back once: it must not get lost here.
+            if let Err(error) = shared.disk.sync() {
+                shared.failed(None, "bring data to the disk", error);
             }
-        })?;
+        }
+    })?;
     Ok(wanted)
 }
 
@@ -85,16 +77,10 @@ struct Writer {
 impl Writer {
     fn work(&mut self, job: Job) {
         match job {
-            Job::Part(Verified {
-                hand,
-                body: Proven::Memory(buffer),
-            }) => {
+            Job::Part(Verified { hand, body: Proven::Memory(buffer) }) => {
                 self.write_part(hand.part(), buffer);
             }
-            Job::Part(Verified {
-                hand,
-                body: Proven::Spooled(broken),
-            }) => {
+            Job::Part(Verified { hand, body: Proven::Spooled(broken) }) => {
                 if !broken.is_set() {
                     let part = hand.part();
                     self.shared.landed(part, DiskEvent::Written(part), None);
@@ -115,8 +101,7 @@ impl Writer {
         match self.shared.disk.write_all_at(bytes, start) {
             Ok(()) => {
                 self.wrote(u64::from(len));
-                self.shared
-                    .landed(part, DiskEvent::Written(part), Some(buffer));
+                self.shared.landed(part, DiskEvent::Written(part), Some(buffer));
             }
             Err(error) => self.shared.failed(Some(part), "write", error),
         }
