@@ -8,7 +8,7 @@ use std::{
     io,
     ops::{ControlFlow, Range},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
@@ -70,6 +70,14 @@ pub(super) fn start(shared: Arc<Shared>, sources: Vec<Source>) -> Check {
         shared.failed(None, "start to check it", error);
     }
     Check { state, total }
+}
+
+/// What the threads that look through a file share.
+struct Turn {
+    /// The next part to look at.
+    next: AtomicU32,
+    /// Why they stop early.
+    over: OnceLock<Stop>,
 }
 
 struct Work {
@@ -135,34 +143,29 @@ impl Work {
 
     /// A file that may have some of the parts.
     fn look_through(&self, source: &Source) -> Result<(), Stop> {
-        let next = AtomicU32::new(0);
-        let over = AtomicBool::new(false);
+        let turn = Turn { next: AtomicU32::new(0), over: OnceLock::new() };
         let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
         thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(|| self.take_parts(source, &next, &over))).collect();
-            let own = self.take_parts(source, &next, &over);
-            workers
-                .into_iter()
-                .map(|w| w.join().unwrap_or(Err(Stop::Asked)))
-                .chain([own])
-                // What went wrong counts more than that somebody stopped for it.
-                .fold(Ok(()), |so_far, one| match (&so_far, &one) {
-                    (Ok(()), _) | (Err(Stop::Asked), Err(_)) => one,
-                    _ => so_far,
-                })
-        })
+            for _ in 1..threads {
+                scope.spawn(|| self.take_parts(source, &turn));
+            }
+            self.take_parts(source, &turn);
+        });
+        turn.over.into_inner().map_or(Ok(()), Err)
     }
 
-    fn take_parts(&self, source: &Source, next: &AtomicU32, over: &AtomicBool) -> Result<(), Stop> {
+    fn take_parts(&self, source: &Source, turn: &Turn) {
         let geometry = &self.shared.contents.geometry;
         let mut scratch = vec![0; STEP.min(u64::from(geometry.part_size())) as usize];
-        while let Some(part) = geometry.part(next.fetch_add(1, Ordering::Relaxed)) {
-            if over.load(Ordering::Relaxed) {
-                return Err(Stop::Asked);
+        while let Some(part) = geometry.part(turn.next.fetch_add(1, Ordering::Relaxed)) {
+            if turn.over.get().is_some() {
+                return;
             }
-            self.prove(source, part, &mut scratch).inspect_err(|_| over.store(true, Ordering::Relaxed))?;
+            if let Err(stop) = self.prove(source, part, &mut scratch) {
+                // One reason is enough.
+                let _ = turn.over.set(stop);
+            }
         }
-        Ok(())
     }
 
     fn prove(&self, source: &Source, part: PartIndex, scratch: &mut [u8]) -> Result<(), Stop> {

@@ -259,14 +259,13 @@ impl Store {
     pub async fn verify(&self, mut assembly: Assembly) -> Verdict {
         debug_assert!(assembly.is_complete());
         self.spool(&mut assembly).await;
-        let tail = assembly.unhashed();
-        let spooled = !assembly.is_in_memory();
-        if spooled && !tail.is_empty() {
-            self.written_so_far().await;
-        }
+        let tail = assembly.unhashed().len();
         let shared = self.0.shared.clone();
-        if tail.len() <= SHORT_TAIL && !(spooled && !tail.is_empty()) {
+        if tail == 0 || (assembly.is_in_memory() && tail <= SHORT_TAIL) {
             return verdict(&shared, assembly);
+        }
+        if !assembly.is_in_memory() {
+            self.written_so_far().await;
         }
         tokio::task::spawn_blocking(move || verdict(&shared, assembly)).await.unwrap_or(Verdict::Lost)
     }
