@@ -303,13 +303,10 @@ mod tests {
             })
     }
 
+    const FORMS: &[ListForm] = &[ListForm::Compact, ListForm::Long, ListForm::LongWithoutIds];
+
     fn bodies() -> impl Strategy<Value = Vec<u8>> {
-        let forms = [
-            ListForm::Compact,
-            ListForm::Long,
-            ListForm::LongWithoutIds,
-        ];
-        (answers(), prop::sample::select(&forms[..]))
+        (answers(), prop::sample::select(FORMS))
             .prop_map(|(answer, form)| write_reply(&Reply::Answer(answer), form))
     }
 
