@@ -149,9 +149,7 @@ fn write_long(out: &mut Vec<u8>, peers: &[Listed], ids: bool) {
 
 /// Reads the body that answers an announce.
 pub fn read_reply(body: &[u8]) -> Result<Reply, AnswerError> {
-    let dict = bencode::parse(body)?
-        .as_dict()
-        .ok_or(AnswerError::NotADictionary)?;
+    let dict = bencode::parse(body)?.as_dict().ok_or(AnswerError::NotADictionary)?;
     if let Some(reason) = dict.get("failure reason") {
         return Ok(Reply::Failure(text(reason)));
     }
@@ -161,10 +159,7 @@ pub fn read_reply(body: &[u8]) -> Result<Reply, AnswerError> {
         complete: number(&dict, "complete"),
         incomplete: number(&dict, "incomplete"),
         peers: peers(&dict),
-        external_ip: dict
-            .get("external ip")
-            .and_then(Value::as_bytes)
-            .and_then(ip),
+        external_ip: dict.get("external ip").and_then(Value::as_bytes).and_then(ip),
         warning: dict.get("warning message").map(text),
     }))
 }
@@ -172,10 +167,7 @@ pub fn read_reply(body: &[u8]) -> Result<Reply, AnswerError> {
 /// A text that may be shown on a terminal: short, and without control characters.
 fn text(value: Value) -> String {
     let bytes = value.as_bytes().unwrap_or(b"without a reason");
-    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)])
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)]).chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Numbers above 2^32 - 1 become that; anything that is no number counts as absent.
@@ -195,10 +187,7 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
 fn peers(dict: &Dict) -> Vec<Listed> {
     let compact = |key: &str, width| {
         let bytes = dict.get(key).and_then(Value::as_bytes).unwrap_or_default();
-        bytes
-            .chunks_exact(width)
-            .filter_map(read_compact)
-            .map(|address| Listed { address, id: None })
+        bytes.chunks_exact(width).filter_map(read_compact).map(|address| Listed { address, id: None })
     };
     let long = dict.get("peers").and_then(Value::as_list);
     let long = long.into_iter().flatten().filter_map(read_long);
@@ -219,10 +208,7 @@ fn read_long(entry: Value) -> Option<Listed> {
     let ip: IpAddr = dict.get("ip")?.as_str()?.parse().ok()?;
     let port = u16::try_from(dict.get("port")?.as_u64()?).ok()?;
     let id = dict.get("peer id").and_then(Value::as_bytes);
-    Some(Listed {
-        address: SocketAddr::new(ip, port),
-        id: id.and_then(|id| id.try_into().ok()).map(PeerId),
-    })
+    Some(Listed { address: SocketAddr::new(ip, port), id: id.and_then(|id| id.try_into().ok()).map(PeerId) })
 }
 
 /// Writes the body for a scrape. Each swarm is written once, whatever the order and number it is given in.
@@ -248,21 +234,13 @@ pub fn write_scrape(swarms: &[(InfoHash, Counts)]) -> Vec<u8> {
 
 /// Reads the body that answers a scrape; swarms whose name is no info-hash are skipped.
 pub fn read_scrape(body: &[u8]) -> Result<Vec<(InfoHash, Counts)>, AnswerError> {
-    let dict = bencode::parse(body)?
-        .as_dict()
-        .ok_or(AnswerError::NotADictionary)?;
-    let files = dict
-        .get("files")
-        .and_then(Value::as_dict)
-        .ok_or(AnswerError::Missing("files"))?;
+    let dict = bencode::parse(body)?.as_dict().ok_or(AnswerError::NotADictionary)?;
+    let files = dict.get("files").and_then(Value::as_dict).ok_or(AnswerError::Missing("files"))?;
     let swarms = files.entries().filter_map(|(hash, value)| {
         let dict = value.as_dict()?;
         let count = |key| number(&dict, key).unwrap_or(0);
-        let counts = Counts {
-            complete: count("complete"),
-            incomplete: count("incomplete"),
-            downloaded: count("downloaded"),
-        };
+        let counts =
+            Counts { complete: count("complete"), incomplete: count("incomplete"), downloaded: count("downloaded") };
         Some((InfoHash(hash.try_into().ok()?), counts))
     });
     Ok(swarms.collect())
@@ -276,13 +254,8 @@ mod tests {
 
     fn listed() -> impl Strategy<Value = Listed> {
         any::<(IpAddr, u16, Option<[u8; 20]>)>()
-            .prop_filter("usable", |(ip, port, _)| {
-                *port != 0 && !ip.is_unspecified()
-            })
-            .prop_map(|(ip, port, id)| Listed {
-                address: SocketAddr::new(ip, port),
-                id: id.map(PeerId),
-            })
+            .prop_filter("usable", |(ip, port, _)| *port != 0 && !ip.is_unspecified())
+            .prop_map(|(ip, port, id)| Listed { address: SocketAddr::new(ip, port), id: id.map(PeerId) })
     }
 
     fn answers() -> impl Strategy<Value = Answer> {
@@ -306,8 +279,7 @@ mod tests {
     const FORMS: &[ListForm] = &[ListForm::Compact, ListForm::Long, ListForm::LongWithoutIds];
 
     fn bodies() -> impl Strategy<Value = Vec<u8>> {
-        (answers(), prop::sample::select(FORMS))
-            .prop_map(|(answer, form)| write_reply(&Reply::Answer(answer), form))
+        (answers(), prop::sample::select(FORMS)).prop_map(|(answer, form)| write_reply(&Reply::Answer(answer), form))
     }
 
     proptest! {
@@ -358,10 +330,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_written_all_the_same() {
-        let answer = Answer {
-            interval: 5,
-            ..Answer::default()
-        };
+        let answer = Answer { interval: 5, ..Answer::default() };
         let body = write_reply(&Reply::Answer(answer), ListForm::Compact);
         assert_eq!(body, b"d8:intervali5e5:peers0:e");
     }
@@ -381,10 +350,7 @@ mod tests {
     fn what_is_no_answer() {
         assert_eq!(read_reply(b"de"), Err(AnswerError::Missing("interval")));
         assert_eq!(read_reply(b"le"), Err(AnswerError::NotADictionary));
-        assert!(matches!(
-            read_reply(b"<html>"),
-            Err(AnswerError::Bencode(_))
-        ));
+        assert!(matches!(read_reply(b"<html>"), Err(AnswerError::Bencode(_))));
         assert!(read_scrape(b"de") == Err(AnswerError::Missing("files")));
     }
 

@@ -17,11 +17,7 @@ use crate::{metainfo::InfoHash, wire::handshake::PeerId};
 pub const MAX_SCRAPED: usize = 74;
 
 /// The characters that RFC 3986 leaves as they are.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a query is no announce or scrape. The text goes back to the asker as `failure reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,10 +137,8 @@ pub fn read_scrape(query: &[u8]) -> Result<Vec<InfoHash>, QueryError> {
 
 /// Writes a scrape as what follows the `?`.
 pub fn write_scrape(hashes: &[InfoHash]) -> String {
-    let pairs: Vec<String> = hashes
-        .iter()
-        .map(|hash| format!("info_hash={}", percent_encode(&hash.0, ESCAPED)))
-        .collect();
+    let pairs: Vec<String> =
+        hashes.iter().map(|hash| format!("info_hash={}", percent_encode(&hash.0, ESCAPED))).collect();
     pairs.join("&")
 }
 
@@ -156,22 +150,12 @@ fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 fn twenty(name: &'static str, value: Option<&[u8]>) -> Result<[u8; 20], QueryError> {
-    value
-        .ok_or(QueryError::Missing(name))?
-        .try_into()
-        .map_err(|_| QueryError::NotTwenty(name))
+    value.ok_or(QueryError::Missing(name))?.try_into().map_err(|_| QueryError::NotTwenty(name))
 }
 
-fn number<N: core::str::FromStr>(
-    name: &'static str,
-    value: Option<&[u8]>,
-) -> Result<Option<N>, QueryError> {
+fn number<N: core::str::FromStr>(name: &'static str, value: Option<&[u8]>) -> Result<Option<N>, QueryError> {
     let Some(value) = value else { return Ok(None) };
-    core::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .map(Some)
-        .ok_or(QueryError::NotANumber(name))
+    core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).map(Some).ok_or(QueryError::NotANumber(name))
 }
 
 fn event(value: &[u8]) -> Option<Event> {
@@ -190,14 +174,9 @@ fn key(value: &[u8]) -> Option<u32> {
         return None;
     }
     let hex = value.len() <= 8 && value.iter().all(u8::is_ascii_hexdigit);
-    let number = core::str::from_utf8(value)
-        .ok()
-        .filter(|_| hex)
-        .and_then(|text| u32::from_str_radix(text, 16).ok());
+    let number = core::str::from_utf8(value).ok().filter(|_| hex).and_then(|text| u32::from_str_radix(text, 16).ok());
     Some(number.unwrap_or_else(|| {
-        value.iter().fold(0x811c_9dc5, |hash: u32, &byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        })
+        value.iter().fold(0x811c_9dc5, |hash: u32, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
     }))
 }
 

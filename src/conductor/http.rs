@@ -65,13 +65,8 @@ impl Room {
     /// As many as make sense and the process may open.
     pub fn new() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let size = files
-            .saturating_sub(OTHER_FILES)
-            .clamp(16, MAX_CONNECTIONS) as u32;
-        Self {
-            places: Arc::new(Semaphore::new(size as usize)),
-            size,
-        }
+        let size = files.saturating_sub(OTHER_FILES).clamp(16, MAX_CONNECTIONS) as u32;
+        Self { places: Arc::new(Semaphore::new(size as usize)), size }
     }
 
     /// Waits until nobody is in it.
@@ -104,10 +99,7 @@ pub async fn serve(listeners: Listeners, desk: Arc<Desk>, room: Room, stop: Canc
 }
 
 /// The next connection with its place in the room; None when the system gave none.
-async fn next(
-    listeners: &Listeners,
-    room: &Room,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+async fn next(listeners: &Listeners, room: &Room) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = room.places.clone().acquire_owned().await.ok()?;
     match listeners.accept().await {
         Ok((stream, source)) => Some((stream, source, place)),
@@ -156,19 +148,14 @@ struct Front {
 
 impl Front {
     fn new(router: Router, caller: Caller) -> Self {
-        Self {
-            router: TowerToHyperService::new(router),
-            caller,
-        }
+        Self { router: TowerToHyperService::new(router), caller }
     }
 }
 
 impl Service<Request<Incoming>> for Front {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = std::pin::Pin<
-        Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>,
-    >;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let keep = asks_to_keep(request.headers());
@@ -189,11 +176,7 @@ fn asks_to_keep(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONNECTION)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .split(',')
-                .any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))
-        })
+        .is_some_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("keep-alive")))
 }
 
 fn router(desk: Arc<Desk>) -> Router {
@@ -213,22 +196,17 @@ async fn announce(
     RawQuery(query): RawQuery,
 ) -> impl IntoResponse {
     let body = match read_announce(query.unwrap_or_default().as_bytes()) {
-        Ok(announce) => write_reply(
-            &desk.announce(&announce, &caller),
-            ListForm::asked_by(&announce),
-        ),
+        Ok(announce) => write_reply(&desk.announce(&announce, &caller), ListForm::asked_by(&announce)),
         Err(error) => failure(error),
     };
     plain(body)
 }
 
 async fn scrape(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> impl IntoResponse {
-    plain(
-        match read_scrape(query.unwrap_or_default().as_bytes()) {
-            Ok(hashes) => write_scrape(&desk.counts(&hashes)),
-            Err(error) => failure(error),
-        },
-    )
+    plain(match read_scrape(query.unwrap_or_default().as_bytes()) {
+        Ok(hashes) => write_scrape(&desk.counts(&hashes)),
+        Err(error) => failure(error),
+    })
 }
 
 fn failure(error: impl std::error::Error) -> Vec<u8> {

@@ -57,10 +57,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<SocketAddr> = listeners.iter().flat_map(Listeners::addresses).collect();
     let (reporter, written) = report::start(config.json);
-    reporter.tell(Happening::Listening {
-        reach: reach(&addresses),
-        addresses,
-    });
+    reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
     let desk = Arc::new(Desk::new(reporter));
     let room = http::Room::new();
     for listeners in listeners {
@@ -84,10 +81,7 @@ async fn listen(wanted: &[Endpoint]) -> Result<Vec<Listeners>, ConductorError> {
             Host::ThisMachine => all.push(Listeners::bind(None, endpoint.port, 0)?),
             Host::Ip(ip) => all.push(Listeners::bind(Some(*ip), endpoint.port, 0)?),
             Host::Name(name) => {
-                let failed = |source| ConductorError::Resolve {
-                    host: name.clone(),
-                    source,
-                };
+                let failed = |source| ConductorError::Resolve { host: name.clone(), source };
                 let found = tokio::net::lookup_host((name.as_str(), endpoint.port)).await;
                 for address in found.map_err(failed)? {
                     all.push(Listeners::bind(Some(address.ip()), address.port(), 0)?);
@@ -130,11 +124,7 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(reporter: Reporter) -> Self {
-        Self {
-            table: Mutex::default(),
-            start: Instant::now(),
-            reporter,
-        }
+        Self { table: Mutex::default(), start: Instant::now(), reporter }
     }
 
     pub fn announce(&self, announce: &Announce, caller: &Caller) -> Reply {

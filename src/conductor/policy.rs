@@ -28,18 +28,12 @@ const MOST_WANTED: u32 = 200;
 /// interval too: some clients (rqbit) take that for their period, and a longer one would make their list old.
 pub fn interval(in_swarm: usize, in_all: usize) -> u32 {
     let seconds = (in_swarm / SWARM_RATE).max(in_all / TOTAL_RATE);
-    u32::try_from(seconds)
-        .unwrap_or(LONGEST)
-        .clamp(SHORTEST, LONGEST)
+    u32::try_from(seconds).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
 }
 
 /// How long a member is listed after an announce that was answered with this interval.
 pub fn lifetime(id: &PeerId, interval: u32) -> Duration {
-    if id.0.starts_with(b"-OC") {
-        2 * Duration::from_secs(interval.into())
-    } else {
-        FOREIGN_LIFETIME
-    }
+    if id.0.starts_with(b"-OC") { 2 * Duration::from_secs(interval.into()) } else { FOREIGN_LIFETIME }
 }
 
 /// How many members to list for somebody who wants this many.

@@ -23,9 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Discovered;
 use crate::{
-    announce::{
-        Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce,
-    },
+    announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
     manifest::{Endpoint, Host},
     metainfo::InfoHash,
     wire::handshake::PeerId,
@@ -78,13 +76,7 @@ pub fn start(
         match client(identity.bind) {
             Ok(client) => {
                 let key = fastrand::u32(..);
-                let asker = Asker {
-                    conductor,
-                    identity,
-                    key,
-                    client,
-                    found,
-                };
+                let asker = Asker { conductor, identity, key, client, found };
                 asker.run(stats, &stop).await;
             }
             Err(error) => {
@@ -184,17 +176,13 @@ impl Asker {
         let addresses = self.resolve().await?;
         let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv4);
         let [line4, line6] = lines;
-        let (first, second) = tokio::join!(
-            self.announce_over(line4, &v4, stats),
-            self.announce_over(line6, &v6, stats)
-        );
+        let (first, second) =
+            tokio::join!(self.announce_over(line4, &v4, stats), self.announce_over(line6, &v6, stats));
         match (first, second) {
             (Some(Ok(a)), Some(Ok(b))) => Ok(a.min(b)),
             (Some(Ok(interval)), _) | (_, Some(Ok(interval))) => Ok(interval),
             (Some(Err(failure)), _) | (None, Some(Err(failure))) => Err(failure),
-            (None, None) => Err(Failure::Unreachable(
-                "it has no address that can be reached from ours".into(),
-            )),
+            (None, None) => Err(Failure::Unreachable("it has no address that can be reached from ours".into())),
         }
     }
 
@@ -263,12 +251,7 @@ impl Asker {
         answer.interval.clamp(*INTERVALS.start(), *INTERVALS.end())
     }
 
-    async fn announce(
-        &self,
-        address: SocketAddr,
-        stats: Stats,
-        event: Option<Event>,
-    ) -> Result<Answer, Failure> {
+    async fn announce(&self, address: SocketAddr, stats: Stats, event: Option<Event>) -> Result<Answer, Failure> {
         let announce = Announce {
             info_hash: self.identity.info_hash,
             id: self.identity.id,
@@ -292,9 +275,7 @@ impl Asker {
         match read_reply(&body) {
             Ok(Reply::Answer(answer)) => Ok(answer),
             Ok(Reply::Failure(reason)) => Err(Failure::Refused(reason)),
-            Err(error) => Err(Failure::Unreachable(format!(
-                "what answers there is no conductor: {error}"
-            ))),
+            Err(error) => Err(Failure::Unreachable(format!("what answers there is no conductor: {error}"))),
         }
     }
 
@@ -303,9 +284,7 @@ impl Asker {
         let conductor = self.conductor.clone();
         let (now, news) = match result {
             Ok(()) => (Mood::Reached, Discovered::Reached { conductor }),
-            Err(Failure::Unreachable(why)) => {
-                (Mood::Unreachable, Discovered::Unreachable { conductor, why })
-            }
+            Err(Failure::Unreachable(why)) => (Mood::Unreachable, Discovered::Unreachable { conductor, why }),
             Err(Failure::Refused(why)) => (Mood::Refused, Discovered::Refused { conductor, why }),
         };
         if mood.replace(now) != Some(now) {
@@ -338,16 +317,12 @@ async fn completed(stats: &mut watch::Receiver<Stats>, told: Stats) {
 async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
     if !response.status().is_success() {
         let status = response.status();
-        return Err(Failure::Unreachable(format!(
-            "what answers there is no conductor: HTTP status {status}"
-        )));
+        return Err(Failure::Unreachable(format!("what answers there is no conductor: HTTP status {status}")));
     }
     let mut body = Vec::new();
     while let Some(bytes) = response.chunk().await.map_err(|error| unreachable(&error))? {
         if body.len() + bytes.len() > MAX_BODY {
-            return Err(Failure::Unreachable(
-                "what answers there is no conductor: more than 1 MiB".into(),
-            ));
+            return Err(Failure::Unreachable("what answers there is no conductor: more than 1 MiB".into()));
         }
         body.extend_from_slice(&bytes);
     }

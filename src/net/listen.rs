@@ -35,15 +35,9 @@ impl ListenError {
 
 fn advice(source: &io::Error) -> String {
     match source.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program has this port; end it or choose another port".into()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine does not have this address; choose one that it has".into()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "not allowed for this user; choose a port above 1023".into()
-        }
+        io::ErrorKind::AddrInUse => "another program has this port; end it or choose another port".into(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have this address; choose one that it has".into(),
+        io::ErrorKind::PermissionDenied => "not allowed for this user; choose a port above 1023".into(),
         _ => source.to_string(),
     }
 }
@@ -59,11 +53,7 @@ impl Listeners {
     /// `fallbacks` ports is tried. Port 0 is any free port.
     ///
     /// Must be called inside a tokio runtime. A machine without IPv6 (or without IPv4) gets the other alone.
-    pub fn bind(
-        address: Option<IpAddr>,
-        port: u16,
-        fallbacks: u16,
-    ) -> Result<Self, ListenError> {
+    pub fn bind(address: Option<IpAddr>, port: u16, fallbacks: u16) -> Result<Self, ListenError> {
         let last = port.saturating_add(if port == 0 { 0 } else { fallbacks });
         let mut candidate = port;
         loop {
@@ -85,20 +75,13 @@ impl Listeners {
 
     /// Where it listens, IPv4 first.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets
-            .iter()
-            .filter_map(|socket| socket.local_addr().ok())
-            .collect()
+        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 
     /// The next connection on any of them.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         std::future::poll_fn(|context| {
-            self.sockets
-                .iter()
-                .map(|socket| socket.poll_accept(context))
-                .find(Poll::is_ready)
-                .unwrap_or(Poll::Pending)
+            self.sockets.iter().map(|socket| socket.poll_accept(context)).find(Poll::is_ready).unwrap_or(Poll::Pending)
         })
         .await
     }
@@ -121,11 +104,7 @@ fn both_once(port: u16) -> Result<Vec<TcpListener>, ListenError> {
     if v4.as_ref().is_err_and(|error| !absent(&error.source)) {
         return v4.map(|socket| vec![socket]);
     }
-    let port = v4
-        .as_ref()
-        .ok()
-        .and_then(|socket| socket.local_addr().ok())
-        .map_or(port, |address| address.port());
+    let port = v4.as_ref().ok().and_then(|socket| socket.local_addr().ok()).map_or(port, |address| address.port());
     let v6 = one(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
     match (v4, v6) {
         (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
@@ -143,12 +122,7 @@ fn absent(error: &io::Error) -> bool {
 
 fn one(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let failed = |source| ListenError { address, source };
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .map_err(failed)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
     open(&socket, address).map_err(failed)?;
     TcpListener::from_std(socket.into()).map_err(failed)
 }

@@ -17,10 +17,7 @@ pub struct Caller {
 impl Caller {
     /// Makes `::ffff:` forms plain.
     pub fn new(source: IpAddr, reached: IpAddr) -> Self {
-        Self {
-            source: source.to_canonical(),
-            reached: reached.to_canonical(),
-        }
+        Self { source: source.to_canonical(), reached: reached.to_canonical() }
     }
 }
 
@@ -86,14 +83,8 @@ mod tests {
     #[test]
     fn private_stays_among_private() {
         for private in ["10.0.0.1:7", "172.16.0.1:7", "100.64.0.1:7", "[fd00::1]:7"] {
-            assert_eq!(
-                seen(private, "192.168.0.7", "192.168.0.1").as_deref(),
-                Some(private)
-            );
-            assert_eq!(
-                seen(private, "127.0.0.1", "127.0.0.1").as_deref(),
-                Some(private)
-            );
+            assert_eq!(seen(private, "192.168.0.7", "192.168.0.1").as_deref(), Some(private));
+            assert_eq!(seen(private, "127.0.0.1", "127.0.0.1").as_deref(), Some(private));
             assert_eq!(seen(private, "8.8.8.8", "9.9.9.9"), None);
         }
         assert!(seen("8.8.8.8:7", "192.168.0.7", "192.168.0.1").is_some());

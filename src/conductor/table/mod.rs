@@ -72,10 +72,7 @@ impl Table {
         if announce.event == Some(Event::Stopped) {
             return self.leave(announce, caller, changes);
         }
-        let known = self
-            .swarms
-            .get(&announce.info_hash)
-            .is_some_and(|swarm| swarm.knows(announce, caller));
+        let known = self.swarms.get(&announce.info_hash).is_some_and(|swarm| swarm.knows(announce, caller));
         if !known && self.members >= MAX_MEMBERS {
             return Reply::Failure("this conductor is full, try again later".into());
         }
@@ -99,18 +96,10 @@ impl Table {
             changes.push(change(What::Joined, members));
         }
         let list = swarm.list(announce, caller, policy::wanted(announce.numwant), dice);
-        Reply::Answer(Answer {
-            peers: list,
-            ..answer(interval, swarm.counts(), caller)
-        })
+        Reply::Answer(Answer { peers: list, ..answer(interval, swarm.counts(), caller) })
     }
 
-    fn leave(
-        &mut self,
-        announce: &Announce,
-        caller: &Caller,
-        changes: &mut Vec<Change>,
-    ) -> Reply {
+    fn leave(&mut self, announce: &Announce, caller: &Caller, changes: &mut Vec<Change>) -> Reply {
         let mut counts = Counts::default();
         let mut members = 0;
         if let Some(swarm) = self.swarms.get_mut(&announce.info_hash) {
@@ -130,18 +119,12 @@ impl Table {
         if members == 0 {
             self.swarms.remove(&announce.info_hash);
         }
-        Reply::Answer(answer(
-            policy::interval(members, self.members),
-            counts,
-            caller,
-        ))
+        Reply::Answer(answer(policy::interval(members, self.members), counts, caller))
     }
 
     /// A swarm in numbers; zeros where nobody is.
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
-        self.swarms
-            .get(info_hash)
-            .map_or_else(Counts::default, Swarm::counts)
+        self.swarms.get(info_hash).map_or_else(Counts::default, Swarm::counts)
     }
 
     /// Takes out who was not heard in time; to be called about once a second. A swarm where nobody can be due costs one
@@ -154,12 +137,7 @@ impl Table {
             let mut members = swarm.members() + gone.len();
             for address in gone {
                 members -= 1;
-                changes.push(Change {
-                    info_hash: *info_hash,
-                    address,
-                    what: What::Silent,
-                    members,
-                });
+                changes.push(Change { info_hash: *info_hash, address, what: What::Silent, members });
             }
         }
         self.swarms.retain(|_, swarm| !swarm.is_empty());

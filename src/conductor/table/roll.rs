@@ -10,10 +10,7 @@ pub struct Roll<K, V> {
 
 impl<K, V> Default for Roll<K, V> {
     fn default() -> Self {
-        Self {
-            row: Vec::new(),
-            place: HashMap::new(),
-        }
+        Self { row: Vec::new(), place: HashMap::new() }
     }
 }
 

@@ -36,12 +36,7 @@ enum Proof {
 
 impl Who {
     fn new(announce: &Announce, caller: &Caller) -> Self {
-        Self {
-            id: announce.id,
-            proof: announce
-                .key
-                .map_or(Proof::From(caller.source), Proof::Key),
-        }
+        Self { id: announce.id, proof: announce.key.map_or(Proof::From(caller.source), Proof::Key) }
     }
 }
 
@@ -130,10 +125,7 @@ impl Swarm {
         let address = SocketAddr::new(caller.source, announce.port);
         let replaced = self.vacate(address, who);
         let was_leecher = self.leechers.contains(&who);
-        let known = self
-            .seeds
-            .remove(&who)
-            .or_else(|| self.leechers.remove(&who));
+        let known = self.seeds.remove(&who).or_else(|| self.leechers.remove(&who));
         let mut member = known.unwrap_or_default();
         if let Some(old) = member.door(address).replace(Door { address, expires }) {
             self.by_address.remove(&old.address);
@@ -148,10 +140,7 @@ impl Swarm {
         } else {
             self.leechers.insert(who, member);
         }
-        Arrival {
-            new: known.is_none(),
-            replaced,
-        }
+        Arrival { new: known.is_none(), replaced }
     }
 
     /// Takes the address from whoever else had it; returns whether that was its last.
@@ -177,10 +166,7 @@ impl Swarm {
     /// Takes a member out; returns whether it was in.
     pub fn leave(&mut self, announce: &Announce, caller: &Caller) -> bool {
         let who = Who::new(announce, caller);
-        let member = self
-            .seeds
-            .remove(&who)
-            .or_else(|| self.leechers.remove(&who));
+        let member = self.seeds.remove(&who).or_else(|| self.leechers.remove(&who));
         for door in member.iter().flat_map(Member::doors) {
             self.by_address.remove(&door.address);
         }
@@ -220,32 +206,20 @@ impl Swarm {
 
     /// Up to `wanted` members for this asker, drawn at random: a seed has no use for other seeds, a leecher hears of
     /// everybody, and of [`FEW_SEEDS`] at least where not everybody fits.
-    pub fn list(
-        &self,
-        announce: &Announce,
-        caller: &Caller,
-        wanted: usize,
-        dice: &mut fastrand::Rng,
-    ) -> Vec<Listed> {
+    pub fn list(&self, announce: &Announce, caller: &Caller, wanted: usize, dice: &mut fastrand::Rng) -> Vec<Listed> {
         let who = Who::new(announce, caller);
         let wanted = wanted.min(self.members());
         let seeds = match announce.left {
             0 => 0,
-            _ => FEW_SEEDS
-                .max(wanted.saturating_sub(self.leechers.len()))
-                .min(self.seeds.len())
-                .min(wanted),
+            _ => FEW_SEEDS.max(wanted.saturating_sub(self.leechers.len())).min(self.seeds.len()).min(wanted),
         };
         let mut list = Vec::with_capacity(wanted);
         let mut draw = |roll: &Roll<Who, Member>, most: usize| {
-            let listed = roll
-                .shuffled(dice)
-                .filter(|(other, _)| *other != who)
-                .filter_map(|(other, member)| {
-                    let id = Some(other.id);
-                    let address = member.shown_to(caller)?;
-                    Some(Listed { address, id })
-                });
+            let listed = roll.shuffled(dice).filter(|(other, _)| *other != who).filter_map(|(other, member)| {
+                let id = Some(other.id);
+                let address = member.shown_to(caller)?;
+                Some(Listed { address, id })
+            });
             list.extend(listed.take(most));
         };
         draw(&self.leechers, wanted - seeds);

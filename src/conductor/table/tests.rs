@@ -16,22 +16,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self {
-            table: Table::default(),
-            now: Time::ZERO,
-            dice: fastrand::Rng::with_seed(1),
-            changes: Vec::new(),
-        }
+        Self { table: Table::default(), now: Time::ZERO, dice: fastrand::Rng::with_seed(1), changes: Vec::new() }
     }
 
     fn say(&mut self, announce: &Announce, caller: Caller) -> Answer {
-        let reply = self.table.announce(
-            announce,
-            &caller,
-            self.now,
-            &mut self.dice,
-            &mut self.changes,
-        );
+        let reply = self.table.announce(announce, &caller, self.now, &mut self.dice, &mut self.changes);
         match reply {
             Reply::Answer(answer) => answer,
             Reply::Failure(reason) => panic!("{reason}"),
@@ -39,10 +28,7 @@ impl World {
     }
 
     fn changes(&mut self) -> Vec<(What, usize)> {
-        self.changes
-            .drain(..)
-            .map(|change| (change.what, change.members))
-            .collect()
+        self.changes.drain(..).map(|change| (change.what, change.members)).collect()
     }
 
     fn sweep_after(&mut self, seconds: u64) -> Vec<(What, usize)> {
@@ -74,10 +60,7 @@ fn leecher(n: u32) -> Announce {
 }
 
 fn seed(n: u32) -> Announce {
-    Announce {
-        left: 0,
-        ..leecher(n)
-    }
+    Announce { left: 0, ..leecher(n) }
 }
 
 fn from(source: &str) -> Caller {
@@ -95,11 +78,7 @@ fn at(n: u32) -> Caller {
 }
 
 fn addresses(answer: &Answer) -> HashSet<String> {
-    answer
-        .peers
-        .iter()
-        .map(|peer| peer.address.to_string())
-        .collect()
+    answer.peers.iter().map(|peer| peer.address.to_string()).collect()
 }
 
 #[test]
@@ -120,33 +99,17 @@ fn members_hear_of_each_other_and_not_of_themselves() {
 fn events_repeated_change_nothing_and_one_download_counts_once() {
     let mut world = World::new();
     for event in [Some(Event::Started), Some(Event::Started), None] {
-        world.say(
-            &Announce {
-                event,
-                ..leecher(1)
-            },
-            at(1),
-        );
+        world.say(&Announce { event, ..leecher(1) }, at(1));
     }
     assert_eq!(world.table.counts(&HASH).downloaded, 0);
     for _ in 0..3 {
-        let done = Announce {
-            event: Some(Event::Completed),
-            ..seed(1)
-        };
+        let done = Announce { event: Some(Event::Completed), ..seed(1) };
         world.say(&done, at(1));
     }
     // It never lacked anything here: no download, whatever it says.
-    let claim = Announce {
-        event: Some(Event::Completed),
-        ..seed(2)
-    };
+    let claim = Announce { event: Some(Event::Completed), ..seed(2) };
     world.say(&claim, at(2));
-    let expected = Counts {
-        complete: 2,
-        incomplete: 0,
-        downloaded: 1,
-    };
+    let expected = Counts { complete: 2, incomplete: 0, downloaded: 1 };
     assert_eq!(world.table.counts(&HASH), expected);
     assert_eq!(world.table.members(), 2);
 }
@@ -157,10 +120,7 @@ fn stopped_takes_out_at_once_and_only_once() {
     world.say(&seed(1), at(1));
     world.say(&leecher(2), at(2));
     world.changes();
-    let stop = Announce {
-        event: Some(Event::Stopped),
-        ..seed(1)
-    };
+    let stop = Announce { event: Some(Event::Stopped), ..seed(1) };
     assert!(world.say(&stop, at(1)).peers.is_empty());
     world.say(&stop, at(1));
     assert_eq!(world.changes(), [(What::Left, 1)]);
@@ -172,16 +132,9 @@ fn stopped_takes_out_at_once_and_only_once() {
 fn nobody_can_speak_for_another_without_its_key() {
     let mut world = World::new();
     world.say(&seed(1), at(1));
-    let forged = Announce {
-        event: Some(Event::Stopped),
-        key: Some(99),
-        ..seed(1)
-    };
+    let forged = Announce { event: Some(Event::Stopped), key: Some(99), ..seed(1) };
     world.say(&forged, at(66));
-    let keyless = Announce {
-        key: None,
-        ..forged
-    };
+    let keyless = Announce { key: None, ..forged };
     world.say(&keyless, at(66));
     assert_eq!(world.table.members(), 1);
 }
@@ -190,10 +143,7 @@ fn nobody_can_speak_for_another_without_its_key() {
 fn our_own_go_after_two_intervals_and_foreign_ones_after_eleven_minutes() {
     let mut world = World::new();
     world.say(&seed(1), at(1));
-    let foreign = Announce {
-        id: id("-TR4060-", 2),
-        ..leecher(2)
-    };
+    let foreign = Announce { id: id("-TR4060-", 2), ..leecher(2) };
     world.say(&foreign, at(2));
     assert_eq!(world.sweep_after(9), []);
     world.say(&seed(1), at(1));
@@ -219,10 +169,7 @@ fn a_dual_stack_member_counts_once_and_is_shown_in_the_version_of_the_asker() {
     let answer = world.say(&leecher(3), from("fd00::3"));
     assert_eq!(answer.peers.len(), 2);
     world.changes();
-    let stop = Announce {
-        event: Some(Event::Stopped),
-        ..seed(1)
-    };
+    let stop = Announce { event: Some(Event::Stopped), ..seed(1) };
     world.say(&stop, from("fd00::1"));
     assert_eq!(world.table.counts(&HASH).complete, 0);
 }
@@ -244,14 +191,7 @@ fn a_program_started_again_at_its_old_port_replaces_itself() {
     let mut world = World::new();
     world.say(&leecher(1), at(1));
     world.say(&leecher(2), at(1));
-    assert_eq!(
-        world.changes(),
-        [
-            (What::Joined, 1),
-            (What::Replaced, 0),
-            (What::Joined, 1)
-        ]
-    );
+    assert_eq!(world.changes(), [(What::Joined, 1), (What::Replaced, 0), (What::Joined, 1)]);
     assert_eq!(world.table.members(), 1);
     let answer = world.say(&leecher(3), at(3));
     assert_eq!(answer.peers[0].id, Some(id("-OC0100-", 2)));
@@ -261,21 +201,12 @@ fn a_program_started_again_at_its_old_port_replaces_itself() {
 fn two_members_behind_one_address_are_two() {
     let mut world = World::new();
     world.say(&leecher(1), at(1));
-    let other = Announce {
-        port: 9997,
-        ..leecher(2)
-    };
+    let other = Announce { port: 9997, ..leecher(2) };
     assert_eq!(world.say(&other, at(1)).peers.len(), 1);
     // Without a port it is counted and never shown.
-    let closed = Announce {
-        port: 0,
-        ..leecher(3)
-    };
+    let closed = Announce { port: 0, ..leecher(3) };
     assert_eq!(world.say(&closed, at(3)).peers.len(), 2);
-    let closed = Announce {
-        port: 0,
-        ..leecher(4)
-    };
+    let closed = Announce { port: 0, ..leecher(4) };
     assert_eq!(world.say(&closed, at(3)).peers.len(), 2);
     assert_eq!(world.table.members(), 4);
 }
@@ -304,15 +235,9 @@ fn seeds_hear_of_leechers_alone_and_leechers_of_a_few_seeds_at_least() {
     let answer = world.say(&leecher(0), at(0));
     assert_eq!((answer.peers.len(), among(&answer)), (50, 4));
     assert_eq!(addresses(&answer).len(), 50);
-    let many = Announce {
-        numwant: Some(1000),
-        ..leecher(0)
-    };
+    let many = Announce { numwant: Some(1000), ..leecher(0) };
     assert_eq!(world.say(&many, at(0)).peers.len(), 200);
-    let none = Announce {
-        numwant: Some(0),
-        ..leecher(0)
-    };
+    let none = Announce { numwant: Some(0), ..leecher(0) };
     assert!(world.say(&none, at(0)).peers.is_empty());
 }
 
@@ -339,10 +264,7 @@ fn the_interval_is_short_for_few_and_longer_for_many() {
 fn swarms_do_not_mix() {
     let mut world = World::new();
     world.say(&seed(1), at(1));
-    let other = Announce {
-        info_hash: InfoHash([8; 20]),
-        ..leecher(2)
-    };
+    let other = Announce { info_hash: InfoHash([8; 20]), ..leecher(2) };
     assert!(world.say(&other, at(2)).peers.is_empty());
     assert_eq!(world.table.counts(&InfoHash([9; 20])), Counts::default());
 }
