@@ -297,3 +297,21 @@ fn people_are_told_where_it_listens_and_the_log_who_came() {
     let log = std::fs::read_to_string(folder.path().join("logs/conductor.log")).unwrap();
     assert!(log.contains("127.0.0.1:1001 joined (1 there)"), "{log}");
 }
+
+#[test]
+fn a_hang_up_that_is_ignored_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0 --json", env!("CARGO_BIN_EXE_conductor")])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let listening: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    let address: SocketAddr = listening["addresses"][0].as_str().unwrap().parse().unwrap();
+    assert!(SEED.announce_to(address, "").peers.is_empty());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

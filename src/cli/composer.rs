@@ -113,9 +113,7 @@ fn parse_part_size(text: &str) -> Result<u64, String> {
 /// the file, run a conductor where it says, and share the file with "member FILE.orch".
 #[derive(Parser, Clone, Debug)]
 #[command(name = "composer", version, max_term_width = 100, styles = STYLES, after_help = after_help())]
-#[command(
-    override_usage = "composer [OPTIONS] FILE [CONDUCTOR] [PART_SIZE]\n       composer [OPTIONS] --from X.orch|X.torrent [CONDUCTOR]"
-)]
+#[command(override_usage = "composer [OPTIONS] FILE [CONDUCTOR] [PART_SIZE]\n       composer [OPTIONS] --from X.orch|X.torrent [CONDUCTOR]")]
 struct Args {
     /// The file to compose
     #[arg(value_name = "FILE", required_unless_present = "from")]

@@ -35,7 +35,12 @@ pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, cl
 
 fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
     let (args, _) = read::<Args>(args, &dot_env)?;
-    Ok(Settings { listen: args.listen, json: args.json, log_dir: args.log.log_dir(), notes: dot_env.notes })
+    Ok(Settings {
+        listen: args.listen,
+        json: args.json,
+        log_dir: args.log.log_dir(),
+        notes: dot_env.notes,
+    })
 }
 
 /// Keep the live list of which members share which composition

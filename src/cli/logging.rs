@@ -45,13 +45,19 @@ pub fn start(program: &str, place: &LogDir) -> Result<(), LogError> {
     let target = match place {
         LogDir::Stderr => Target::Stderr,
         LogDir::Folder(folder) => {
-            fs::create_dir_all(folder).map_err(|error| LogError::Folder { path: folder.clone(), error })?;
+            fs::create_dir_all(folder).map_err(|error| LogError::Folder {
+                path: folder.clone(),
+                error,
+            })?;
             let path = folder.join(format!("{program}.log"));
-            let file = Rotated::open(path.clone(), MAX_LEN).map_err(|error| LogError::Open { path, error })?;
+            let file = Rotated::open(path.clone(), MAX_LEN)
+                .map_err(|error| LogError::Open { path, error })?;
             Target::Pipe(Box::new(file))
         }
     };
-    Builder::from_env(Env::default().default_filter_or("info")).target(target).try_init()?;
+    Builder::from_env(Env::default().default_filter_or("info"))
+        .target(target)
+        .try_init()?;
     Ok(())
 }
 
@@ -69,7 +75,13 @@ impl Rotated {
     fn open(path: PathBuf, max_len: u64) -> io::Result<Self> {
         let file = open(&path)?;
         let len = file.metadata()?.len();
-        Ok(Self { path, file, len, max_len, failed: false })
+        Ok(Self {
+            path,
+            file,
+            len,
+            max_len,
+            failed: false,
+        })
     }
 
     /// Puts the full file aside, unless another process that logs here has done so already.

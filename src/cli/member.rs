@@ -113,7 +113,12 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         conductors: network.conductor,
         peers: network.peer,
         advertise: network.advertise,
-        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
+        until: Until {
+            done: end.exit_when_done,
+            seed_time: end.seed_time,
+            seed_ratio: end.seed_ratio,
+            all,
+        },
         timeout: end.timeout,
         upload: network.upload,
         download: network.download,
@@ -122,7 +127,11 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         repair: args.repair,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
-        screen: ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() },
+        screen: ScreenOptions {
+            quiet: args.quiet,
+            verbose: args.verbose && !args.quiet,
+            ..args.shown.screen()
+        },
         log_dir: args.shown.log_dir(),
         notes: dot_env.notes,
     })
@@ -322,7 +331,10 @@ fn names(path: &Path) -> Result<Vec<String>, String> {
 fn member_endpoint(text: &str) -> Result<Endpoint, String> {
     let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
     let with_port = format!("{text}:{DEFAULT_PORT}").parse::<Endpoint>();
-    let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint { host: Host::Ip(ip), port: DEFAULT_PORT });
+    let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint {
+        host: Host::Ip(ip),
+        port: DEFAULT_PORT,
+    });
     Ok(bare_ip.ok().or(with_port.ok()).unwrap_or(endpoint))
 }
 

@@ -40,9 +40,9 @@ fn read<A: CommandFactory + FromArgMatches>(
     } else {
         let mut all = args;
         all.splice(1.min(all.len())..1.min(all.len()), extra);
-        command
-            .try_get_matches_from(all)
-            .map_err(|error| wrong::<A>(format_args!("a setting in .env does not fit: {}", first_line(&error))))?
+        command.try_get_matches_from(all).map_err(|error| {
+            wrong::<A>(format_args!("a setting in .env does not fit: {}", first_line(&error)))
+        })?
     };
     Ok((A::from_arg_matches(&matches)?, matches))
 }

@@ -78,7 +78,12 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn screen(&self) -> ScreenOptions {
-        ScreenOptions { json: self.json, progress: !self.no_progress, colour: self.color, ..ScreenOptions::default() }
+        ScreenOptions {
+            json: self.json,
+            progress: !self.no_progress,
+            colour: self.color,
+            ..ScreenOptions::default()
+        }
     }
 
     pub(super) fn log_dir(&self) -> LogDir {

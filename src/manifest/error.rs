@@ -27,7 +27,10 @@ pub enum Fault {
     #[error("the name of the file: {0}")]
     Name(#[from] NameError),
     #[error("expected {expected}, found {found:?}")]
-    Unexpected { expected: &'static str, found: String },
+    Unexpected {
+        expected: &'static str,
+        found: String,
+    },
     #[error(transparent)]
     Geometry(#[from] GeometryError),
     #[error("{said} parts are not what the size and the part size come to ({needed})")]

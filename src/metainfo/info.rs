@@ -68,7 +68,9 @@ pub enum InfoError {
     NoDict,
     #[error("the info dictionary has no sound `{0}`")]
     Key(&'static str),
-    #[error("this is a version 2 torrent without a version 1 half: ask its author for a hybrid one")]
+    #[error(
+        "this is a version 2 torrent without a version 1 half: ask its author for a hybrid one"
+    )]
     OnlyV2,
     #[error("the name in the info dictionary: {0}")]
     Name(#[from] NameError),
@@ -98,7 +100,12 @@ impl Info {
         let (size, files) = contents(&dict)?;
         let part_size = dict.get("piece length").and_then(Value::as_u64);
         let geometry = Geometry::new(size, part_size.ok_or(InfoError::Key("piece length"))?)?;
-        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files })
+        Ok(Self {
+            name,
+            parts: digests(pieces, geometry.parts())?,
+            geometry,
+            files,
+        })
     }
 }
 
@@ -178,13 +185,19 @@ fn file(value: Value<'_>) -> Result<FileEntry, InfoError> {
     let size = dict.get("length").and_then(Value::as_u64);
     let names = dict.get("path").and_then(Value::as_list);
     let names: Option<Vec<&str>> = names.ok_or_else(broken)?.map(Value::as_str).collect();
-    Ok(FileEntry { size: size.ok_or_else(broken)?, path: FilePath::join(names.ok_or_else(broken)?)? })
+    Ok(FileEntry {
+        size: size.ok_or_else(broken)?,
+        path: FilePath::join(names.ok_or_else(broken)?)?,
+    })
 }
 
 fn digests(pieces: &[u8], parts: u32) -> Result<Arc<[Digest]>, InfoError> {
     let (chunks, rest) = pieces.as_chunks::<20>();
     if chunks.len() as u64 != u64::from(parts) || !rest.is_empty() {
-        return Err(InfoError::Pieces { there: pieces.len(), parts });
+        return Err(InfoError::Pieces {
+            there: pieces.len(),
+            parts,
+        });
     }
     Ok(chunks.iter().map(|&bytes| Digest(bytes)).collect())
 }
