@@ -1,10 +1,12 @@
 //! Orchestra.
 
+pub mod choker;
 pub mod geometry;
 pub mod hashing;
 pub mod metainfo;
 pub mod net;
 pub mod peer;
+pub mod picker;
 pub mod storage;
 pub mod swarm;
 pub mod time;

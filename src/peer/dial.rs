@@ -41,15 +41,9 @@ pub struct Met {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("{address} cannot be reached: {error}")]
-    Connect {
-        address: SocketAddr,
-        error: std::io::Error,
-    },
+    Connect { address: SocketAddr, error: std::io::Error },
     #[error("the connection with {address} broke before it said who it is: {error}")]
-    Broken {
-        address: SocketAddr,
-        error: std::io::Error,
-    },
+    Broken { address: SocketAddr, error: std::io::Error },
     #[error("{address} did not say who it is within {} seconds", .after.as_secs())]
     Silent { address: SocketAddr, after: Duration },
     #[error("{address} does not speak the plain BitTorrent protocol")]
@@ -71,9 +65,7 @@ pub async fn dial(
     limit: Duration,
 ) -> Result<Met, DialError> {
     let talk = async {
-        let mut stream = connect(address, from)
-            .await
-            .map_err(|error| DialError::Connect { address, error })?;
+        let mut stream = connect(address, from).await.map_err(|error| DialError::Connect { address, error })?;
         greet(&mut stream, address, ours).await?;
         let mut bytes = [0; handshake::LENGTH];
         read_up_to(&mut stream, address, &mut bytes, 0, handshake::LENGTH).await?;
@@ -117,19 +109,12 @@ async fn within<T>(
     address: SocketAddr,
     talk: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
-    let silent = |_| DialError::Silent {
-        address,
-        after: limit,
-    };
+    let silent = |_| DialError::Silent { address, after: limit };
     timeout(limit, talk).await.map_err(silent)?
 }
 
 async fn connect(address: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(from) = from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
         socket.bind(SocketAddr::new(from, 0))?;
     }
@@ -137,11 +122,7 @@ async fn connect(address: SocketAddr, from: Option<IpAddr>) -> std::io::Result<T
 }
 
 /// Our 68 bytes in one write: rqbit fails on a handshake that comes in two.
-async fn greet(
-    stream: &mut TcpStream,
-    address: SocketAddr,
-    ours: &Handshake,
-) -> Result<(), DialError> {
+async fn greet(stream: &mut TcpStream, address: SocketAddr, ours: &Handshake) -> Result<(), DialError> {
     let broken = |error| DialError::Broken { address, error };
     stream.set_nodelay(true).map_err(broken)?;
     stream.write_all(&ours.encode()).await.map_err(broken)
@@ -188,12 +169,99 @@ fn meet(
     Ok(Met {
         stream,
         info_hash: theirs.info_hash,
-        introduction: Introduction {
-            id: theirs.id,
-            address,
-            dialled,
-            fast: theirs.fast,
-            extended: theirs.extended,
-        },
+        introduction: Introduction { id: theirs.id, address, dialled, fast: theirs.fast, extended: theirs.extended },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::handshake::PeerId;
+
+    fn handshake(swarm: u8, id: u8) -> Handshake {
+        Handshake { info_hash: InfoHash([swarm; 20]), id: PeerId([id; 20]), extended: true, fast: true, dht: false }
+    }
+
+    /// Dials as the one and accepts as the other, who shares only swarm 1.
+    async fn meet(dials: Handshake, accepts: Handshake) -> (Result<Met, DialError>, Result<Met, DialError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = async {
+            let (stream, from) = listener.accept().await.unwrap();
+            let ours = |hash| (hash == InfoHash([1; 20])).then_some(accepts);
+            accept(stream, from, ours, ACCEPT_TIMEOUT).await
+        };
+        tokio::join!(dial(address, None, &dials, DIAL_TIMEOUT), accepting)
+    }
+
+    #[tokio::test]
+    async fn both_learn_who_the_other_is() {
+        let (dialled, accepted) = meet(handshake(1, 5), handshake(1, 6)).await;
+        let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        assert_eq!(dialled.introduction.id, PeerId([6; 20]));
+        assert_eq!(accepted.introduction.id, PeerId([5; 20]));
+        assert!(dialled.introduction.dialled && !accepted.introduction.dialled);
+        assert!(accepted.introduction.fast && accepted.introduction.extended);
+        assert_eq!(accepted.introduction.address, dialled.stream.local_addr().unwrap());
+        assert_eq!(accepted.info_hash, InfoHash([1; 20]));
+    }
+
+    #[tokio::test]
+    async fn who_shares_something_else_learns_nothing() {
+        let (dialled, accepted) = meet(handshake(2, 5), handshake(2, 6)).await;
+        assert!(matches!(dialled, Err(DialError::Broken { .. })), "{dialled:?}");
+        assert!(matches!(accepted, Err(DialError::OtherSwarm { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_member_knows_itself() {
+        let (_, accepted) = meet(handshake(1, 5), handshake(1, 5)).await;
+        assert!(matches!(accepted, Err(DialError::Ourselves { .. })));
+    }
+
+    /// What comes of these bytes, trickling in one by one. The rest of the connection is given back unread.
+    async fn hears(bytes: &[u8], limit: Duration) -> (Result<Met, DialError>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        there.set_nodelay(true).unwrap();
+        let (here, from) = listener.accept().await.unwrap();
+        let trickle = async {
+            for byte in bytes {
+                if there.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            there
+        };
+        let accepting = accept(here, from, |_| Some(handshake(1, 6)), limit);
+        tokio::join!(accepting, trickle)
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_handshake_is_left_for_the_driver() {
+        let mut bytes = handshake(1, 5).encode().to_vec();
+        bytes.extend(b"and more");
+        let (met, mut there) = hears(&bytes, ACCEPT_TIMEOUT).await;
+        let mut rest = [0; 8];
+        met.unwrap().stream.read_exact(&mut rest).await.unwrap();
+        assert_eq!(&rest, b"and more");
+        let mut answer = [0; handshake::LENGTH];
+        there.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, handshake(1, 6).encode());
+    }
+
+    #[tokio::test]
+    async fn who_tries_encryption_first_is_let_go_at_once() {
+        let (met, _there) = hears(&[0x51; 96], ACCEPT_TIMEOUT).await;
+        assert!(matches!(met, Err(DialError::NotPlain { .. })));
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_let_go() {
+        let (met, _there) = hears(&handshake(1, 5).encode()[..67], Duration::ZERO).await;
+        assert!(matches!(met, Err(DialError::Silent { .. })));
+    }
 }

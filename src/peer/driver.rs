@@ -84,13 +84,7 @@ pub async fn run(link: Link) {
     let mut driver = Driver {
         receiver: Receiver::new(Limits { block: MAX_REQUEST }, link.download),
         transmitter: Transmitter::new(link.upload),
-        talk: Talk {
-            key: link.key,
-            stream: link.stream,
-            session: link.session,
-            store: link.store,
-            start: link.start,
-        },
+        talk: Talk { key: link.key, stream: link.stream, session: link.session, store: link.store, start: link.start },
         commands: link.commands,
         events: link.events,
     };
@@ -128,7 +122,8 @@ impl Driver {
             let came = self.receiver.turn(&mut self.talk)?;
             let went = self.transmitter.turn(&mut self.talk)?;
             self.report(None).await;
-            if came == Turn::More || went == Turn::More {
+            let heard = came == Turn::Nothing && self.talk.session.takes_input();
+            if came == Turn::More || went == Turn::More || heard {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -142,11 +137,10 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Closed> {
-        let now = self.talk.now();
         match command {
             Command::Fetch(part) => self.receiver.fetch(part, &mut self.talk),
             Command::Close(why) => return Err(Closed::ByUs(why)),
-            command => self.talk.session.command(command, now),
+            command => self.talk.session.command(command),
         }
         Ok(())
     }
@@ -178,12 +172,7 @@ impl Driver {
         }
     }
 
-    async fn wait(
-        &mut self,
-        came: Turn,
-        went: Turn,
-        mut alarm: std::pin::Pin<&mut Sleep>,
-    ) -> Result<Woken, Closed> {
+    async fn wait(&mut self, came: Turn, went: Turn, mut alarm: std::pin::Pin<&mut Sleep>) -> Result<Woken, Closed> {
         let wake = self.next_deadline(came, went);
         let wake = (self.talk.start + wake).into();
         // Deadlines mostly move away; an alarm that comes early costs less than to set it anew each time.
@@ -217,9 +206,7 @@ impl Driver {
             Turn::Until(time) => Some(time),
             Turn::More | Turn::Socket | Turn::Nothing | Turn::Disk => None,
         });
-        limits
-            .chain(self.transmitter.deadline())
-            .fold(self.talk.session.deadline(), Time::min)
+        limits.chain(self.transmitter.deadline()).fold(self.talk.session.deadline(), Time::min)
     }
 
     /// Says what there is still to say, as far as the socket takes it at once, and puts everything away.

@@ -71,14 +71,7 @@ pub struct Receiver {
 
 impl Receiver {
     pub fn new(limits: Limits, limiter: Limiter) -> Self {
-        Self {
-            limits,
-            limiter,
-            scratch: Scratch::default(),
-            payload: None,
-            parts: Vec::new(),
-            disk: None,
-        }
+        Self { limits, limiter, scratch: Scratch::default(), payload: None, parts: Vec::new(), disk: None }
     }
 
     /// Takes in what the socket has.
@@ -121,10 +114,7 @@ impl Receiver {
     pub fn put_away(&mut self, part: PartIndex, talk: &Talk) {
         if let Some(payload) = &mut self.payload
             && let Some(block) = payload.into.take_if(|block| block.part == part)
-            && let Some(came) =
-                talk.store
-                    .geometry()
-                    .range(part.get(), block.begin, payload.done)
+            && let Some(came) = talk.store.geometry().range(part.get(), block.begin, payload.done)
             && let Some(assembly) = find(&mut self.parts, part)
         {
             assembly.block_done(came, talk.key);
@@ -179,15 +169,9 @@ impl Receiver {
                 self.disk = Some(Disk::Commit(Box::pin(commit)));
                 Event::Right(part)
             }
-            Verdict::Wrong { alone } => Event::Wrong {
-                part,
-                alone: alone == Some(talk.key),
-            },
+            Verdict::Wrong { alone } => Event::Wrong { part, alone: alone == Some(talk.key) },
             // The store tells of the failure; the part is nobody's.
-            Verdict::Lost => Event::Released {
-                part,
-                refused: false,
-            },
+            Verdict::Lost => Event::Released { part, refused: false },
         };
         talk.session.on_verdict(event);
     }
@@ -213,24 +197,20 @@ impl Receiver {
             Frame::Message(message) => talk.session.on_message(message, now)?,
             Frame::Block(raw) => {
                 let into = match talk.session.on_block(raw, now)? {
-                    Landing::Wanted(block) => self.land(block, talk, now),
+                    Landing::Wanted(block) => self.land(block, talk),
                     Landing::Unwanted => None,
                 };
-                self.payload = Some(Payload {
-                    into,
-                    len: raw.len,
-                    done: 0,
-                });
+                self.payload = Some(Payload { into, len: raw.len, done: 0 });
             }
         }
         Ok(true)
     }
 
     /// Takes memory for a part when its first block comes, not when it is asked for.
-    fn land(&mut self, block: BlockRange, talk: &mut Talk, now: Time) -> Option<BlockRange> {
+    fn land(&mut self, block: BlockRange, talk: &mut Talk) -> Option<BlockRange> {
         if find(&mut self.parts, block.part).is_none() {
             let Some(assembly) = talk.store.begin(block.part) else {
-                talk.session.command(Command::Release(block.part), now);
+                talk.session.command(Command::Release(block.part));
                 return None;
             };
             self.parts.push(assembly);

@@ -15,11 +15,7 @@ pub struct Scratch {
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self {
-            bytes: vec![0; USUAL],
-            from: 0,
-            to: 0,
-        }
+        Self { bytes: vec![0; USUAL], from: 0, to: 0 }
     }
 }
 

@@ -89,6 +89,7 @@ pub struct Session {
     uploads: uploads::Uploads,
     rate: BusyRate,
     received: u32,
+    uploaded: u32,
     messages: VecDeque<Message>,
     metadata_waiting: usize,
     events: VecDeque<Event>,
@@ -104,13 +105,7 @@ enum Shown {
 impl Session {
     /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let Setup {
-            geometry,
-            info,
-            listen_port,
-            remote,
-            show,
-        } = setup;
+        let Setup { geometry, info, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
             geometry,
@@ -124,6 +119,7 @@ impl Session {
             uploads: uploads::Uploads::default(),
             rate: BusyRate::default(),
             received: 0,
+            uploaded: 0,
             messages: VecDeque::new(),
             metadata_waiting: 0,
             events: VecDeque::new(),
@@ -154,10 +150,7 @@ impl Session {
             max_request: Some(MAX_REQUEST),
             ..Default::default()
         };
-        self.messages.push_back(Message::Extended {
-            id: extension::HANDSHAKE,
-            payload: hello.encode(),
-        });
+        self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }
 
     /// BEP 6: exactly one of these, before any `have`; without the fast extension nothing means none.
@@ -173,11 +166,7 @@ impl Session {
             (false, true) => {}
             _ => self.messages.push_back(Message::Bitfield(bits.to_bytes())),
         }
-        self.shown = if bits.is_full() {
-            Shown::All
-        } else {
-            Shown::These(bits)
-        };
+        self.shown = if bits.is_full() { Shown::All } else { Shown::These(bits) };
     }
 
     /// # Errors
@@ -212,14 +201,12 @@ impl Session {
             Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
             Message::Unknown { .. } => {}
         }
-        self.pump(now);
+        self.pump();
         Ok(())
     }
 
     fn part(&self, index: u32) -> Result<PartIndex, Fault> {
-        self.geometry
-            .part(index)
-            .ok_or_else(|| Fault(format!("it speaks of part {index}, and there is none")))
+        self.geometry.part(index).ok_or_else(|| Fault(format!("it speaks of part {index}, and there is none")))
     }
 
     /// What was asked is free for others at once; blocks under way may still come and are thrown away then.
@@ -233,8 +220,7 @@ impl Session {
 
     fn on_request(&mut self, raw: RawBlock) -> Result<(), Fault> {
         let block = self.geometry.range(raw.part, raw.begin, raw.len);
-        let block =
-            block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
+        let block = block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
         let shown = match &self.shown {
             Shown::All => true,
             Shown::These(bits) => bits.has(block.part),
@@ -267,8 +253,7 @@ impl Session {
     fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
         match id {
             extension::HANDSHAKE => {
-                let hello =
-                    ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
+                let hello = ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
                 self.on_hello(hello);
             }
             extension::OUR_METADATA => self.on_metadata(payload)?,
@@ -296,31 +281,20 @@ impl Session {
 
     fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let message = metadata::Metadata::decode(payload).map_err(|e| Fault(e.to_string()))?;
-        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata)
-        else {
+        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata) else {
             return Ok(());
         };
         let start = u64::from(piece) * u64::from(metadata::PIECE);
-        let bytes = usize::try_from(start)
-            .ok()
-            .and_then(|s| self.info.get(s..))
-            .filter(|b| !b.is_empty());
+        let bytes = usize::try_from(start).ok().and_then(|s| self.info.get(s..)).filter(|b| !b.is_empty());
         let answer = match bytes.filter(|_| self.metadata_waiting < MAX_METADATA_QUEUE) {
             Some(rest) => {
                 let bytes = rest[..rest.len().min(metadata::PIECE as usize)].to_vec();
-                metadata::Metadata::Data {
-                    piece,
-                    total: self.info.len() as u32,
-                    bytes,
-                }
+                metadata::Metadata::Data { piece, total: self.info.len() as u32, bytes }
             }
             None => metadata::Metadata::Reject { piece },
         };
         self.metadata_waiting += 1;
-        self.messages.push_back(Message::Extended {
-            id,
-            payload: answer.encode(),
-        });
+        self.messages.push_back(Message::Extended { id, payload: answer.encode() });
         Ok(())
     }
 
@@ -334,16 +308,11 @@ impl Session {
             Some(block) => Landing::Wanted(block),
             None if self.requests.settle_taken_back(header) => Landing::Unwanted,
             None => {
-                return Err(Fault(format!(
-                    "it sends a block that nobody asked for: {header:?}"
-                )));
+                return Err(Fault(format!("it sends a block that nobody asked for: {header:?}")));
             }
         };
         self.arriving = match landing {
-            Landing::Wanted(block) => Some(Arriving {
-                part: block.part,
-                wanted: true,
-            }),
+            Landing::Wanted(block) => Some(Arriving { part: block.part, wanted: true }),
             Landing::Unwanted => None,
         };
         Ok(landing)
@@ -358,11 +327,10 @@ impl Session {
 
     /// The payload is whole. Returns the part if that was the last of it: check it, then call [`Self::on_verdict`].
     pub fn on_block_end(&mut self, now: Time) -> Option<PartIndex> {
+        self.last_heard = now;
         let arriving = self.arriving.take().filter(|a| a.wanted);
-        let whole = arriving
-            .map(|a| a.part)
-            .filter(|part| self.requests.landed(*part));
-        self.pump(now);
+        let whole = arriving.map(|a| a.part).filter(|part| self.requests.landed(*part));
+        self.pump();
         whole
     }
 
@@ -374,31 +342,29 @@ impl Session {
     /// [`Command::Fetch`]: `missing` are the 16 KiB blocks of the part that are not there yet.
     pub fn fetch(&mut self, part: PartIndex, missing: &[Range<u32>], now: Time) {
         if self.choked {
-            self.events.push_back(Event::Released {
-                part,
-                refused: false,
-            });
+            self.events.push_back(Event::Released { part, refused: false });
             return;
         }
         if self.requests.is_idle() {
             self.rate.start(now);
         }
         self.requests.add(part, missing);
-        self.pump(now);
+        self.pump();
     }
 
     /// Any command but `Fetch` and `Close`, which are the driver's.
-    pub fn command(&mut self, command: Command, now: Time) {
+    pub fn command(&mut self, command: Command) {
         match command {
             Command::Release(part) => self.give_up(part, false),
             Command::Have(part) => self.show(part),
+            Command::ShowAll => self.geometry.all_parts().for_each(|part| self.show(part)),
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
             Command::Complete if self.remote.extended => self.say_hello(None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
-        self.pump(now);
+        self.pump();
     }
 
     fn show(&mut self, part: PartIndex) {
@@ -421,34 +387,23 @@ impl Session {
         }
         for b in awaited {
             if !self.choked {
-                self.messages.push_back(Message::Cancel(RawBlock {
-                    part: b.part.get(),
-                    begin: b.begin,
-                    len: b.len,
-                }));
+                self.messages.push_back(Message::Cancel(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
             }
         }
         self.events.push_back(Event::Released { part, refused });
     }
 
     /// Everything that follows from a change: requests that fit, the end of a leave, the wish for one.
-    fn pump(&mut self, _now: Time) {
+    fn pump(&mut self) {
         while !self.choked {
             let longest = self.request_length();
-            let Some(b) = self
-                .requests
-                .next(&self.geometry, longest, self.their_queue)
-            else {
+            let Some(b) = self.requests.next(&self.geometry, longest, self.their_queue) else {
                 break;
             };
-            self.messages.push_back(Message::Request(RawBlock {
-                part: b.part.get(),
-                begin: b.begin,
-                len: b.len,
-            }));
+            self.messages.push_back(Message::Request(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
         }
-        if let Some(bytes) = self.uploads.ended() {
-            self.events.push_back(Event::Served { bytes });
+        if self.uploads.ended() {
+            self.events.push_back(Event::Served);
         }
         if self.uploads.asks() {
             self.events.push_back(Event::Asks);
@@ -483,10 +438,11 @@ impl Session {
     /// The last byte of this block went to the socket.
     pub fn on_sent(&mut self, block: BlockRange, now: Time) {
         self.last_said = now;
+        self.uploaded += block.len;
         if self.uploads.sent(block, &self.geometry) {
             self.events.push_back(Event::Sent(block.part));
         }
-        self.pump(now);
+        self.pump();
     }
 
     /// Some bytes went to the socket: no keep-alive is due.
@@ -510,6 +466,9 @@ impl Session {
         if self.received > 0 {
             return Some(Event::Received(std::mem::take(&mut self.received)));
         }
+        if self.uploaded > 0 {
+            return Some(Event::Uploaded(std::mem::take(&mut self.uploaded)));
+        }
         self.events.pop_front()
     }
 
@@ -518,11 +477,7 @@ impl Session {
     }
 
     fn limits(&self) -> (Time, Time) {
-        if self.is_ours() {
-            (KEEP_ALIVE.1, SILENCE.1)
-        } else {
-            (KEEP_ALIVE.0, SILENCE.0)
-        }
+        if self.is_ours() { (KEEP_ALIVE.1, SILENCE.1) } else { (KEEP_ALIVE.0, SILENCE.0) }
     }
 
     /// When [`Self::on_deadline`] wants to be called.

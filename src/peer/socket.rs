@@ -23,11 +23,7 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
 /// Reads into both, the first first. 0: the other side closed.
 pub fn read(stream: &TcpStream, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
     let mut into = [IoSliceMut::new(first), IoSliceMut::new(second)];
-    again(|| {
-        stream.try_io(Interest::READABLE, || {
-            Ok(rustix::io::readv(stream, &mut into)?)
-        })
-    })
+    again(|| stream.try_io(Interest::READABLE, || Ok(rustix::io::readv(stream, &mut into)?)))
 }
 
 /// Sends some of these bytes; `more`: what follows at once may go into the same packet.
@@ -37,21 +33,12 @@ pub fn send(stream: &TcpStream, bytes: &[u8], more: bool) -> io::Result<usize> {
         true => SendFlags::MORE,
         _ => SendFlags::empty(),
     };
-    again(|| {
-        stream.try_io(Interest::WRITABLE, || {
-            Ok(rustix::net::send(stream, bytes, flags)?)
-        })
-    })
+    again(|| stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?)))
 }
 
 /// Sends some bytes of the file without copying them. 0: the file ends there.
 #[cfg(target_os = "linux")]
-pub fn send_file(
-    stream: &TcpStream,
-    file: &std::fs::File,
-    offset: u64,
-    len: usize,
-) -> io::Result<usize> {
+pub fn send_file(stream: &TcpStream, file: &std::fs::File, offset: u64, len: usize) -> io::Result<usize> {
     again(|| {
         stream.try_io(Interest::WRITABLE, || {
             let mut offset = offset;

@@ -29,11 +29,7 @@ use crate::{
 /// Bytes sent at most before somebody else has a turn.
 const TURN: usize = 1 << 20;
 /// Blocks this long are not copied. Elsewhere than on Linux all are.
-const BULK: u32 = if cfg!(target_os = "linux") {
-    64 * 1024
-} else {
-    u32::MAX
-};
+const BULK: u32 = if cfg!(target_os = "linux") { 64 * 1024 } else { u32::MAX };
 /// The buffer takes no further message or short block beyond this.
 const BATCH: usize = 256 * 1024;
 /// So much is looked ahead in the page cache.
@@ -142,21 +138,23 @@ impl Transmitter {
             let Some(block) = self.next else {
                 break;
             };
-            if !self.is_warm(block, &talk.store) {
+            // A limit holds up short blocks, and everything before a long one's header is free of it.
+            let apart = block.len >= BULK && !self.short.is_empty();
+            if apart || !self.is_warm(block, &talk.store) {
                 break;
             }
             self.append(block, &talk.store)?;
             self.next = None;
         }
+        if self.out.is_empty() {
+            // Who is idle holds no memory.
+            self.out = Vec::new();
+        }
         Ok(())
     }
 
     fn append(&mut self, block: BlockRange, store: &Store) -> Result<(), Closed> {
-        let raw = RawBlock {
-            part: block.part.get(),
-            begin: block.begin,
-            len: block.len,
-        };
+        let raw = RawBlock { part: block.part.get(), begin: block.begin, len: block.len };
         encode_block_header(&raw, &mut self.out);
         if block.len >= BULK {
             self.bulk = Some((block, 0));
@@ -164,9 +162,7 @@ impl Transmitter {
         }
         let start = self.out.len();
         self.out.resize(start + block.len as usize, 0);
-        store
-            .read_at(offset(&block, store), &mut self.out[start..])
-            .map_err(|error| unreadable(store, &error))?;
+        store.read_at(offset(&block, store), &mut self.out[start..]).map_err(|error| unreadable(store, &error))?;
         self.short.push_back((self.out.len(), block));
         Ok(())
     }
@@ -230,10 +226,7 @@ impl Transmitter {
         let unused = granted - count.saturating_sub(free);
         self.limiter.give_back(unused as u32);
         match result {
-            Ok(0) => Err(Closed::Broken(format!(
-                "{} became shorter while it was shared",
-                talk.store.path().display()
-            ))),
+            Ok(0) => Err(Closed::Broken(format!("{} became shorter while it was shared", talk.store.path().display()))),
             Ok(count) => {
                 self.on_written(count, bulk.is_some(), talk, now);
                 Ok(Ok(count))

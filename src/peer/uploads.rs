@@ -15,8 +15,8 @@ pub struct Uploads {
     queue: VecDeque<BlockRange>,
     /// Bytes that may still be sent on the present leave.
     leave: u32,
-    /// Bytes sent on the present leave, None without one.
-    serving: Option<u32>,
+    /// There is a leave, or blocks of it are still on their way.
+    serving: bool,
     /// Blocks that were handed out and are not sent yet.
     unsent: u32,
     asked: bool,
@@ -42,7 +42,7 @@ impl Uploads {
 
     pub fn allow(&mut self, bytes: u32) {
         self.leave = bytes;
-        self.serving = Some(0);
+        self.serving = true;
         self.asked = false;
     }
 
@@ -63,9 +63,6 @@ impl Uploads {
     /// The block is sent. Returns whether all bytes of its part now are.
     pub fn sent(&mut self, block: BlockRange, geometry: &Geometry) -> bool {
         self.unsent = self.unsent.saturating_sub(1);
-        if let Some(bytes) = &mut self.serving {
-            *bytes += block.len;
-        }
         let sent = self.progress.entry(block.part).or_default();
         *sent += block.len;
         let whole = *sent >= geometry.part_len(block.part);
@@ -75,18 +72,19 @@ impl Uploads {
         whole
     }
 
-    /// The bytes sent on a leave that has just ended: used up, or nothing left to send on it.
-    pub fn ended(&mut self) -> Option<u32> {
-        let over = self.unsent == 0 && (self.leave == 0 || self.queue.is_empty());
-        let bytes = self.serving.filter(|_| over)?;
-        self.serving = None;
-        self.leave = 0;
-        Some(bytes)
+    /// Whether the leave has just ended: used up, or nothing left to send on it.
+    pub fn ended(&mut self) -> bool {
+        let over = self.serving && self.unsent == 0 && (self.leave == 0 || self.queue.is_empty());
+        if over {
+            self.serving = false;
+            self.leave = 0;
+        }
+        over
     }
 
     /// Whether it is time to ask for leave: once for each leave.
     pub fn asks(&mut self) -> bool {
-        let asks = !self.asked && self.serving.is_none() && !self.queue.is_empty();
+        let asks = !self.asked && !self.serving && !self.queue.is_empty();
         self.asked |= asks;
         asks
     }
@@ -99,10 +97,7 @@ mod tests {
     #[test]
     fn nothing_goes_without_leave_and_leave_ends() {
         let g = Geometry::new(65_536, 32_768).unwrap();
-        let (a, b) = (
-            g.range(0, 0, 16_384).unwrap(),
-            g.range(0, 16_384, 16_384).unwrap(),
-        );
+        let (a, b) = (g.range(0, 0, 16_384).unwrap(), g.range(0, 16_384, 16_384).unwrap());
         let mut u = Uploads::default();
         assert!(u.request(a) && u.request(b));
         assert!(u.asks() && !u.asks());
@@ -110,14 +105,14 @@ mod tests {
         u.allow(1);
         assert_eq!(u.next_block(), Some(a), "at least one block goes");
         assert_eq!(u.next_block(), None);
-        assert_eq!(u.ended(), None, "the block is still on its way");
+        assert!(!u.ended(), "the block is still on its way");
         assert!(!u.sent(a, &g));
-        assert_eq!(u.ended(), Some(16_384));
+        assert!(u.ended());
         assert!(u.asks());
         u.allow(100_000);
         assert_eq!(u.next_block(), Some(b));
         assert!(u.sent(b, &g), "the part is whole");
-        assert_eq!(u.ended(), Some(16_384));
+        assert!(u.ended());
         assert!(!u.asks(), "nothing left to ask for");
     }
 
@@ -130,6 +125,6 @@ mod tests {
         assert!(u.cancel(a) && !u.cancel(a));
         u.allow(1);
         assert_eq!(u.next_block(), None);
-        assert_eq!(u.ended(), Some(0));
+        assert!(u.ended());
     }
 }
