@@ -1,11 +1,228 @@
-//! Proving what was on the disk at the start.
+//! Proving what was on the disk at the start: every part's SHA-1, on all cores, each part told as soon as it is proven.
+//!
+//! A file with its final name goes through [`hash_file`], from end to end with the whole file's SHA-1 in the same pass.
+//! A `NAME.part` is full of holes and a file to repair has to be copied: these go part by part.
+
+use std::{
+    fs::File,
+    io,
+    ops::{ControlFlow, Range},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use super::{DiskEvent, disk::Disk, os, store::Shared};
+use crate::{
+    geometry::PartIndex,
+    hashing::{Digest, Hasher, file::hash_file},
+};
+
+/// Read in steps of this many bytes.
+const STEP: u64 = 1 << 20;
+/// More readers than this gain nothing, and hurt a turning disk.
+const MAX_THREADS: usize = 4;
+
+/// Where parts may be found.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A file with its final name: every part must be right.
+    Final,
+    /// `NAME.part`: what is right counts, and what was never written is not read.
+    Partial,
+    /// Another file, whose right parts are taken over.
+    Other(Arc<File>),
+}
 
 /// A check that runs; dropping it stops it.
-pub struct Check {}
+pub struct Check {
+    state: Arc<State>,
+    total: u64,
+}
+
+#[derive(Default)]
+struct State {
+    stop: AtomicBool,
+    done: AtomicU64,
+}
 
 impl Check {
     /// Bytes checked so far, and in all.
     pub fn progress(&self) -> (u64, u64) {
-        todo!()
+        (self.state.done.load(Ordering::Relaxed), self.total)
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn start(shared: Arc<Shared>, sources: Vec<Source>) -> Check {
+    let state = Arc::new(State::default());
+    let total = shared.contents.geometry.size() * sources.len() as u64;
+    let work = Work { shared: shared.clone(), state: state.clone() };
+    let started = thread::Builder::new().name("check".into()).spawn(move || work.run(&sources));
+    if let Err(error) = started {
+        shared.failed(None, "start to check it", error);
+    }
+    Check { state, total }
+}
+
+/// What the threads that look through a file share.
+struct Turn {
+    /// The next part to look at.
+    next: AtomicU32,
+    /// Why they stop early.
+    over: OnceLock<Stop>,
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    state: Arc<State>,
+}
+
+/// Why a check ended early.
+enum Stop {
+    Asked,
+    Different(PartIndex),
+    Failed(Option<PartIndex>, &'static str, io::Error),
+}
+
+impl Work {
+    fn run(&self, sources: &[Source]) {
+        for source in sources {
+            let done = match source {
+                Source::Final => self.look_at_all(),
+                Source::Partial | Source::Other(_) => self.look_through(source),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stop::Asked) => return,
+                Err(Stop::Different(part)) => return self.shared.tell(DiskEvent::Different(part)),
+                Err(Stop::Failed(part, doing, error)) => {
+                    return self.shared.failed(part, doing, error);
+                }
+            }
+        }
+        self.shared.unchecked.store(false, Ordering::Release);
+        self.shared.tell(DiskEvent::Checked);
+    }
+
+    /// A file with its final name: every part must be right, and the whole too.
+    fn look_at_all(&self) -> Result<(), Stop> {
+        let Shared { contents, file, .. } = &*self.shared;
+        let mut stop = Ok(());
+        let mut on_part = |part: PartIndex, digest| {
+            if self.state.stop.load(Ordering::Relaxed) {
+                stop = Err(Stop::Asked);
+            } else if digest != contents.parts[part.as_usize()] {
+                stop = Err(Stop::Different(part));
+            } else {
+                self.count(u64::from(contents.geometry.part_len(part)));
+                self.shared.landed(part, DiskEvent::Proven(part), None);
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        };
+        let whole = hash_file(file, &contents.geometry, contents.whole.is_some(), &mut on_part)
+            .map_err(|e| Stop::Failed(None, "read", e))?;
+        stop?;
+        match whole {
+            Some(digest) if contents.whole != Some(digest) => {
+                self.shared.tell(DiskEvent::WholeWrong(digest));
+            }
+            Some(_) => self.shared.is_whole(),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// A file that may have some of the parts.
+    fn look_through(&self, source: &Source) -> Result<(), Stop> {
+        let turn = Turn { next: AtomicU32::new(0), over: OnceLock::new() };
+        let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| self.take_parts(source, &turn));
+            }
+            self.take_parts(source, &turn);
+        });
+        turn.over.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn take_parts(&self, source: &Source, turn: &Turn) {
+        let geometry = &self.shared.contents.geometry;
+        let mut scratch = vec![0; STEP.min(u64::from(geometry.part_size())) as usize];
+        while let Some(part) = geometry.part(turn.next.fetch_add(1, Ordering::Relaxed)) {
+            if turn.over.get().is_some() {
+                return;
+            }
+            if let Err(stop) = self.prove(source, part, &mut scratch) {
+                // One reason is enough.
+                let _ = turn.over.set(stop);
+            }
+        }
+    }
+
+    fn prove(&self, source: &Source, part: PartIndex, scratch: &mut [u8]) -> Result<(), Stop> {
+        let shared = &*self.shared;
+        let range = shared.contents.geometry.part_range(part);
+        let known = shared.lock().on_disk.has(part);
+        let never_written = || matches!(source, Source::Partial) && os::is_hole(&shared.file, &range);
+        if known || never_written() {
+            self.count(range.end - range.start);
+            return Ok(());
+        }
+        let digest = match source {
+            Source::Final | Source::Partial => self.hash(&*shared.disk, range, part, scratch, None),
+            Source::Other(file) => self.hash(&**file, range, part, scratch, Some(&*shared.disk)),
+        }?;
+        if digest == Some(shared.contents.parts[part.as_usize()]) {
+            shared.landed(part, DiskEvent::Proven(part), None);
+        }
+        Ok(())
+    }
+
+    /// The SHA-1 of these bytes, which are written to `copy` on the way; None where the file is too short.
+    fn hash(
+        &self,
+        disk: &dyn Disk,
+        range: Range<u64>,
+        part: PartIndex,
+        scratch: &mut [u8],
+        copy: Option<&dyn Disk>,
+    ) -> Result<Option<Digest>, Stop> {
+        let mut hasher = Hasher::new();
+        let mut at = range.start;
+        while at < range.end {
+            if self.state.stop.load(Ordering::Relaxed) {
+                return Err(Stop::Asked);
+            }
+            let len = (scratch.len() as u64).min(range.end - at) as usize;
+            let bytes = &mut scratch[..len];
+            match disk.read_exact_at(bytes, at) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.count(range.end - at);
+                    return Ok(None);
+                }
+                Err(e) => return Err(Stop::Failed(Some(part), "read", e)),
+            }
+            hasher.update(bytes);
+            if let Some(copy) = copy {
+                copy.write_all_at(bytes, at).map_err(|e| Stop::Failed(Some(part), "write", e))?;
+            }
+            at += len as u64;
+            self.count(len as u64);
+        }
+        Ok(Some(hasher.finish()))
+    }
+
+    fn count(&self, bytes: u64) {
+        self.state.done.fetch_add(bytes, Ordering::Relaxed);
     }
 }
