@@ -44,11 +44,7 @@ pub fn hash_file(
     on_part: &mut dyn FnMut(PartIndex, Digest) -> ControlFlow<()>,
 ) -> io::Result<Option<Digest>> {
     expect_sequential_reads(file);
-    if whole {
-        parts_and_whole(file, geometry, on_part)
-    } else {
-        parts_only(file, geometry, on_part).map(|()| None)
-    }
+    if whole { parts_and_whole(file, geometry, on_part) } else { parts_only(file, geometry, on_part).map(|()| None) }
 }
 
 #[cfg(target_os = "linux")]
@@ -101,9 +97,7 @@ fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<thread::ScopedJoinHandle<'scope, T>> {
-    thread::Builder::new()
-        .name("hashing".into())
-        .spawn_scoped(scope, work)
+    thread::Builder::new().name("hashing".into()).spawn_scoped(scope, work)
 }
 
 /// Reads the file from end to end and gives each chunk to both hashers. Ends early when one of them is gone.
@@ -159,12 +153,7 @@ struct Cutter<'a> {
 
 impl<'a> Cutter<'a> {
     fn new(geometry: &'a Geometry, parts: Range<u32>) -> Self {
-        Self {
-            geometry,
-            parts,
-            current: None,
-            hasher: Hasher::new(),
-        }
+        Self { geometry, parts, current: None, hasher: Hasher::new() }
     }
 
     fn update(
@@ -213,13 +202,7 @@ fn parts_only(
 ) -> io::Result<()> {
     let run = (CHUNK as u32 / geometry.part_size()).max(1);
     let runs = geometry.parts().div_ceil(run);
-    let claims = Claims {
-        file,
-        geometry,
-        run,
-        next: AtomicU32::new(0),
-        stopped: AtomicBool::new(false),
-    };
+    let claims = Claims { file, geometry, run, next: AtomicU32::new(0), stopped: AtomicBool::new(false) };
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let workers = cores.min(MAX_WORKERS).min(runs as usize);
     thread::scope(|scope| {
@@ -359,9 +342,7 @@ mod tests {
         let geometry = Geometry::new(3 << 20, 16 << 10).unwrap();
         let file = file_of(&noise((3 << 20) - 1));
         for whole in [true, false] {
-            let outcome = hash_file(&file, &geometry, whole, &mut |_, _| {
-                ControlFlow::Continue(())
-            });
+            let outcome = hash_file(&file, &geometry, whole, &mut |_, _| ControlFlow::Continue(()));
             assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }
@@ -374,11 +355,7 @@ mod tests {
             let mut seen = 0;
             let outcome = hash_file(&file, &geometry, whole, &mut |part, _| {
                 seen += 1;
-                if part.get() == 2 {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
+                if part.get() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             assert_eq!((outcome.unwrap(), seen), (None, 3));
         }

@@ -8,10 +8,7 @@ use std::{fmt, str::FromStr};
 /// five times slower, and many virtual machines hide them. The crate chooses at run time by the same features.
 pub fn backend() -> &'static str {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if is_x86_feature_detected!("sha")
-        && is_x86_feature_detected!("ssse3")
-        && is_x86_feature_detected!("sse4.1")
-    {
+    if is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1") {
         return "x86 SHA extensions";
     }
     #[cfg(target_arch = "aarch64")]

@@ -28,10 +28,7 @@ pub enum Fault {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("expected {expected}, found {found:?}")]
-    Unexpected {
-        expected: &'static str,
-        found: String,
-    },
+    Unexpected { expected: &'static str, found: String },
     #[error(transparent)]
     Geometry(#[from] GeometryError),
     #[error("{said} parts are not what the size and the part size come to ({needed})")]

@@ -52,18 +52,12 @@ impl Extra {
             "file" => drop(value.parse::<FileEntry>()?),
             _ => {}
         }
-        Ok(Self {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        })
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 
     /// The line of one file of a folder.
     pub fn file(file: &FileEntry) -> Self {
-        Self {
-            key: "file".to_owned(),
-            value: format!("{} {}", file.size, file.path.as_str()),
-        }
+        Self { key: "file".to_owned(), value: format!("{} {}", file.size, file.path.as_str()) }
     }
 
     /// Lower-case letters, digits, `-` and `_`.

@@ -14,9 +14,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// Why a composition cannot be written in the other form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConvertError {
-    #[error(
-        "the composition is empty, and BitTorrent has no empty files: only its .orch can be written"
-    )]
+    #[error("the composition is empty, and BitTorrent has no empty files: only its .orch can be written")]
     Empty,
     #[error("the composition is closed: its torrent or magnet link would give it away")]
     Closed,
@@ -121,14 +119,8 @@ fn conductor(url: &str) -> Option<Endpoint> {
 /// What makes this info dictionary another one than ours.
 fn foreign_part(torrent: &Torrent) -> String {
     const OURS: [&[u8]; 5] = [b"files", b"length", b"name", b"piece length", b"pieces"];
-    let dict = bencode::parse(torrent.info_bytes())
-        .ok()
-        .and_then(|v| v.as_dict());
-    let foreign = dict
-        .iter()
-        .flat_map(|dict| dict.entries())
-        .map(|(key, _)| key)
-        .find(|key| !OURS.contains(key));
+    let dict = bencode::parse(torrent.info_bytes()).ok().and_then(|v| v.as_dict());
+    let foreign = dict.iter().flat_map(|dict| dict.entries()).map(|(key, _)| key).find(|key| !OURS.contains(key));
     foreign.map_or_else(
         || "something in another form than ours".to_owned(),
         |key| format!("{:?}", String::from_utf8_lossy(&key[..key.len().min(40)])),
@@ -138,10 +130,7 @@ fn foreign_part(torrent: &Torrent) -> String {
 /// Comments of torrents may have several lines.
 fn one_line(text: &str) -> String {
     let words = text.split(char::is_control).map(str::trim);
-    words
-        .filter(|w| !w.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// RFC 3339, from seconds since 1970.
@@ -189,8 +178,7 @@ mod tests {
         let bytes = to_torrent(&manifest("")).unwrap().render();
         let start = b"d8:announce32:http://192.168.1.1:9999/announce10:created by";
         assert!(bytes.starts_with(start));
-        let info =
-            b"4:infod6:lengthi142044e4:name17:maxresdefault.jpg12:piece lengthi16384e6:pieces180:";
+        let info = b"4:infod6:lengthi142044e4:name17:maxresdefault.jpg12:piece lengthi16384e6:pieces180:";
         assert!(bytes.windows(info.len()).any(|w| w == info));
     }
 
@@ -210,10 +198,7 @@ mod tests {
     #[test]
     fn a_foreign_info_dictionary_becomes_no_manifest() {
         let info = manifest("").info_bytes();
-        for (start, named) in [
-            (&b"d7:privatei1e6:"[..], "\"private\""),
-            (b"d6:lengthi142044e6:", "another form"),
-        ] {
+        for (start, named) in [(&b"d7:privatei1e6:"[..], "\"private\""), (b"d6:lengthi142044e6:", "another form")] {
             let raw = [start, &info[3..]].concat();
             let error = to_manifest(&Torrent::new(raw).unwrap()).unwrap_err();
             assert!(error.to_string().contains(named), "{error}");
@@ -223,13 +208,8 @@ mod tests {
     #[test]
     fn only_trackers_that_can_be_conductors_become_conductors() {
         let mut torrent = to_torrent(&manifest("")).unwrap();
-        let urls = [
-            "udp://a:1/announce",
-            "http://b/x",
-            "https://c/announce",
-            "http://d/announce",
-            "http://[::1]/announce",
-        ];
+        let urls =
+            ["udp://a:1/announce", "http://b/x", "https://c/announce", "http://d/announce", "http://[::1]/announce"];
         torrent.trackers = vec![urls.iter().map(|u| u.to_string()).collect()];
         torrent.comment = Some("two\r\nlines\u{1b}".to_owned());
         torrent.created = Some(u64::MAX);

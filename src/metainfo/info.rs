@@ -70,9 +70,7 @@ pub enum InfoError {
     NoDict,
     #[error("the info dictionary has no sound `{0}`")]
     Key(&'static str),
-    #[error(
-        "this is a version 2 torrent without a version 1 half: ask its author for a hybrid one"
-    )]
+    #[error("this is a version 2 torrent without a version 1 half: ask its author for a hybrid one")]
     OnlyV2,
     #[error(transparent)]
     Name(#[from] NameError),
@@ -102,12 +100,7 @@ impl Info {
         let (size, files) = contents(&dict)?;
         let part_size = dict.get("piece length").and_then(Value::as_u64);
         let geometry = Geometry::new(size, part_size.ok_or(InfoError::Key("piece length"))?)?;
-        Ok(Self {
-            name,
-            parts: digests(pieces, geometry.parts())?,
-            geometry,
-            files,
-        })
+        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files })
     }
 }
 
@@ -187,19 +180,13 @@ fn file(value: Value<'_>) -> Result<FileEntry, InfoError> {
     let size = dict.get("length").and_then(Value::as_u64);
     let names = dict.get("path").and_then(Value::as_list);
     let names: Option<Vec<&str>> = names.ok_or_else(broken)?.map(Value::as_str).collect();
-    Ok(FileEntry {
-        size: size.ok_or_else(broken)?,
-        path: FilePath::join(names.ok_or_else(broken)?)?,
-    })
+    Ok(FileEntry { size: size.ok_or_else(broken)?, path: FilePath::join(names.ok_or_else(broken)?)? })
 }
 
 fn digests(pieces: &[u8], parts: u32) -> Result<Arc<[Digest]>, InfoError> {
     let (chunks, rest) = pieces.as_chunks::<20>();
     if chunks.len() as u64 != u64::from(parts) || !rest.is_empty() {
-        return Err(InfoError::Pieces {
-            there: pieces.len(),
-            parts,
-        });
+        return Err(InfoError::Pieces { there: pieces.len(), parts });
     }
     Ok(chunks.iter().map(|&bytes| Digest(bytes)).collect())
 }
@@ -212,41 +199,18 @@ mod tests {
 
     fn infos() -> impl Strategy<Value = Info> {
         let files = vec((1u64..1000, "[a-z]/[a-z]{9}(/[a-z]{3})?"), 0..5);
-        (
-            files,
-            1u64..1000,
-            1u64..5000,
-            "[^/\\\\\\pC]{1,9}",
-            any::<[u8; 20]>(),
+        (files, 1u64..1000, 1u64..5000, "[^/\\\\\\pC]{1,9}", any::<[u8; 20]>()).prop_filter_map(
+            "unsafe name, or files that clash",
+            |(files, part_size, size, name, digest)| {
+                let files: Vec<_> =
+                    files.iter().map(|(size, path)| FileEntry { size: *size, path: path.parse().unwrap() }).collect();
+                let size = if files.is_empty() { size } else { files::total(&files)? };
+                let geometry = Geometry::new(size, part_size).ok()?;
+                let name = Name::new(&name).ok().filter(|_| files::clash(&files).is_none())?;
+                let parts = vec![Digest(digest); geometry.parts() as usize].into();
+                Some(Info { name, geometry, parts, files })
+            },
         )
-            .prop_filter_map(
-                "unsafe name, or files that clash",
-                |(files, part_size, size, name, digest)| {
-                    let files: Vec<_> = files
-                        .iter()
-                        .map(|(size, path)| FileEntry {
-                            size: *size,
-                            path: path.parse().unwrap(),
-                        })
-                        .collect();
-                    let size = if files.is_empty() {
-                        size
-                    } else {
-                        files::total(&files)?
-                    };
-                    let geometry = Geometry::new(size, part_size).ok()?;
-                    let name = Name::new(&name)
-                        .ok()
-                        .filter(|_| files::clash(&files).is_none())?;
-                    let parts = vec![Digest(digest); geometry.parts() as usize].into();
-                    Some(Info {
-                        name,
-                        geometry,
-                        parts,
-                        files,
-                    })
-                },
-            )
     }
 
     fn bytes(info: &Info) -> Vec<u8> {
@@ -277,17 +241,9 @@ mod tests {
 
     #[test]
     fn the_half_of_a_hybrid_that_is_version_1_is_read() {
-        let info =
-            parse("d9:file treedei9e6:lengthi3e12:meta versioni2e4:name1:x12:piece lengthi16384e");
-        assert_eq!(
-            info,
-            Err(InfoError::Bencode(
-                bencode::parse(b"d9:file treedei9e").unwrap_err()
-            ))
-        );
-        let info =
-            parse("d9:file treede6:lengthi3e12:meta versioni2e4:name1:x12:piece lengthi16384e")
-                .unwrap();
+        let info = parse("d9:file treedei9e6:lengthi3e12:meta versioni2e4:name1:x12:piece lengthi16384e");
+        assert_eq!(info, Err(InfoError::Bencode(bencode::parse(b"d9:file treedei9e").unwrap_err())));
+        let info = parse("d9:file treede6:lengthi3e12:meta versioni2e4:name1:x12:piece lengthi16384e").unwrap();
         assert_eq!((info.geometry.size(), info.parts.len()), (3, 1));
         let v2 = Info::parse(b"d9:file treede12:meta versioni2e4:name1:x12:piece lengthi16384ee");
         assert_eq!(v2, Err(InfoError::OnlyV2));
@@ -299,38 +255,14 @@ mod tests {
             ("d6:lengthi3e12:piece lengthi2e", InfoError::Key("name")),
             ("d6:lengthi3e4:name1:x", InfoError::Key("piece length")),
             ("d4:name1:x12:piece lengthi2e", InfoError::Key("length")),
-            (
-                "d6:lengthi-3e4:name1:x12:piece lengthi2e",
-                InfoError::Key("length"),
-            ),
+            ("d6:lengthi-3e4:name1:x12:piece lengthi2e", InfoError::Key("length")),
             ("d6:lengthi0e4:name1:x12:piece lengthi2e", InfoError::Empty),
-            (
-                "d6:lengthi3e4:name2:..12:piece lengthi2e",
-                InfoError::Name(NameError::Dots),
-            ),
-            (
-                "d6:lengthi3e4:name1:x12:piece lengthi2e",
-                InfoError::Pieces {
-                    there: 20,
-                    parts: 2,
-                },
-            ),
-            (
-                "d6:lengthi3e4:name1:x12:piece lengthi0e",
-                InfoError::Geometry(GeometryError::PartSize(0)),
-            ),
-            (
-                "d5:filesle4:name1:x12:piece lengthi2e",
-                InfoError::FileCount,
-            ),
-            (
-                "d5:filesld6:lengthi3e4:pathl2:..eee4:name1:x12:piece lengthi2e",
-                InfoError::Name(NameError::Dots),
-            ),
-            (
-                "d5:filesld6:lengthi3e4:pathleee4:name1:x12:piece lengthi2e",
-                InfoError::Name(NameError::Empty),
-            ),
+            ("d6:lengthi3e4:name2:..12:piece lengthi2e", InfoError::Name(NameError::Dots)),
+            ("d6:lengthi3e4:name1:x12:piece lengthi2e", InfoError::Pieces { there: 20, parts: 2 }),
+            ("d6:lengthi3e4:name1:x12:piece lengthi0e", InfoError::Geometry(GeometryError::PartSize(0))),
+            ("d5:filesle4:name1:x12:piece lengthi2e", InfoError::FileCount),
+            ("d5:filesld6:lengthi3e4:pathl2:..eee4:name1:x12:piece lengthi2e", InfoError::Name(NameError::Dots)),
+            ("d5:filesld6:lengthi3e4:pathleee4:name1:x12:piece lengthi2e", InfoError::Name(NameError::Empty)),
         ] {
             assert_eq!(parse(start), Err(error), "{start}");
         }

@@ -14,11 +14,7 @@ use crate::manifest::Endpoint;
 pub const MAX_LINK: usize = 64 << 10;
 
 /// RFC 3986: everything but the unreserved characters is escaped.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a magnet link says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +37,7 @@ pub enum MagnetError {
     Scheme,
     #[error("the magnet link is longer than 64 KiB")]
     TooLong,
-    #[error(
-        "the magnet link has no info-hash: expected xt=urn:btih: and 40 hex or 32 base32 digits"
-    )]
+    #[error("the magnet link has no info-hash: expected xt=urn:btih: and 40 hex or 32 base32 digits")]
     NoHash,
     #[error("the magnet link names a version 2 torrent only (urn:btmh): ask for one with urn:btih")]
     OnlyV2,
@@ -52,13 +46,7 @@ pub enum MagnetError {
 impl Magnet {
     /// A link to this swarm and nothing else.
     pub fn new(hash: InfoHash) -> Self {
-        Self {
-            hash,
-            name: None,
-            size: None,
-            trackers: Vec::new(),
-            peers: Vec::new(),
-        }
+        Self { hash, name: None, size: None, trackers: Vec::new(), peers: Vec::new() }
     }
 }
 
@@ -79,9 +67,7 @@ impl FromStr for Magnet {
         for (key, value) in query.split('&').filter_map(|field| field.split_once('=')) {
             match key_without_number(key) {
                 "xt" if hash.is_err() => hash = topic(&decode(value), hash),
-                "dn" if magnet.name.is_none() => {
-                    magnet.name = Some(decode(&value.replace('+', " ")))
-                }
+                "dn" if magnet.name.is_none() => magnet.name = Some(decode(&value.replace('+', " "))),
                 "xl" => magnet.size = magnet.size.or(decode(value).parse().ok()),
                 "tr" => magnet.trackers.push(decode(value)),
                 "x.pe" => magnet.peers.extend(decode(value).parse::<Endpoint>()),
@@ -194,10 +180,7 @@ mod tests {
             ("http://x", MagnetError::Scheme),
             ("magnet:?dn=x", MagnetError::NoHash),
             ("magnet:?xt=urn:btih:xyz", MagnetError::NoHash),
-            (
-                "magnet:?xt=urn:btih:ZHQVOY7XELZD5GFCTXWN7LRUDOMNKMC1",
-                MagnetError::NoHash,
-            ),
+            ("magnet:?xt=urn:btih:ZHQVOY7XELZD5GFCTXWN7LRUDOMNKMC1", MagnetError::NoHash),
             ("magnet:?xt=urn:btmh:1220ff&xt=urn:x", MagnetError::OnlyV2),
         ] {
             assert_eq!(parse(link), Err(error), "{link}");
@@ -209,20 +192,15 @@ mod tests {
     fn magnets() -> impl Strategy<Value = Magnet> {
         let peers = vec("[a-z]{1,9}:[1-9][0-9]{0,3}", 0..3);
         let trackers = vec("\\PC{1,20}", 0..3);
-        (
-            any::<[u8; 20]>(),
-            option::of("\\PC{1,20}"),
-            any::<Option<u64>>(),
-            trackers,
-            peers,
-        )
-            .prop_map(|(hash, name, size, trackers, peers)| Magnet {
+        (any::<[u8; 20]>(), option::of("\\PC{1,20}"), any::<Option<u64>>(), trackers, peers).prop_map(
+            |(hash, name, size, trackers, peers)| Magnet {
                 hash: InfoHash(hash),
                 name,
                 size,
                 trackers,
                 peers: peers.iter().map(|p| p.parse().unwrap()).collect(),
-            })
+            },
+        )
     }
 
     proptest! {

@@ -169,10 +169,7 @@ fn strings(value: Option<Value<'_>>) -> Vec<String> {
     };
     let one = value.as_str().into_iter();
     let many = value.as_list().into_iter().flatten().take(MAX_LIST);
-    one.chain(many.filter_map(Value::as_str))
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-        .collect()
+    one.chain(many.filter_map(Value::as_str)).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
 /// Text of other programs is not always UTF-8; none of it is worth refusing a torrent for.
@@ -263,14 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_no_torrent_is_said_to_be_none() {
-        for bytes in [
-            &b"PK\x03\x04"[..],
-            b"",
-            b"i1e",
-            b"de",
-            b"d4:infoi1ee",
-            b"d4:infodee",
-        ] {
+        for bytes in [&b"PK\x03\x04"[..], b"", b"i1e", b"de", b"d4:infoi1ee", b"d4:infodee"] {
             assert!(Torrent::parse(bytes).is_err());
         }
     }
