@@ -230,3 +230,6 @@ impl From<DecodeError> for Closed {
         Self::Fault(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;
