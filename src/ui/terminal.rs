@@ -50,7 +50,8 @@ fn is_background() -> bool {
 }
 
 impl Terminal {
-    pub fn new() -> Self {
+    /// The bars on stderr, none yet.
+    pub fn on_stderr() -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(HERTZ);
         Self {
             bars: MultiProgress::with_draw_target(target),
