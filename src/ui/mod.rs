@@ -102,7 +102,7 @@ impl Screen {
         } else if options.quiet {
             Form::Quiet
         } else if for_bar {
-            Form::Terminal(terminal::Terminal::new())
+            Form::Terminal(terminal::Terminal::on_stderr())
         } else {
             Form::Plain(plain::Plain::default())
         };
