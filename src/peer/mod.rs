@@ -3,7 +3,10 @@
 //! [`session`] is the state machine; `driver` is the only code that owns the socket. What the session tells the swarm
 //! is an [`Event`], what the swarm tells the session a [`Command`]; both are small, and neither carries a block's bytes.
 
+pub mod rates;
+mod requests;
 pub mod session;
+mod uploads;
 
 use crate::{
     geometry::PartIndex,
@@ -46,16 +49,14 @@ pub enum Event {
     },
     /// It waits for blocks of ours and has no leave to get any: see [`Command::Serve`].
     Asks,
-    /// The leave to serve is used up, or there is nothing left to serve. `bytes` were sent on it.
-    Served {
-        bytes: u32,
-    },
+    /// The leave to serve is used up, or there is nothing left to serve.
+    Served,
+    /// Payload bytes that were sent since the last such event.
+    Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
     /// Every byte of this part was sent to it.
     Sent(PartIndex),
-    /// Members that it told of (peer exchange).
-    Told(Vec<core::net::SocketAddr>),
     /// The conversation is over; parts asked of it are free again.
     Closed(Closed),
 }
@@ -93,6 +94,8 @@ pub enum Command {
     Release(PartIndex),
     /// Tell it that we have this part.
     Have(PartIndex),
+    /// Tell it of every part that we have: we have all.
+    ShowAll,
     /// Tell it whether we want anything it has.
     Interest(bool),
     /// Leave to send this many bytes of the blocks it waits for (at least one block).

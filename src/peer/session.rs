@@ -8,20 +8,33 @@
 //! - carries [`Session::next_event`] to the swarm and the swarm's commands back;
 //! - calls [`Session::on_deadline`] when [`Session::deadline`] has come.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
-    geometry::{BlockRange, Geometry, PartIndex},
-    peer::{Command, Event, Introduction},
+    geometry::{BLOCK, BlockRange, Geometry, PartIndex},
+    peer::{Command, Event, Hello, Introduction, rates::BusyRate, requests::Requests, uploads},
     time::Time,
     wire::{
         bitfield::Bitfield,
+        extension::{self, handshake::ExtensionHandshake, metadata},
         message::{Message, RawBlock},
     },
 };
 
 /// Blocks of this size are asked for between our own members, at most.
 pub const MAX_REQUEST: u32 = 1 << 20;
+/// Requests that we put to a member that says nothing of its queue, and to one that boasts.
+const QUEUE: (usize, usize) = (250, 500);
+/// A request takes about this long to answer at the present rate, so that what is said between blocks is not held up.
+const REQUEST_TIME: f64 = 0.010;
+/// Stock clients leave whom they do not hear for as little as 10 s (rqbit); our own members are patient.
+const KEEP_ALIVE: (Time, Time) = (Time::from_secs(8), Time::from_secs(30));
+/// Longest silence of the other side: stock clients keep alive every 120 s at the latest, our own every 30 s.
+const SILENCE: (Time, Time) = (Time::from_secs(270), Time::from_secs(90));
+/// Pieces of metadata that wait to be sent at most; more are refused.
+const MAX_METADATA_QUEUE: usize = 64;
+/// Messages that wait to be sent; beyond that nothing more is read from this member.
+const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
 
 /// What a new conversation says that we have.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,85 +66,499 @@ pub enum Landing {
     Unwanted,
 }
 
-pub struct Session {}
+/// A block whose payload is coming.
+#[derive(Clone, Copy)]
+struct Arriving {
+    part: PartIndex,
+    wanted: bool,
+}
+
+pub struct Session {
+    geometry: Geometry,
+    info: Arc<[u8]>,
+    remote: Introduction,
+    /// Parts that it was told of: no other is served.
+    shown: Shown,
+    their_metadata: Option<u8>,
+    their_queue: usize,
+    /// Longest request in either direction.
+    max_request: u32,
+    choked: bool,
+    requests: Requests,
+    arriving: Option<Arriving>,
+    uploads: uploads::Uploads,
+    rate: BusyRate,
+    received: u32,
+    uploaded: u32,
+    messages: VecDeque<Message>,
+    metadata_waiting: usize,
+    events: VecDeque<Event>,
+    last_said: Time,
+    last_heard: Time,
+}
+
+enum Shown {
+    All,
+    These(Bitfield),
+}
 
 impl Session {
-    pub fn new(_setup: Setup, _now: Time) -> Self {
-        todo!()
+    /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
+    pub fn new(setup: Setup, now: Time) -> Self {
+        let Setup {
+            geometry,
+            info,
+            listen_port,
+            remote,
+            show,
+        } = setup;
+        let mut session = Self {
+            shown: Shown::These(Bitfield::none(&geometry)),
+            geometry,
+            info,
+            their_metadata: None,
+            their_queue: QUEUE.0,
+            max_request: BLOCK,
+            choked: true,
+            requests: Requests::default(),
+            arriving: None,
+            uploads: uploads::Uploads::default(),
+            rate: BusyRate::default(),
+            received: 0,
+            uploaded: 0,
+            messages: VecDeque::new(),
+            metadata_waiting: 0,
+            events: VecDeque::new(),
+            last_said: now,
+            last_heard: now,
+            remote,
+        };
+        if session.remote.extended {
+            let complete = show == Show::Everything;
+            session.say_hello(Some(listen_port), complete);
+        } else {
+            session.events.push_back(Event::Hello(Hello::default()));
+        }
+        session.say_what_we_have(show);
+        session.messages.push_back(Message::Unchoke);
+        session
     }
 
-    pub fn on_message(&mut self, _message: Message, _now: Time) -> Result<(), Fault> {
-        todo!()
+    fn say_hello(&mut self, port: Option<u16>, complete: bool) {
+        let hello = ExtensionHandshake {
+            ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
+            metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
+            port,
+            reqq: Some(uploads::MAX_QUEUE as u32),
+            upload_only: complete,
+            client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
+            your_ip: Some(self.remote.address.ip()),
+            max_request: Some(MAX_REQUEST),
+            ..Default::default()
+        };
+        self.messages.push_back(Message::Extended {
+            id: extension::HANDSHAKE,
+            payload: hello.encode(),
+        });
+    }
+
+    /// BEP 6: exactly one of these, before any `have`; without the fast extension nothing means none.
+    fn say_what_we_have(&mut self, show: Show) {
+        let bits = match &show {
+            Show::Nothing => Bitfield::none(&self.geometry),
+            Show::Everything => Bitfield::all(&self.geometry),
+            Show::These(bits) => (**bits).clone(),
+        };
+        match (self.remote.fast, bits.is_empty()) {
+            (true, true) => self.messages.push_back(Message::HaveNone),
+            (true, false) if bits.is_full() => self.messages.push_back(Message::HaveAll),
+            (false, true) => {}
+            _ => self.messages.push_back(Message::Bitfield(bits.to_bytes())),
+        }
+        self.shown = if bits.is_full() {
+            Shown::All
+        } else {
+            Shown::These(bits)
+        };
+    }
+
+    /// # Errors
+    /// The other side broke the protocol.
+    pub fn on_message(&mut self, message: Message, now: Time) -> Result<(), Fault> {
+        self.last_heard = now;
+        match message {
+            Message::KeepAlive => {}
+            Message::Choke => self.on_choke(),
+            Message::Unchoke => {
+                self.choked = false;
+                self.events.push_back(Event::Choked(false));
+            }
+            Message::Interested => self.events.push_back(Event::Interested(true)),
+            Message::NotInterested => self.events.push_back(Event::Interested(false)),
+            Message::Have(part) => {
+                let part = self.part(part)?;
+                self.events.push_back(Event::Has(part));
+            }
+            Message::Bitfield(bytes) => {
+                let bits = Bitfield::from_bytes(&bytes, &self.geometry)
+                    .ok_or_else(|| fault("its bitfield has the wrong length or spare bits set"))?;
+                self.events.push_back(Event::HasThese(bits));
+            }
+            Message::HaveAll => self.events.push_back(Event::HasAll),
+            Message::HaveNone => self.events.push_back(Event::HasNone),
+            Message::Request(raw) => self.on_request(raw)?,
+            Message::Cancel(raw) => self.on_cancel(raw),
+            Message::Reject(raw) => self.on_reject(raw),
+            Message::Extended { id, payload } => self.on_extended(id, &payload)?,
+            // We unchoke everybody, so nobody needs the parts that choked members may have; and we run no DHT node.
+            Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
+            Message::Unknown { .. } => {}
+        }
+        self.pump();
+        Ok(())
+    }
+
+    fn part(&self, index: u32) -> Result<PartIndex, Fault> {
+        self.geometry
+            .part(index)
+            .ok_or_else(|| Fault(format!("it speaks of part {index}, and there is none")))
+    }
+
+    /// What was asked is free for others at once; blocks under way may still come and are thrown away then.
+    fn on_choke(&mut self) {
+        self.choked = true;
+        self.events.push_back(Event::Choked(true));
+        for part in self.requests.parts() {
+            self.give_up(part, false);
+        }
+    }
+
+    fn on_request(&mut self, raw: RawBlock) -> Result<(), Fault> {
+        let block = self.geometry.range(raw.part, raw.begin, raw.len);
+        let block =
+            block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
+        let shown = match &self.shown {
+            Shown::All => true,
+            Shown::These(bits) => bits.has(block.part),
+        };
+        let served = shown && block.len <= self.max_request && self.uploads.request(block);
+        if !served && self.remote.fast {
+            self.messages.push_back(Message::Reject(raw));
+        } else if !served && block.len > self.max_request {
+            return Err(fault("it asks for longer blocks than was agreed on"));
+        }
+        Ok(())
+    }
+
+    fn on_cancel(&mut self, raw: RawBlock) {
+        let block = self.geometry.range(raw.part, raw.begin, raw.len);
+        if block.is_some_and(|b| self.uploads.cancel(b)) && self.remote.fast {
+            self.messages.push_back(Message::Reject(raw));
+        }
+    }
+
+    fn on_reject(&mut self, raw: RawBlock) {
+        if self.requests.settle_taken_back(raw) {
+            return;
+        }
+        if let Some(block) = self.requests.arrived(raw) {
+            self.give_up(block.part, true);
+        }
+    }
+
+    fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
+        match id {
+            extension::HANDSHAKE => {
+                let hello =
+                    ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
+                self.on_hello(hello);
+            }
+            extension::OUR_METADATA => self.on_metadata(payload)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, hello: ExtensionHandshake) {
+        if let Some(id) = hello.ut_metadata {
+            self.their_metadata = Some(id).filter(|id| *id > 0);
+        }
+        if let Some(queue) = hello.reqq {
+            self.their_queue = (queue as usize).clamp(1, QUEUE.1);
+        }
+        if let Some(longest) = hello.max_request {
+            self.max_request = longest.clamp(BLOCK, MAX_REQUEST);
+        }
+        self.events.push_back(Event::Hello(Hello {
+            client: hello.client.unwrap_or_default(),
+            port: hello.port.filter(|p| *p > 0),
+            max_request: hello.max_request.map(|_| self.max_request),
+        }));
+    }
+
+    fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        let message = metadata::Metadata::decode(payload).map_err(|e| Fault(e.to_string()))?;
+        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata)
+        else {
+            return Ok(());
+        };
+        let start = u64::from(piece) * u64::from(metadata::PIECE);
+        let bytes = usize::try_from(start)
+            .ok()
+            .and_then(|s| self.info.get(s..))
+            .filter(|b| !b.is_empty());
+        let answer = match bytes.filter(|_| self.metadata_waiting < MAX_METADATA_QUEUE) {
+            Some(rest) => {
+                let bytes = rest[..rest.len().min(metadata::PIECE as usize)].to_vec();
+                metadata::Metadata::Data {
+                    piece,
+                    total: self.info.len() as u32,
+                    bytes,
+                }
+            }
+            None => metadata::Metadata::Reject { piece },
+        };
+        self.metadata_waiting += 1;
+        self.messages.push_back(Message::Extended {
+            id,
+            payload: answer.encode(),
+        });
+        Ok(())
     }
 
     /// The 13 bytes before a block came.
-    pub fn on_block(&mut self, _header: RawBlock, _now: Time) -> Result<Landing, Fault> {
-        todo!()
+    ///
+    /// # Errors
+    /// Nobody asked for it.
+    pub fn on_block(&mut self, header: RawBlock, now: Time) -> Result<Landing, Fault> {
+        self.last_heard = now;
+        let landing = match self.requests.arrived(header) {
+            Some(block) => Landing::Wanted(block),
+            None if self.requests.settle_taken_back(header) => Landing::Unwanted,
+            None => {
+                return Err(Fault(format!(
+                    "it sends a block that nobody asked for: {header:?}"
+                )));
+            }
+        };
+        self.arriving = match landing {
+            Landing::Wanted(block) => Some(Arriving {
+                part: block.part,
+                wanted: true,
+            }),
+            Landing::Unwanted => None,
+        };
+        Ok(landing)
     }
 
     /// So many bytes of the payload came.
-    pub fn on_bytes(&mut self, _count: u32, _now: Time) {
-        todo!()
+    pub fn on_bytes(&mut self, count: u32, now: Time) {
+        self.last_heard = now;
+        self.received += count;
+        self.rate.add(count, now);
     }
 
     /// The payload is whole. Returns the part if that was the last of it: check it, then call [`Self::on_verdict`].
-    pub fn on_block_end(&mut self, _now: Time) -> Option<PartIndex> {
-        todo!()
+    pub fn on_block_end(&mut self, now: Time) -> Option<PartIndex> {
+        self.last_heard = now;
+        let arriving = self.arriving.take().filter(|a| a.wanted);
+        let whole = arriving
+            .map(|a| a.part)
+            .filter(|part| self.requests.landed(*part));
+        self.pump();
+        whole
     }
 
-    /// What came of checking a part: Event::Right or Event::Wrong.
-    pub fn on_verdict(&mut self, _verdict: Event) {
-        todo!()
+    /// What came of checking a part: `Event::Right` or `Event::Wrong`.
+    pub fn on_verdict(&mut self, verdict: Event) {
+        self.events.push_back(verdict);
     }
 
     /// [`Command::Fetch`]: `missing` are the 16 KiB blocks of the part that are not there yet.
-    pub fn fetch(&mut self, _part: PartIndex, _missing: &[Range<u32>], _now: Time) {
-        todo!()
+    pub fn fetch(&mut self, part: PartIndex, missing: &[Range<u32>], now: Time) {
+        if self.choked {
+            self.events.push_back(Event::Released {
+                part,
+                refused: false,
+            });
+            return;
+        }
+        if self.requests.is_idle() {
+            self.rate.start(now);
+        }
+        self.requests.add(part, missing);
+        self.pump();
     }
 
     /// Any command but `Fetch` and `Close`, which are the driver's.
-    pub fn command(&mut self, _command: Command, _now: Time) {
-        todo!()
+    pub fn command(&mut self, command: Command) {
+        match command {
+            Command::Release(part) => self.give_up(part, false),
+            Command::Have(part) => self.show(part),
+            Command::ShowAll => self.geometry.all_parts().for_each(|part| self.show(part)),
+            Command::Interest(true) => self.messages.push_back(Message::Interested),
+            Command::Interest(false) => self.messages.push_back(Message::NotInterested),
+            Command::Serve { bytes } => self.uploads.allow(bytes),
+            Command::Complete if self.remote.extended => self.say_hello(None, true),
+            Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
+        }
+        self.pump();
+    }
+
+    fn show(&mut self, part: PartIndex) {
+        let fresh = match &mut self.shown {
+            Shown::All => false,
+            Shown::These(bits) => bits.insert(part),
+        };
+        if fresh {
+            self.messages.push_back(Message::Have(part.get()));
+        }
+    }
+
+    /// The block of it that is arriving is not waited for: the driver keeps what came.
+    fn give_up(&mut self, part: PartIndex, refused: bool) {
+        let Some(awaited) = self.requests.release(part) else {
+            return;
+        };
+        if let Some(arriving) = self.arriving.as_mut().filter(|a| a.part == part) {
+            arriving.wanted = false;
+        }
+        for b in awaited {
+            if !self.choked {
+                self.messages.push_back(Message::Cancel(RawBlock {
+                    part: b.part.get(),
+                    begin: b.begin,
+                    len: b.len,
+                }));
+            }
+        }
+        self.events.push_back(Event::Released { part, refused });
+    }
+
+    /// Everything that follows from a change: requests that fit, the end of a leave, the wish for one.
+    fn pump(&mut self) {
+        while !self.choked {
+            let longest = self.request_length();
+            let Some(b) = self
+                .requests
+                .next(&self.geometry, longest, self.their_queue)
+            else {
+                break;
+            };
+            self.messages.push_back(Message::Request(RawBlock {
+                part: b.part.get(),
+                begin: b.begin,
+                len: b.len,
+            }));
+        }
+        if self.uploads.ended() {
+            self.events.push_back(Event::Served);
+        }
+        if self.uploads.asks() {
+            self.events.push_back(Event::Asks);
+        }
+    }
+
+    /// What [`REQUEST_TIME`] brings, as a power of two between a block and what was agreed on.
+    fn request_length(&self) -> u32 {
+        let wanted = (self.rate.get() * REQUEST_TIME).max(4.0 * f64::from(BLOCK)) as u32;
+        (1 << wanted.ilog2()).clamp(BLOCK, self.max_request)
     }
 
     /// The next message to send.
     pub fn next_message(&mut self) -> Option<Message> {
-        todo!()
+        let message = self.messages.pop_front();
+        if message.is_none() {
+            self.metadata_waiting = 0;
+        }
+        message
     }
 
     /// The next block that there is leave to send. It counts as sent from here on: a cancel comes too late for it.
     pub fn next_block(&mut self) -> Option<BlockRange> {
-        todo!()
+        self.uploads.next_block()
     }
 
     /// Whether [`Self::next_block`] would give one.
     pub fn has_block(&self) -> bool {
-        todo!()
+        self.uploads.has_block()
     }
 
     /// The last byte of this block went to the socket.
-    pub fn on_sent(&mut self, _block: BlockRange, _now: Time) {
-        todo!()
+    pub fn on_sent(&mut self, block: BlockRange, now: Time) {
+        self.last_said = now;
+        self.uploaded += block.len;
+        if self.uploads.sent(block, &self.geometry) {
+            self.events.push_back(Event::Sent(block.part));
+        }
+        self.pump();
+    }
+
+    /// Some bytes went to the socket: no keep-alive is due.
+    pub fn on_said(&mut self, now: Time) {
+        self.last_said = now;
     }
 
     /// The socket takes no more for now, or again does.
-    pub fn on_clogged(&mut self, _clogged: bool) {
-        todo!()
+    pub fn on_clogged(&mut self, clogged: bool) {
+        self.events.push_back(Event::Clogged(clogged));
+    }
+
+    /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up.
+    pub fn takes_input(&self) -> bool {
+        self.messages.len() < MAX_BACKLOG
     }
 
     /// The next thing the swarm should know. The event `Released` means that the driver puts the part's bytes away
-    /// ([`crate::storage::Store::park`]) before it passes the event on.
+    /// before it passes the event on.
     pub fn next_event(&mut self) -> Option<Event> {
-        todo!()
+        if self.received > 0 {
+            return Some(Event::Received(std::mem::take(&mut self.received)));
+        }
+        if self.uploaded > 0 {
+            return Some(Event::Uploaded(std::mem::take(&mut self.uploaded)));
+        }
+        self.events.pop_front()
+    }
+
+    fn is_ours(&self) -> bool {
+        self.max_request > BLOCK
+    }
+
+    fn limits(&self) -> (Time, Time) {
+        if self.is_ours() {
+            (KEEP_ALIVE.1, SILENCE.1)
+        } else {
+            (KEEP_ALIVE.0, SILENCE.0)
+        }
     }
 
     /// When [`Self::on_deadline`] wants to be called.
     pub fn deadline(&self) -> Time {
-        todo!()
+        let (keep_alive, silence) = self.limits();
+        (self.last_said + keep_alive).min(self.last_heard + silence)
     }
 
     /// Keep-alives, and the end of a conversation in which nothing is said.
-    pub fn on_deadline(&mut self, _now: Time) -> Result<(), Fault> {
-        todo!()
+    ///
+    /// # Errors
+    /// Nothing was heard for too long, or it never answered what was asked.
+    pub fn on_deadline(&mut self, now: Time) -> Result<(), Fault> {
+        let (keep_alive, silence) = self.limits();
+        if now >= self.last_heard + silence {
+            return Err(fault("it said nothing for too long"));
+        }
+        if self.requests.owes_too_much() {
+            return Err(fault("it answers no requests"));
+        }
+        if now >= self.last_said + keep_alive {
+            self.last_said = now;
+            self.messages.push_back(Message::KeepAlive);
+        }
+        Ok(())
     }
+}
+
+fn fault(why: &str) -> Fault {
+    Fault(why.to_owned())
 }

@@ -1,12 +1,35 @@
 //! A swarm as one member sees it, as a state machine: what was heard and the time in, effects out.
 //!
 //! One task owns it; it knows no sockets, files, clock or randomness of its own (its dice are seeded by the caller).
+//! All that changes is in one struct, [`Swarm`]; the rules stand beside it, split by what they decide:
+//!
+//! | file | decides |
+//! |---|---|
+//! | `on_peer` | what follows from what a neighbour says |
+//! | `assign` | which part is asked of whom, and what is taken from a slow one |
+//! | `serve` | who is served, and what a first seed shows |
+//! | `on_tick` | whom to dial, who stalls |
+//! | `known_peers`, `neighbour`, `reveal` | plain data for these |
+
+mod assign;
+mod known_peers;
+mod neighbour;
+mod on_peer;
+mod on_tick;
+mod reveal;
+mod serve;
 
 use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use known_peers::KnownPeers;
+use neighbour::Neighbour;
+use reveal::Reveal;
 
 use crate::{
     geometry::{Geometry, PartIndex},
-    peer::{Command, Event, Introduction, PeerKey, session::Show},
+    peer::{Command, Event, Introduction, PeerKey, rates::Meter, session::Show},
+    picker::{PartState, Picker},
     time::Time,
     wire::{bitfield::Bitfield, handshake::PeerId},
 };
@@ -70,31 +93,166 @@ pub struct Snapshot {
     /// Members connected, we not counted, and how many of them have everything.
     pub members: usize,
     pub complete_members: usize,
+    /// Members that were ever seen to have everything, we not counted.
+    pub copies: usize,
     /// Wrong parts that came.
     pub wrong_parts: u64,
 }
 
-pub struct Swarm {}
+pub struct Swarm {
+    config: Config,
+    picker: Picker,
+    /// What we have, as it is shown to a new neighbour.
+    have: std::sync::Arc<Bitfield>,
+    bytes_done: u64,
+    checked: bool,
+    neighbours: BTreeMap<PeerKey, Neighbour>,
+    known: KnownPeers,
+    /// We were complete from the start: how we give each part away once.
+    reveal: Option<Reveal>,
+    /// Parts that came wrong in pieces from several members: fetched from one alone, to know whom to blame.
+    suspect: BTreeSet<PartIndex>,
+    /// Ids of members that were seen to have everything.
+    copies: BTreeSet<PeerId>,
+    dice: fastrand::Rng,
+    effects: VecDeque<Effect>,
+    down: Meter,
+    up: Meter,
+    fetched: u64,
+    uploaded: u64,
+    wrong_parts: u64,
+}
 
 impl Swarm {
-    pub fn new(_config: Config, _now: Time) -> Self {
-        todo!()
+    pub fn new(config: Config) -> Self {
+        let mut dice = fastrand::Rng::with_seed(config.seed);
+        let geometry = config.geometry;
+        let complete = config.have.is_full();
+        let mut swarm = Self {
+            picker: Picker::new(geometry, &config.have, dice.u64(..)),
+            reveal: complete.then(|| Reveal::new(geometry.all_parts(), &mut dice)),
+            have: std::sync::Arc::new(config.have.clone()),
+            bytes_done: config
+                .have
+                .ones(&geometry)
+                .map(|p| u64::from(geometry.part_len(p)))
+                .sum(),
+            checked: config.checked,
+            config,
+            neighbours: BTreeMap::new(),
+            known: KnownPeers::default(),
+            suspect: BTreeSet::new(),
+            copies: BTreeSet::new(),
+            dice,
+            effects: VecDeque::new(),
+            down: Meter::default(),
+            up: Meter::default(),
+            fetched: 0,
+            uploaded: 0,
+            wrong_parts: 0,
+        };
+        if complete {
+            swarm.effects.push_back(Effect::Complete);
+        }
+        swarm
     }
 
-    pub fn handle(&mut self, _input: Input, _now: Time) {
-        todo!()
+    pub fn handle(&mut self, input: Input, now: Time) {
+        match input {
+            Input::Endpoints(addresses) => {
+                addresses.into_iter().for_each(|a| self.known.add(a, now));
+                self.dial(now);
+            }
+            Input::Introduced(key, introduction) => self.on_introduced(key, introduction, now),
+            Input::DialFailed(address) => {
+                self.known.failed(address, now);
+                self.dial(now);
+            }
+            Input::Peer(key, event) => self.on_peer(key, event, now),
+            Input::Have(part) => self.on_have(part),
+            Input::Checked => self.on_checked(now),
+        }
     }
 
     /// To be called about every 100 ms.
-    pub fn tick(&mut self, _now: Time) {
-        todo!()
+    pub fn tick(&mut self, now: Time) {
+        self.on_tick(now);
     }
 
     pub fn next_effect(&mut self) -> Option<Effect> {
-        todo!()
+        self.effects.pop_front()
     }
 
-    pub fn snapshot(&self, _now: Time) -> Snapshot {
-        todo!()
+    fn tell(&mut self, key: PeerKey, command: Command) {
+        self.effects.push_back(Effect::Tell(key, command));
+    }
+
+    fn tell_all(&mut self, command: &Command) {
+        for key in self.neighbours.keys() {
+            self.effects.push_back(Effect::Tell(*key, command.clone()));
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.config.geometry
+    }
+
+    fn is_complete(&self) -> bool {
+        self.picker.is_complete()
+    }
+
+    /// A part is on the disk: everybody may know (a seed too: it counts who holds what it gave away).
+    fn on_have(&mut self, part: PartIndex) {
+        if self.picker.state(part) == PartState::Present {
+            return;
+        }
+        self.picker.set(part, PartState::Present);
+        std::sync::Arc::make_mut(&mut self.have).insert(part);
+        self.bytes_done += u64::from(self.geometry().part_len(part));
+        self.tell_all(&Command::Have(part));
+        if self.is_complete() {
+            self.on_complete();
+        }
+    }
+
+    fn on_complete(&mut self) {
+        self.effects.push_back(Effect::Complete);
+        self.tell_all(&Command::Interest(false));
+        self.tell_all(&Command::Complete);
+        let keys: Vec<_> = self.neighbours.keys().copied().collect();
+        keys.into_iter()
+            .for_each(|key| self.part_if_both_complete(key));
+    }
+
+    fn on_checked(&mut self, now: Time) {
+        self.checked = true;
+        let keys: Vec<_> = self.neighbours.keys().copied().collect();
+        for key in keys {
+            self.update_interest(key);
+            self.assign(key, now);
+        }
+    }
+
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        let geometry = self.geometry();
+        Snapshot {
+            parts: geometry.parts(),
+            parts_done: self.have.count(),
+            bytes: geometry.size(),
+            bytes_done: self.bytes_done,
+            fetched: self.fetched,
+            uploaded: self.uploaded,
+            rate_down: self.down.get(now),
+            rate_up: self.up.get(now),
+            members: self.neighbours.len(),
+            complete_members: self.neighbours.values().filter(|n| n.is_complete()).count(),
+            copies: self.copies.len(),
+            wrong_parts: self.wrong_parts,
+        }
+    }
+
+    /// What we have.
+    pub fn have(&self) -> &Bitfield {
+        &self.have
     }
 }

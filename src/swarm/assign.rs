@@ -1,0 +1,160 @@
+//! Which part is asked of whom, and what is taken from a slow one.
+
+use super::{Swarm, neighbour::Fetch};
+use crate::{
+    geometry::PartIndex,
+    peer::{Command, PeerKey},
+    picker::{Among, PartState},
+    time::Time,
+};
+
+/// Outstanding with one member: what it sends in this time, and at least one part or [`LEAST_OUTSTANDING`].
+const AHEAD: f64 = 0.25;
+const LEAST_OUTSTANDING: u64 = 32 << 10;
+/// More is never asked of one member at a time.
+const MOST_OUTSTANDING: u64 = 64 << 20;
+/// With less than this outstanding in all, a complete member may be asked for anything.
+const HUNGRY: u64 = 64 << 10;
+/// A pending part is taken from who would need this many times as long as the one who could have it instead.
+const STEAL: f64 = 2.0;
+const STEAL_MARGIN: f64 = 0.010;
+
+impl Swarm {
+    /// Asks this neighbour for parts until enough is outstanding with it.
+    pub(super) fn assign(&mut self, key: PeerKey, now: Time) {
+        if !self.checked || self.is_complete() {
+            return;
+        }
+        loop {
+            let Some(n) = self.neighbours.get(&key).filter(|n| n.may_be_asked()) else {
+                return;
+            };
+            let by_rate = (n.rate.get() * AHEAD) as u64;
+            let part_size = u64::from(self.config.geometry.part_size());
+            let target = by_rate
+                .min(MOST_OUTSTANDING)
+                .max(part_size)
+                .max(LEAST_OUTSTANDING);
+            if n.outstanding() >= target {
+                return;
+            }
+            match self.pick_for(key) {
+                Some(part) => self.fetch(key, part, now),
+                None => break,
+            }
+        }
+        self.steal(key);
+    }
+
+    /// Neighbours that nothing is asked of get another chance: a part has become free.
+    pub(super) fn assign_idle(&mut self, now: Time) {
+        let idle: Vec<_> = self
+            .neighbours
+            .iter()
+            .filter(|(_, n)| n.fetches.is_empty())
+            .map(|(k, _)| *k)
+            .collect();
+        idle.into_iter().for_each(|key| self.assign(key, now));
+    }
+
+    fn pick_for(&mut self, key: PeerKey) -> Option<PartIndex> {
+        let spread = self.neighbours.values().any(|n| n.counts());
+        let outstanding = || {
+            self.neighbours
+                .values()
+                .map(|n| n.outstanding())
+                .sum::<u64>()
+        };
+        let n = self.neighbours.get(&key)?;
+        let among = if n.is_complete() && spread && outstanding() >= HUNGRY {
+            Among::OnlyThere
+        } else {
+            Among::All
+        };
+        self.picker.pick(&n.has, among, !spread)
+    }
+
+    pub(super) fn fetch(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        let left = self.geometry().part_len(part);
+        let Some(n) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        if n.outstanding() == 0 {
+            n.last_bytes = now;
+            n.rate.start(now);
+        }
+        n.fetches.push(Fetch { part, left });
+        self.picker.set(part, PartState::Fetching(key));
+        self.tell(key, Command::Fetch(part));
+    }
+
+    /// In place of an end game: an empty connection takes over the pending part that would be ready last.
+    pub(super) fn steal(&mut self, thief: PeerKey) {
+        let Some(own) = self
+            .neighbours
+            .get(&thief)
+            .filter(|n| n.may_be_asked() && n.fetches.is_empty())
+        else {
+            return;
+        };
+        let mean = self.mean_rate();
+        let own_rate = if own.rate.get() > 0.0 {
+            own.rate.get()
+        } else {
+            mean
+        };
+        if own_rate == 0.0 || self.is_moving_to(thief) {
+            return;
+        }
+        let mut worst: Option<(f64, PeerKey, Fetch)> = None;
+        for (key, n) in self.neighbours.iter().filter(|(k, _)| **k != thief) {
+            let rate = if n.rate.get() > 0.0 {
+                n.rate.get()
+            } else {
+                mean
+            };
+            let mut ahead = 0.0;
+            for fetch in &n.fetches {
+                ahead += f64::from(fetch.left);
+                let time = ahead / rate;
+                let taken = fetch.left > 0
+                    && own.has.has(fetch.part)
+                    && self.picker.state(fetch.part) == PartState::Fetching(*key)
+                    && !self.suspect.contains(&fetch.part);
+                if taken && worst.is_none_or(|(t, ..)| time > t) {
+                    worst = Some((time, *key, *fetch));
+                }
+            }
+        }
+        let Some((time, victim, fetch)) = worst else {
+            return;
+        };
+        if time > STEAL * (f64::from(fetch.left) / own_rate + STEAL_MARGIN) {
+            self.picker
+                .set(fetch.part, PartState::Moving(victim, thief));
+            self.tell(victim, Command::Release(fetch.part));
+        }
+    }
+
+    fn is_moving_to(&self, thief: PeerKey) -> bool {
+        let moving = |f: &Fetch| matches!(self.picker.state(f.part), PartState::Moving(_, to) if to == thief);
+        self.neighbours
+            .values()
+            .any(|n| n.fetches.iter().any(moving))
+    }
+
+    fn mean_rate(&self) -> f64 {
+        let rates = || {
+            self.neighbours
+                .values()
+                .map(|n| n.rate.get())
+                .filter(|r| *r > 0.0)
+        };
+        let count = rates().count();
+        if count == 0 {
+            0.0
+        } else {
+            rates().sum::<f64>() / count as f64
+        }
+    }
+}

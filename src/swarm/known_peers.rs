@@ -1,0 +1,194 @@
+//! Addresses of members: which to dial, when to try again, whom to leave alone.
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+
+use crate::{peer::PeerKey, time::Time, wire::handshake::PeerId};
+
+/// More addresses than this are not remembered: a liar cannot fill the memory.
+const MAX_KNOWN: usize = 2000;
+const FIRST_WAIT: Time = Time::from_secs(1);
+const LONGEST_WAIT: Time = Time::from_secs(60);
+/// How long a member that sent a wrong part is left alone.
+pub(super) const BAN: Time = Time::from_secs(600);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contact {
+    Idle,
+    Dialling,
+    Connected(PeerKey),
+    /// It is ourselves.
+    Own,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    contact: Contact,
+    not_before: Time,
+    wait: Time,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct KnownPeers {
+    known: BTreeMap<SocketAddr, Known>,
+    banned: Vec<(IpAddr, PeerId, Time)>,
+}
+
+/// Whether an address can be somebody's at all.
+fn is_plausible(address: &SocketAddr) -> bool {
+    let ip = address.ip();
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+}
+
+impl KnownPeers {
+    pub fn add(&mut self, address: SocketAddr, now: Time) {
+        let address = plain(address);
+        if is_plausible(&address) && self.known.len() < MAX_KNOWN {
+            let fresh = Known {
+                contact: Contact::Idle,
+                not_before: now,
+                wait: FIRST_WAIT,
+            };
+            self.known.entry(address).or_insert(fresh);
+        }
+    }
+
+    /// Up to `room` addresses that are due to be dialled.
+    pub fn due(&mut self, room: usize, now: Time, dice: &mut fastrand::Rng) -> Vec<SocketAddr> {
+        if room == 0 {
+            return Vec::new();
+        }
+        let due = |k: &Known| k.contact == Contact::Idle && k.not_before <= now;
+        let mut all: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, k)| due(k))
+            .map(|(a, _)| *a)
+            .collect();
+        dice.shuffle(&mut all);
+        all.truncate(room);
+        for address in &all {
+            self.set(*address, Contact::Dialling);
+        }
+        all
+    }
+
+    fn set(&mut self, address: SocketAddr, contact: Contact) {
+        if let Some(known) = self.known.get_mut(&plain(address)) {
+            known.contact = contact;
+        }
+    }
+
+    pub fn dialling(&self) -> usize {
+        self.known
+            .values()
+            .filter(|k| k.contact == Contact::Dialling)
+            .count()
+    }
+
+    /// This address leads to a member that we are connected to.
+    pub fn connected(&mut self, address: SocketAddr, key: PeerKey, now: Time) {
+        self.add(address, now);
+        self.set(address, Contact::Connected(key));
+        if let Some(known) = self.known.get_mut(&plain(address)) {
+            known.wait = FIRST_WAIT;
+        }
+    }
+
+    pub fn own(&mut self, address: SocketAddr) {
+        self.set(address, Contact::Own);
+    }
+
+    /// It could not be reached, or did not want us: later again.
+    pub fn failed(&mut self, address: SocketAddr, now: Time) {
+        if let Some(known) = self.known.get_mut(&plain(address)) {
+            known.contact = Contact::Idle;
+            known.not_before = now + known.wait;
+            known.wait = (known.wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// The connection is over; all addresses that led to it are free.
+    pub fn closed(&mut self, key: PeerKey, pause: Time, now: Time) {
+        for known in self
+            .known
+            .values_mut()
+            .filter(|k| k.contact == Contact::Connected(key))
+        {
+            known.contact = Contact::Idle;
+            known.not_before = now + pause.max(known.wait);
+            known.wait = (known.wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    pub fn ban(&mut self, ip: IpAddr, id: PeerId, now: Time) {
+        self.banned.retain(|(_, _, until)| *until > now);
+        if self.banned.len() < MAX_KNOWN {
+            self.banned.push((ip, id, now + BAN));
+        }
+    }
+
+    pub fn is_banned(&self, ip: IpAddr, id: PeerId, now: Time) -> bool {
+        self.banned
+            .iter()
+            .any(|b| (b.0, b.1) == (ip, id) && b.2 > now)
+    }
+}
+
+/// `::ffff:a.b.c.d` is `a.b.c.d`.
+pub(super) fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_that_fails_is_tried_later_and_later() {
+        let mut known = KnownPeers::default();
+        let mut dice = fastrand::Rng::with_seed(1);
+        let a = address("10.0.0.1:9998");
+        known.add(a, Time::ZERO);
+        assert_eq!(known.due(5, Time::ZERO, &mut dice), [a]);
+        assert!(
+            known.due(5, Time::ZERO, &mut dice).is_empty(),
+            "it is being dialled"
+        );
+        known.failed(a, Time::ZERO);
+        assert!(known.due(5, Time::from_millis(900), &mut dice).is_empty());
+        assert_eq!(known.due(5, Time::from_secs(1), &mut dice), [a]);
+        known.failed(a, Time::from_secs(1));
+        assert!(known.due(5, Time::from_secs(2), &mut dice).is_empty());
+        assert_eq!(known.due(5, Time::from_secs(3), &mut dice), [a]);
+    }
+
+    #[test]
+    fn impossible_addresses_are_not_remembered() {
+        let mut known = KnownPeers::default();
+        let mut dice = fastrand::Rng::with_seed(1);
+        for text in ["10.0.0.1:0", "0.0.0.0:80", "239.1.1.1:80", "[ff02::1]:80"] {
+            known.add(address(text), Time::ZERO);
+        }
+        assert!(known.due(9, Time::ZERO, &mut dice).is_empty());
+        known.add(address("[::ffff:10.0.0.1]:80"), Time::ZERO);
+        assert_eq!(
+            known.due(9, Time::ZERO, &mut dice),
+            [address("10.0.0.1:80")]
+        );
+    }
+
+    #[test]
+    fn a_ban_ends() {
+        let mut known = KnownPeers::default();
+        let (ip, id) = (address("10.0.0.1:1").ip(), PeerId([1; 20]));
+        known.ban(ip, id, Time::ZERO);
+        assert!(known.is_banned(ip, id, Time::from_secs(599)));
+        assert!(!known.is_banned(ip, PeerId([2; 20]), Time::ZERO));
+        assert!(!known.is_banned(ip, id, Time::from_secs(600)));
+    }
+}

@@ -1,0 +1,130 @@
+//! One connected member, as the swarm sees it.
+
+use crate::{
+    geometry::{Geometry, PartIndex},
+    peer::{
+        Hello, Introduction,
+        rates::{BusyRate, Meter},
+    },
+    time::Time,
+    wire::bitfield::Bitfield,
+};
+
+/// A part that it is to give us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetch {
+    pub part: PartIndex,
+    /// Bytes that have not come yet, as far as the swarm was told.
+    pub left: u32,
+}
+
+/// It owed us bytes and sent none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    /// Nothing is asked of it until then.
+    pub until: Time,
+}
+
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    pub introduction: Introduction,
+    pub hello: Option<Hello>,
+    pub has: Bitfield,
+    /// It does not serve us.
+    pub choked: bool,
+    pub interested: bool,
+    /// We told it that we are interested.
+    pub told_interest: bool,
+    /// It sees everything that we have (always, unless we reveal part by part).
+    pub sees_all: bool,
+
+    pub fetches: Vec<Fetch>,
+    pub rate: BusyRate,
+    /// When bytes last came, or were first owed.
+    pub last_bytes: Time,
+    pub longest_gap: Time,
+    pub stall: Option<Stall>,
+    /// Length of its next pause.
+    pub pause: Time,
+    pub refusals: u32,
+
+    pub asks: bool,
+    pub serving: bool,
+    pub clogged: bool,
+    pub served: Option<Time>,
+    pub up: Meter,
+}
+
+pub(super) const FIRST_PAUSE: Time = Time::from_secs(5);
+pub(super) const LONGEST_PAUSE: Time = Time::from_secs(80);
+
+impl Neighbour {
+    pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
+        Self {
+            introduction,
+            hello: None,
+            has: Bitfield::none(geometry),
+            choked: true,
+            interested: false,
+            told_interest: false,
+            sees_all,
+            fetches: Vec::new(),
+            rate: BusyRate::default(),
+            last_bytes: now,
+            longest_gap: Time::ZERO,
+            stall: None,
+            pause: FIRST_PAUSE,
+            refusals: 0,
+            asks: false,
+            serving: false,
+            clogged: false,
+            served: None,
+            up: Meter::default(),
+        }
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.has.is_full()
+    }
+
+    /// One of our own members: it agreed on long requests.
+    pub fn is_ours(&self) -> bool {
+        self.hello.as_ref().is_some_and(|h| h.max_request.is_some())
+    }
+
+    /// Bytes asked of it that have not come yet.
+    pub fn outstanding(&self) -> u64 {
+        self.fetches.iter().map(|f| u64::from(f.left)).sum()
+    }
+
+    /// Whether it may be asked for anything.
+    pub fn may_be_asked(&self) -> bool {
+        !self.choked && self.stall.is_none()
+    }
+
+    /// Its parts count for rarity: a complete member says nothing about it, a stalling one has them in vain.
+    pub fn counts(&self) -> bool {
+        !self.is_complete() && self.stall.is_none()
+    }
+
+    /// Bytes came: they belong to the parts in the order in which these were asked for.
+    pub fn received(&mut self, bytes: u32, now: Time) {
+        let mut rest = bytes;
+        for fetch in &mut self.fetches {
+            let taken = rest.min(fetch.left);
+            fetch.left -= taken;
+            rest -= taken;
+        }
+        self.rate.add(bytes, now);
+        let gap = now.saturating_sub(self.last_bytes);
+        // The longest gap of late: an old one counts less and less.
+        self.longest_gap = gap.max(self.longest_gap.mul_f64(0.98));
+        self.last_bytes = now;
+    }
+
+    /// Nothing that it was asked for is asked of it any more.
+    pub fn forget(&mut self, part: PartIndex) -> Option<Fetch> {
+        let at = self.fetches.iter().position(|f| f.part == part)?;
+        Some(self.fetches.remove(at))
+    }
+}

@@ -1,0 +1,367 @@
+//! What follows from what a neighbour says.
+
+use core::net::SocketAddr;
+
+use super::{
+    Effect, Swarm,
+    known_peers::plain,
+    neighbour::{FIRST_PAUSE, Neighbour},
+};
+use crate::{
+    geometry::PartIndex,
+    peer::{Closed, Command, Event, Hello, Introduction, PeerKey},
+    picker::PartState,
+    time::Time,
+    wire::bitfield::Bitfield,
+};
+
+/// A member that refuses this often what it says it has is left alone for a while.
+const MAX_REFUSALS: u32 = 16;
+
+impl Swarm {
+    pub(super) fn on_introduced(&mut self, key: PeerKey, introduction: Introduction, now: Time) {
+        if let Err(why) = self.may_join(&introduction, now) {
+            if introduction.dialled {
+                self.known.failed(introduction.address, now);
+            }
+            self.effects.push_back(Effect::Refuse(key, why));
+            return;
+        }
+        if introduction.dialled {
+            self.known.connected(introduction.address, key, now);
+        }
+        let show = self.first_show(key);
+        let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
+        let neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
+        self.neighbours.insert(key, neighbour);
+        self.effects.push_back(Effect::Admit(key, show));
+        self.update_reveal(now);
+    }
+
+    fn may_join(&mut self, new: &Introduction, now: Time) -> Result<(), &'static str> {
+        if new.id == self.config.id {
+            self.known.own(new.address);
+            return Err("it is this member itself");
+        }
+        if self
+            .known
+            .is_banned(new.address.ip().to_canonical(), new.id, now)
+        {
+            return Err("it sent a wrong part");
+        }
+        if let Some((old, n)) = self
+            .neighbours
+            .iter()
+            .find(|(_, n)| n.introduction.id == new.id)
+        {
+            let (old, old_dialled) = (*old, n.introduction.dialled);
+            // Both sides dialled: both keep the connection that the greater id opened.
+            let keep_new = new.dialled != old_dialled && new.dialled == (self.config.id > new.id);
+            if !keep_new {
+                if new.dialled {
+                    self.known.connected(new.address, old, now);
+                }
+                return Err("it is connected already");
+            }
+            self.close(old, "it is connected twice", now);
+        }
+        let full = self.neighbours.len() >= self.config.max_peers;
+        if full {
+            Err("this member has enough connections")
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn on_peer(&mut self, key: PeerKey, event: Event, now: Time) {
+        if !self.neighbours.contains_key(&key) {
+            return;
+        }
+        match event {
+            Event::Hello(hello) => self.on_hello(key, hello, now),
+            Event::HasAll => self.on_has_these(key, Bitfield::all(&self.geometry()), now),
+            Event::HasNone => self.on_has_these(key, Bitfield::none(&self.geometry()), now),
+            Event::HasThese(bits) => self.on_has_these(key, bits, now),
+            Event::Has(part) => self.on_has(key, part, now),
+            Event::Choked(choked) => self.on_choked(key, choked, now),
+            Event::Interested(interested) => self.edit(key, |n| n.interested = interested),
+            Event::Received(bytes) => self.on_received(key, bytes, now),
+            Event::Right(part) => self.on_right(key, part, now),
+            Event::Wrong { part, alone } => self.on_wrong(key, part, alone, now),
+            Event::Released { part, refused } => self.on_released(key, part, refused, now),
+            Event::Asks => {
+                self.edit(key, |n| n.asks = true);
+                self.serve(now);
+            }
+            Event::Served => {
+                self.edit(key, |n| n.serving = false);
+                self.serve(now);
+            }
+            Event::Uploaded(bytes) => {
+                self.uploaded += u64::from(bytes);
+                self.up.add(bytes, now);
+                self.edit(key, |n| n.up.add(bytes, now));
+            }
+            Event::Clogged(clogged) => {
+                self.edit(key, |n| n.clogged = clogged);
+                self.serve(now);
+            }
+            Event::Sent(part) => {
+                if let Some(reveal) = &mut self.reveal {
+                    reveal.sent(key, part, now);
+                }
+                self.update_reveal(now);
+            }
+            Event::Closed(why) => self.on_closed(key, &why, now),
+        }
+    }
+
+    pub(super) fn edit(&mut self, key: PeerKey, change: impl FnOnce(&mut Neighbour)) {
+        if let Some(neighbour) = self.neighbours.get_mut(&key) {
+            change(neighbour);
+        }
+    }
+
+    fn on_hello(&mut self, key: PeerKey, hello: Hello, now: Time) {
+        let Some(neighbour) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        let ip = neighbour.introduction.address.ip();
+        if let Some(port) = hello.port.filter(|_| !neighbour.introduction.dialled) {
+            self.known.connected(SocketAddr::new(ip, port), key, now);
+        }
+        match &mut neighbour.hello {
+            // A later one says only what changed.
+            Some(old) => old.port = hello.port.or(old.port),
+            none => *none = Some(hello),
+        }
+    }
+
+    /// Its parts enter the rarity counts, or leave them, as `counts` says that they should.
+    pub(super) fn recount(&mut self, key: PeerKey, change: impl FnOnce(&mut Neighbour)) {
+        let geometry = self.geometry();
+        let Some(n) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        let before = n.counts().then(|| n.has.clone());
+        change(n);
+        let after = n.counts().then_some(&n.has);
+        if let Some(before) = &before {
+            let gone = before
+                .ones(&geometry)
+                .filter(|p| after.is_none_or(|a| !a.has(*p)));
+            gone.for_each(|p| self.picker.lost(p));
+        }
+        if let Some(after) = after {
+            let new = after
+                .ones(&geometry)
+                .filter(|p| before.as_ref().is_none_or(|b| !b.has(*p)));
+            new.for_each(|p| self.picker.gained(p));
+        }
+    }
+
+    fn on_has_these(&mut self, key: PeerKey, bits: Bitfield, now: Time) {
+        self.recount(key, |n| n.has = bits);
+        self.after_has(key, now);
+        self.update_interest(key);
+        self.assign(key, now);
+    }
+
+    fn on_has(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        let Some(n) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        let was_complete = n.is_complete();
+        if was_complete || !n.has.insert(part) {
+            return;
+        }
+        if n.is_complete() {
+            // All but the new one were counted.
+            n.has.remove(part);
+            self.recount(key, |n| {
+                n.has.insert(part);
+            });
+            self.after_has(key, now);
+        } else if n.counts() {
+            self.picker.gained(part);
+        }
+        self.seen(key, part, now);
+        match self.picker.state(part) {
+            PartState::Present => {}
+            PartState::Missing => {
+                self.update_interest(key);
+                self.assign(key, now);
+            }
+            _ => self.update_interest(key),
+        }
+    }
+
+    fn after_has(&mut self, key: PeerKey, now: Time) {
+        if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
+            self.copies.insert(n.introduction.id);
+        }
+        self.part_if_both_complete(key);
+        self.update_reveal(now);
+    }
+
+    /// Stock clients end a conversation in which there is nothing to gain; our own stay, to hear who has it all.
+    pub(super) fn part_if_both_complete(&mut self, key: PeerKey) {
+        let useless = self
+            .neighbours
+            .get(&key)
+            .is_some_and(|n| n.is_complete() && n.hello.is_some() && !n.is_ours());
+        if useless && self.is_complete() {
+            self.tell(key, Command::Close("both have everything"));
+        }
+    }
+
+    pub(super) fn update_interest(&mut self, key: PeerKey) {
+        let geometry = self.geometry();
+        let Some(n) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        if n.told_interest || !self.checked || self.picker.is_complete() {
+            return;
+        }
+        let wants = n
+            .has
+            .ones(&geometry)
+            .any(|p| self.picker.state(p) != PartState::Present);
+        if wants {
+            n.told_interest = true;
+            self.tell(key, Command::Interest(true));
+        }
+    }
+
+    fn on_choked(&mut self, key: PeerKey, choked: bool, now: Time) {
+        self.edit(key, |n| n.choked = choked);
+        if !choked {
+            self.assign(key, now);
+        }
+    }
+
+    fn on_received(&mut self, key: PeerKey, bytes: u32, now: Time) {
+        self.fetched += u64::from(bytes);
+        self.down.add(bytes, now);
+        let Some(n) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        n.received(bytes, now);
+        if n.stall.is_some() {
+            self.recount(key, |n| n.stall = None);
+        }
+        self.assign(key, now);
+    }
+
+    fn on_right(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        self.edit(key, |n| {
+            n.forget(part);
+            n.refusals = 0;
+            n.pause = FIRST_PAUSE;
+        });
+        let state = self.picker.state(part);
+        self.suspect.remove(&part);
+        if state != PartState::Present {
+            self.picker.set(part, PartState::Writing);
+        }
+        self.assign(key, now);
+        if let PartState::Moving(_, thief) = state {
+            self.assign(thief, now);
+        }
+    }
+
+    fn on_wrong(&mut self, key: PeerKey, part: PartIndex, alone: bool, now: Time) {
+        self.wrong_parts += 1;
+        self.edit(key, |n| {
+            n.forget(part);
+        });
+        self.picker.set(part, PartState::Missing);
+        if alone {
+            if let Some(n) = self.neighbours.get(&key) {
+                let (ip, id) = (
+                    n.introduction.address.ip().to_canonical(),
+                    n.introduction.id,
+                );
+                self.known.ban(ip, id, now);
+            }
+            self.close(key, "it sent a wrong part", now);
+        } else {
+            self.suspect.insert(part);
+        }
+        self.assign_idle(now);
+    }
+
+    fn on_released(&mut self, key: PeerKey, part: PartIndex, refused: bool, now: Time) {
+        self.edit(key, |n| {
+            n.forget(part);
+        });
+        if refused {
+            self.recount(key, |n| {
+                n.has.remove(part);
+            });
+            let refusals = self.neighbours.get_mut(&key).map_or(0, |n| {
+                n.refusals += 1;
+                n.refusals
+            });
+            if refusals >= MAX_REFUSALS {
+                self.stall(key, now);
+            }
+        }
+        self.freed(key, part, now);
+    }
+
+    /// `key` does not fetch this part any more: it goes to who was to take it over, or is missing again.
+    fn freed(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        match self.picker.state(part) {
+            PartState::Fetching(by) if by == key => {
+                self.picker.set(part, PartState::Missing);
+                self.picker.is_begun(part);
+            }
+            PartState::Moving(from, thief) if from == key => {
+                self.picker.set(part, PartState::Missing);
+                let takes = self
+                    .neighbours
+                    .get(&thief)
+                    .is_some_and(|n| n.may_be_asked() && n.has.has(part));
+                if takes {
+                    self.fetch(thief, part, now);
+                } else {
+                    self.picker.is_begun(part);
+                }
+            }
+            _ => {}
+        }
+        self.assign_idle(now);
+    }
+
+    /// Ends a conversation: for us it is over now, whatever else it says.
+    pub(super) fn close(&mut self, key: PeerKey, why: &'static str, now: Time) {
+        self.tell(key, Command::Close(why));
+        self.on_closed(key, &Closed::ByUs(why), now);
+    }
+
+    fn on_closed(&mut self, key: PeerKey, why: &Closed, now: Time) {
+        let nothing = Bitfield::none(&self.geometry());
+        self.recount(key, |n| n.has = nothing);
+        let Some(gone) = self.neighbours.remove(&key) else {
+            return;
+        };
+        let pause = match why {
+            Closed::ByUs(_) | Closed::Fault(_) => super::known_peers::BAN,
+            Closed::ByThem | Closed::Broken(_) => Time::from_secs(1),
+        };
+        self.known.closed(key, pause, now);
+        if gone.introduction.dialled {
+            self.known.add(plain(gone.introduction.address), now);
+        }
+        if let Some(reveal) = &mut self.reveal {
+            reveal.left(key, |part| self.picker.holders(part));
+        }
+        for fetch in gone.fetches {
+            self.freed(key, fetch.part, now);
+        }
+        self.update_reveal(now);
+        self.serve(now);
+        self.dial(now);
+    }
+}

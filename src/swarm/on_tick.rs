@@ -1,0 +1,91 @@
+//! What time brings: whom to dial, who stalls, who gets another chance.
+
+use super::{
+    Effect, Swarm,
+    neighbour::{LONGEST_PAUSE, Stall},
+};
+use crate::{
+    peer::{Command, PeerKey},
+    time::Time,
+};
+
+/// Nobody is called stalling sooner.
+const PATIENCE: Time = Time::from_secs(2);
+/// Nor before any bytes came at all, while nothing is known of how fast this swarm is.
+const FIRST_PATIENCE: Time = Time::from_secs(4);
+
+impl Swarm {
+    pub(super) fn on_tick(&mut self, now: Time) {
+        self.dial(now);
+        self.end_pauses(now);
+        self.find_stalls(now);
+        self.look_again(now);
+        self.serve(now);
+        self.assign_idle(now);
+    }
+
+    /// Opens connections while there are addresses and room.
+    pub(super) fn dial(&mut self, now: Time) {
+        let dialling = self.known.dialling();
+        let dialled = self
+            .neighbours
+            .values()
+            .filter(|n| n.introduction.dialled)
+            .count()
+            + dialling;
+        let room = self.config.max_dialled.saturating_sub(dialled);
+        let room = room.min(
+            self.config
+                .max_peers
+                .saturating_sub(self.neighbours.len() + dialling),
+        );
+        for address in self.known.due(room, now, &mut self.dice) {
+            self.effects.push_back(Effect::Dial(address));
+        }
+    }
+
+    fn end_pauses(&mut self, now: Time) {
+        let over = self
+            .neighbours
+            .iter()
+            .filter(|(_, n)| n.stall.is_some_and(|s| s.until <= now));
+        let over: Vec<_> = over.map(|(k, _)| *k).collect();
+        for key in over {
+            self.recount(key, |n| n.stall = None);
+            self.assign(key, now);
+        }
+    }
+
+    /// No byte for max(2 s, 3 x its longest gap of late), and twice the time in which a member that serves all its
+    /// neighbours in turn comes round to us: a shorter time takes honest queueing for stalling.
+    fn find_stalls(&mut self, now: Time) {
+        let rate = self.down.get(now).max(self.up.get(now));
+        let round = self.neighbours.len() as f64 * f64::from(self.geometry().part_size());
+        let turn = if rate > 0.0 {
+            Time::from_secs_f64((2.0 * round / rate).min(120.0))
+        } else {
+            FIRST_PATIENCE
+        };
+        let stalled = self.neighbours.iter().filter(|(_, n)| {
+            let patience = PATIENCE.max(n.longest_gap * 3).max(turn);
+            n.stall.is_none() && n.outstanding() > 0 && now > n.last_bytes + patience
+        });
+        let stalled: Vec<_> = stalled.map(|(k, _)| *k).collect();
+        stalled.into_iter().for_each(|key| self.stall(key, now));
+    }
+
+    /// Nothing more is asked of it for a while, and what it was asked for is taken back.
+    pub(super) fn stall(&mut self, key: PeerKey, now: Time) {
+        let mut parts = Vec::new();
+        self.recount(key, |n| {
+            n.stall = Some(Stall {
+                until: now + n.pause,
+            });
+            n.pause = (n.pause * 2).min(LONGEST_PAUSE);
+            parts = n.fetches.iter().map(|f| f.part).collect();
+        });
+        parts
+            .into_iter()
+            .for_each(|part| self.tell(key, Command::Release(part)));
+    }
+}

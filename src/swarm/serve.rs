@@ -1,0 +1,142 @@
+//! Who is served, and what a first seed shows.
+
+use super::Swarm;
+use crate::{
+    choker::{self, Neighbours, Waiting},
+    geometry::PartIndex,
+    peer::{Command, PeerKey, session::Show},
+    time::Time,
+};
+
+/// A leave is for one part, or for what goes out in this time where that is more, or for this many bytes.
+const LEAVE_TIME: f64 = 0.005;
+const LEAST_LEAVE: u32 = 64 << 10;
+/// A first seed shows a connection so many parts ahead of what is sent, or so many bytes, or what it takes in so long.
+const SHOWN_PARTS: u32 = 2;
+const SHOWN_BYTES: f64 = 512.0 * 1024.0;
+const SHOWN_TIME: f64 = 0.25;
+
+impl Swarm {
+    /// Gives leave to who is next, while few enough have it.
+    pub(super) fn serve(&mut self, now: Time) {
+        let bytes = ((self.up.get(now) * LEAVE_TIME) as u32)
+            .max(self.geometry().part_size())
+            .max(LEAST_LEAVE);
+        while self
+            .neighbours
+            .values()
+            .filter(|n| n.serving && !n.clogged)
+            .count()
+            < choker::AT_ONCE
+        {
+            let waiting = self.neighbours.iter().filter(|(_, n)| n.asks && !n.serving);
+            let waiting = waiting.map(|(k, n)| Waiting {
+                key: *k,
+                parts: n.has.count(),
+                served: n.served,
+            });
+            let Some(key) = choker::next(waiting, self.around()) else {
+                return;
+            };
+            self.edit(key, |n| {
+                n.asks = false;
+                n.serving = true;
+                n.served = Some(now);
+            });
+            self.tell(key, Command::Serve { bytes });
+        }
+    }
+
+    fn around(&self) -> Neighbours {
+        let incomplete = || self.neighbours.values().filter(|n| !n.is_complete());
+        let parts: u64 = incomplete().map(|n| u64::from(n.has.count())).sum();
+        Neighbours {
+            mean_parts: parts as f64 / (incomplete().count().max(1)) as f64,
+            parts: self.geometry().parts(),
+            seeding: self.is_complete(),
+        }
+    }
+
+    /// Whether parts are revealed one by one: we are the first seed, and there are members to spread them.
+    fn is_revealing(&self, incomplete: usize) -> bool {
+        let over = self.reveal.as_ref().is_none_or(|r| r.is_over());
+        !over && incomplete > 1 && !self.neighbours.values().any(|n| n.is_complete())
+    }
+
+    fn incomplete(&self) -> usize {
+        self.neighbours
+            .values()
+            .filter(|n| !n.is_complete())
+            .count()
+    }
+
+    /// What a new neighbour is told that we have.
+    pub(super) fn first_show(&mut self, key: PeerKey) -> Show {
+        if self.is_revealing(self.incomplete() + 1) {
+            if let Some(reveal) = &mut self.reveal {
+                reveal.joined(key);
+            }
+            return Show::Nothing;
+        }
+        match self.is_complete() {
+            true => Show::Everything,
+            false => Show::These(self.have.clone()),
+        }
+    }
+
+    /// A neighbour has a part now.
+    pub(super) fn seen(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        if let Some(reveal) = &mut self.reveal {
+            reveal.seen(key, part, self.picker.holders(part), now);
+            self.reveal_to(key, now);
+        }
+    }
+
+    /// Shows more to everybody, or everything when there is no reason any more to hold back.
+    pub(super) fn update_reveal(&mut self, now: Time) {
+        if self.reveal.is_none() {
+            return;
+        }
+        let blind: Vec<_> = self
+            .neighbours
+            .iter()
+            .filter(|(_, n)| !n.sees_all)
+            .map(|(k, _)| *k)
+            .collect();
+        let revealing = self.is_revealing(self.incomplete());
+        for key in blind {
+            if revealing {
+                self.reveal_to(key, now);
+            } else {
+                self.edit(key, |n| n.sees_all = true);
+                self.tell(key, Command::ShowAll);
+            }
+        }
+    }
+
+    fn reveal_to(&mut self, key: PeerKey, now: Time) {
+        let part_size = f64::from(self.geometry().part_size());
+        let Some(n) = self.neighbours.get(&key).filter(|n| !n.sees_all) else {
+            return;
+        };
+        let bytes = (n.up.get(now) * SHOWN_TIME).max(SHOWN_BYTES);
+        let ahead = ((bytes / part_size) as u32).max(SHOWN_PARTS);
+        let mut shown = Vec::new();
+        if let Some(reveal) = &mut self.reveal {
+            let holders = |part| self.picker.holders(part);
+            while let Some(part) = reveal.next(key, ahead, |p| n.has.has(p), holders) {
+                shown.push(part);
+            }
+        }
+        shown
+            .into_iter()
+            .for_each(|part| self.tell(key, Command::Have(part)));
+    }
+
+    pub(super) fn look_again(&mut self, now: Time) {
+        if let Some(reveal) = &mut self.reveal {
+            reveal.look_again(now, |part| self.picker.holders(part));
+            self.update_reveal(now);
+        }
+    }
+}
