@@ -56,7 +56,7 @@ impl Member {
         Self {
             geometry: config.geometry,
             id: config.id,
-            swarm: Swarm::new(config, Time::ZERO),
+            swarm: Swarm::new(config),
             conns: BTreeMap::new(),
             introduced: BTreeMap::new(),
             parts: Parts::default(),
@@ -98,6 +98,11 @@ impl Member {
         };
         conn.touched = false;
         while let Some(event) = conn.session.next_event() {
+            if let (Event::Released { part, .. }, Landing::Wanted(block)) = (&event, conn.landing)
+                && block.part == *part
+            {
+                conn.landing = Landing::Unwanted;
+            }
             self.swarm.handle(Input::Peer(key, event), now);
         }
     }
@@ -119,7 +124,7 @@ impl Member {
             }
             Effect::Tell(key, command) => {
                 if let Some(conn) = self.touch(key) {
-                    conn.session.command(command, now);
+                    conn.session.command(command);
                 }
             }
             Effect::Complete => self.asks.push_back(Ask::Complete),
