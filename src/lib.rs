@@ -3,6 +3,7 @@
 pub mod choker;
 pub mod geometry;
 pub mod hashing;
+pub mod manifest;
 pub mod metainfo;
 pub mod peer;
 pub mod picker;

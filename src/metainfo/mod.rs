@@ -1,5 +1,12 @@
-//! A composition in BitTorrent's written forms.
+//! A composition in BitTorrent's written forms: info dictionary, `.torrent`, magnet link (BEP 3, 9, 12, 19).
+//!
+//! What a composition is belongs to [`crate::manifest`]; here is only how BitTorrent writes it. The info-hash is always
+//! taken over the bytes as they were received, never over a re-encoding of them.
 
-/// SHA-1 of the raw bytes of an info dictionary (BEP 3): the name of a swarm.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InfoHash(pub [u8; 20]);
+pub mod bencode;
+pub mod convert;
+pub mod info;
+pub mod magnet;
+pub mod torrent;
+
+pub use info::{Info, InfoHash};

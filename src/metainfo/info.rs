@@ -1,0 +1,203 @@
+//! The info dictionary (BEP 3): what a composition is, in the bytes that its swarm is named after.
+//!
+//! Read are version 1 dictionaries and the version 1 half of hybrids (BEP 52), of one file or of several. Our own hold
+//! exactly the keys `length` or `files`, `name`, `piece length` and `pieces`. Hostile input: the count of digests is
+//! checked against size and part size before anything is allocated, and names are safe ([`crate::manifest::name`]).
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use super::bencode::{self, BencodeError, Dict, Value, write_bytes, write_int};
+use crate::{
+    geometry::{Geometry, GeometryError},
+    hashing::Digest,
+    manifest::{FileEntry, FilePath, MAX_EXTRAS, Name, NameError, files},
+};
+
+/// SHA-1 of the raw bytes of an info dictionary (BEP 3): the name of a swarm.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InfoHash(pub [u8; 20]);
+
+impl InfoHash {
+    /// The name of the swarm of this info dictionary.
+    pub fn of(raw: &[u8]) -> Self {
+        Self(Digest::of(raw).0)
+    }
+}
+
+/// Forty hex digits.
+impl fmt::Display for InfoHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for InfoHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// From forty hex digits.
+impl FromStr for InfoHash {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 20];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// What an info dictionary says of its composition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The file's name, or the folder's.
+    pub name: Name,
+    pub geometry: Geometry,
+    /// SHA-1 of each part, in order; exactly as many as the geometry has parts.
+    pub parts: Arc<[Digest]>,
+    /// The files of a folder, in order; none for a single file.
+    pub files: Vec<FileEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InfoError {
+    #[error(transparent)]
+    Bencode(#[from] BencodeError),
+    #[error("the info is no dictionary")]
+    NoDict,
+    #[error("the info dictionary has no sound `{0}`")]
+    Key(&'static str),
+    #[error(
+        "this is a version 2 torrent without a version 1 half: ask its author for a hybrid one"
+    )]
+    OnlyV2,
+    #[error("the name in the info dictionary: {0}")]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    #[error("{there} bytes of `pieces` do not fit {parts} parts of 20 bytes each")]
+    Pieces { there: usize, parts: u32 },
+    #[error("the composition is empty: BitTorrent has no empty files")]
+    Empty,
+    #[error("the info dictionary lists no file, or more than 1,048,576")]
+    FileCount,
+    #[error("two files have the path {0:?}, or one is a folder of the other")]
+    Clash(String),
+}
+
+impl Info {
+    /// Reads the raw bytes of an info dictionary, as they come from a `.torrent` or from other members (BEP 9).
+    pub fn parse(raw: &[u8]) -> Result<Self, InfoError> {
+        let dict = bencode::parse(raw)?.as_dict().ok_or(InfoError::NoDict)?;
+        let name = dict.get("name").and_then(Value::as_str);
+        let name = Name::new(name.ok_or(InfoError::Key("name"))?)?;
+        let pieces = dict.get("pieces").and_then(Value::as_bytes);
+        let pieces = match pieces {
+            None if dict.get("file tree").is_some() => return Err(InfoError::OnlyV2),
+            pieces => pieces.ok_or(InfoError::Key("pieces"))?,
+        };
+        let (size, files) = contents(&dict)?;
+        let part_size = dict.get("piece length").and_then(Value::as_u64);
+        let geometry = Geometry::new(size, part_size.ok_or(InfoError::Key("piece length"))?)?;
+        Ok(Self {
+            name,
+            parts: digests(pieces, geometry.parts())?,
+            geometry,
+            files,
+        })
+    }
+}
+
+/// The canonical info dictionary: sorted keys, and none beyond ours.
+pub fn encode(name: &Name, geometry: &Geometry, parts: &[Digest], files: &[FileEntry]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + 20 * parts.len());
+    out.push(b'd');
+    if files.is_empty() {
+        write_bytes(&mut out, b"length");
+        write_int(&mut out, geometry.size());
+    } else {
+        write_bytes(&mut out, b"files");
+        out.push(b'l');
+        for file in files {
+            encode_file(&mut out, file);
+        }
+        out.push(b'e');
+    }
+    write_bytes(&mut out, b"name");
+    write_bytes(&mut out, name.as_str().as_bytes());
+    write_bytes(&mut out, b"piece length");
+    write_int(&mut out, geometry.part_size());
+    write_bytes(&mut out, b"pieces");
+    out.extend_from_slice(format!("{}:", 20 * parts.len()).as_bytes());
+    for part in parts {
+        out.extend_from_slice(&part.0);
+    }
+    out.push(b'e');
+    out
+}
+
+fn encode_file(out: &mut Vec<u8>, file: &FileEntry) {
+    out.push(b'd');
+    write_bytes(out, b"length");
+    write_int(out, file.size);
+    write_bytes(out, b"path");
+    out.push(b'l');
+    for name in file.path.components() {
+        write_bytes(out, name.as_bytes());
+    }
+    out.extend_from_slice(b"ee");
+}
+
+/// Size in bytes, and the files of a folder.
+fn contents(dict: &Dict<'_>) -> Result<(u64, Vec<FileEntry>), InfoError> {
+    let (size, files) = match dict.get("files") {
+        None => {
+            let length = dict.get("length").and_then(Value::as_u64);
+            (length.ok_or(InfoError::Key("length"))?, Vec::new())
+        }
+        Some(list) => {
+            let files = file_list(list)?;
+            if let Some(path) = files::clash(&files) {
+                return Err(InfoError::Clash(path.as_str().to_owned()));
+            }
+            (files::total(&files).ok_or(InfoError::Key("files"))?, files)
+        }
+    };
+    if size == 0 {
+        return Err(InfoError::Empty);
+    }
+    Ok((size, files))
+}
+
+fn file_list(list: Value<'_>) -> Result<Vec<FileEntry>, InfoError> {
+    let list = list.as_list().ok_or(InfoError::Key("files"))?;
+    let count = list.clone().take(MAX_EXTRAS + 1).count();
+    if count == 0 || count > MAX_EXTRAS {
+        return Err(InfoError::FileCount);
+    }
+    list.map(file).collect()
+}
+
+fn file(value: Value<'_>) -> Result<FileEntry, InfoError> {
+    let broken = || InfoError::Key("files");
+    let dict = value.as_dict().ok_or_else(broken)?;
+    let size = dict.get("length").and_then(Value::as_u64);
+    let names = dict.get("path").and_then(Value::as_list);
+    let names: Option<Vec<&str>> = names.ok_or_else(broken)?.map(Value::as_str).collect();
+    Ok(FileEntry {
+        size: size.ok_or_else(broken)?,
+        path: FilePath::join(names.ok_or_else(broken)?)?,
+    })
+}
+
+fn digests(pieces: &[u8], parts: u32) -> Result<Arc<[Digest]>, InfoError> {
+    let (chunks, rest) = pieces.as_chunks::<20>();
+    if chunks.len() as u64 != u64::from(parts) || !rest.is_empty() {
+        return Err(InfoError::Pieces {
+            there: pieces.len(),
+            parts,
+        });
+    }
+    Ok(chunks.iter().map(|&bytes| Digest(bytes)).collect())
+}
