@@ -3,6 +3,7 @@
 //! [`session`] is the state machine; `driver` is the only code that owns the socket. What the session tells the swarm
 //! is an [`Event`], what the swarm tells the session a [`Command`]; both are small, and neither carries a block's bytes.
 
+pub mod dial;
 pub mod rates;
 mod requests;
 pub mod session;

@@ -128,3 +128,107 @@ fn numbers<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
     }
     Some(numbers)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::wire::encode::{encode, encode_block_header};
+
+    const LIMITS: Limits = Limits { block: 1 << 20 };
+
+    fn any_block() -> impl Strategy<Value = RawBlock> {
+        any::<(u32, u32, u32)>().prop_map(|(part, begin, len)| RawBlock { part, begin, len })
+    }
+
+    fn any_message() -> impl Strategy<Value = Message> {
+        prop_oneof![
+            Just(Message::KeepAlive),
+            Just(Message::Choke),
+            Just(Message::Unchoke),
+            Just(Message::Interested),
+            Just(Message::NotInterested),
+            any::<u32>().prop_map(Message::Have),
+            vec(any::<u8>(), 0..40).prop_map(Message::Bitfield),
+            any_block().prop_map(Message::Request),
+            any_block().prop_map(Message::Cancel),
+            any::<u16>().prop_map(Message::Port),
+            any::<u32>().prop_map(Message::Suggest),
+            Just(Message::HaveAll),
+            Just(Message::HaveNone),
+            any_block().prop_map(Message::Reject),
+            any::<u32>().prop_map(Message::AllowedFast),
+            (any::<u8>(), vec(any::<u8>(), 0..40))
+                .prop_map(|(id, payload)| Message::Extended { id, payload }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(messages in vec(any_message(), 1..20)) {
+            let mut bytes = Vec::new();
+            messages.iter().for_each(|message| encode(message, &mut bytes));
+            let mut rest = &bytes[..];
+            for message in messages {
+                let (frame, taken) = decode(rest, &LIMITS).unwrap().unwrap();
+                prop_assert_eq!(frame, Frame::Message(message));
+                for end in 0..taken {
+                    prop_assert_eq!(decode(&rest[..end], &LIMITS), Ok(None));
+                }
+                rest = &rest[taken..];
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn a_block_is_its_header(part: u32, begin: u32, len in 1..=LIMITS.block) {
+            let block = RawBlock { part, begin, len };
+            let mut bytes = Vec::new();
+            encode_block_header(&block, &mut bytes);
+            for end in 0..BLOCK_HEADER {
+                prop_assert_eq!(decode(&bytes[..end], &LIMITS), Ok(None));
+            }
+            bytes.push(1);
+            let frame = Frame::Block(block);
+            prop_assert_eq!(decode(&bytes, &LIMITS), Ok(Some((frame, BLOCK_HEADER))));
+        }
+
+        #[test]
+        fn broken_bytes_never_panic(message in any_message(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = Vec::new();
+            encode(&message, &mut bytes);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(Some((_, taken))) = decode(&bytes, &LIMITS) {
+                prop_assert!(taken <= bytes.len());
+            }
+        }
+    }
+
+    /// What is said of a message of this number and length (number and payload) when nothing else is there yet.
+    fn begins(id: u8, len: u32) -> Result<Option<(Frame, usize)>, DecodeError> {
+        let [a, b, c, d] = len.to_be_bytes();
+        decode(&[a, b, c, d, id], &LIMITS)
+    }
+
+    #[test]
+    fn a_length_is_judged_before_the_rest_comes() {
+        for (id, len) in [(5, 1 + MAX_BITFIELD), (20, MAX_MESSAGE), (99, MAX_MESSAGE), (7, 9 + LIMITS.block)] {
+            assert_eq!(begins(id, len), Ok(None), "{id}");
+            assert_eq!(begins(id, len + 1), Err(DecodeError::TooLong { id, len: len + 1 }));
+            assert_eq!(begins(id, u32::MAX), Err(DecodeError::TooLong { id, len: u32::MAX }));
+        }
+        for (id, len) in [(0, 2), (4, 4), (6, 12), (6, 14), (7, 9), (9, 4), (14, 2), (17, 1), (20, 1)] {
+            assert_eq!(begins(id, len), Err(DecodeError::WrongLength { id, len }));
+        }
+    }
+
+    #[test]
+    fn numbers_that_nobody_named_are_skipped_whole() {
+        let bytes = [0, 0, 0, 4, 99, 1, 2, 3, 0, 0, 0, 0];
+        let skipped = Frame::Message(Message::Unknown { id: 99 });
+        assert_eq!(decode(&bytes, &LIMITS), Ok(Some((skipped, 8))));
+        assert_eq!(decode(&bytes[..7], &LIMITS), Ok(None));
+    }
+}

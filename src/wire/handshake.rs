@@ -35,7 +35,7 @@ pub const UP_TO_INFO_HASH: usize = 48;
 const PROTOCOL: [u8; 20] = *b"\x13BitTorrent protocol";
 
 /// The first 68 bytes in either direction.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {
     pub info_hash: InfoHash,
     pub id: PeerId,
@@ -96,4 +96,50 @@ pub fn info_hash(bytes: &[u8]) -> Result<Option<InfoHash>, NotPlain> {
         .get(28..)
         .and_then(|b| b.first_chunk())
         .map(|hash| InfoHash(*hash)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn any_handshake()(
+            hash: [u8; 20], id: [u8; 20], extended: bool, fast: bool, dht: bool,
+        ) -> Handshake {
+            Handshake { info_hash: InfoHash(hash), id: PeerId(id), extended, fast, dht }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(handshake in any_handshake(), behind: Vec<u8>) {
+            let mut bytes = handshake.encode().to_vec();
+            for end in 0..LENGTH {
+                prop_assert_eq!(Handshake::decode(&bytes[..end]), Ok(None));
+                let named = info_hash(&bytes[..end]);
+                let known = (end >= UP_TO_INFO_HASH).then_some(handshake.info_hash);
+                prop_assert_eq!(named, Ok(known));
+            }
+            bytes.extend(behind);
+            prop_assert_eq!(Handshake::decode(&bytes), Ok(Some(handshake)));
+        }
+
+        #[test]
+        fn another_protocol_is_known_by_its_first_wrong_byte(at in 0..20usize, flip in 1..=255u8) {
+            let mut bytes = PROTOCOL;
+            bytes[at] ^= flip;
+            prop_assert_eq!(Handshake::decode(&bytes[..=at]), Err(NotPlain));
+            prop_assert_eq!(Handshake::decode(&bytes[..at]), Ok(None));
+        }
+    }
+
+    #[test]
+    fn ids_of_one_program_are_ours_and_differ() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let (a, b) = (PeerId::fresh(&mut dice), PeerId::fresh(&mut dice));
+        assert!(a.is_ours() && b.is_ours() && a != b);
+        assert!(!PeerId(*b"-TR4060-abcdefghijkl").is_ours());
+    }
 }

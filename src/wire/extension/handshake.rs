@@ -2,6 +2,11 @@
 
 use core::net::IpAddr;
 
+use crate::metainfo::bencode::{self, Dict, Value, write_bytes, write_int};
+
+/// A program's name is cut to this many bytes, in both directions.
+const MOST_CLIENT: usize = 100;
+
 /// One side's dictionary. It may come again later in a conversation; what is not there then has not changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionHandshake {
@@ -33,12 +38,163 @@ pub struct Malformed;
 impl ExtensionHandshake {
     /// As the payload of message 20, number 0. Keys are sorted and nothing is negative, as strict readers want it.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        let mut out = b"d1:md".to_vec();
+        integer("ut_metadata", self.ut_metadata, &mut out);
+        integer("ut_pex", self.ut_pex, &mut out);
+        out.push(b'e');
+        integer("metadata_size", self.metadata_size, &mut out);
+        integer("oc_maxreq", self.max_request, &mut out);
+        integer("p", self.port, &mut out);
+        integer("reqq", self.reqq, &mut out);
+        // Never 0: Transmission looks whether the key is there, not at its value.
+        integer("upload_only", self.upload_only.then_some(1u8), &mut out);
+        if let Some(client) = &self.client {
+            string("v", cut(client).as_bytes(), &mut out);
+        }
+        match self.your_ip {
+            Some(IpAddr::V4(ip)) => string("yourip", &ip.octets(), &mut out),
+            Some(IpAddr::V6(ip)) => string("yourip", &ip.octets(), &mut out),
+            None => {}
+        }
+        out.push(b'e');
+        out
     }
 
     /// # Errors
     /// Only where the whole is no dictionary; a value of a foreign type counts as not there.
-    pub fn decode(_payload: &[u8]) -> Result<Self, Malformed> {
-        todo!()
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        // Some clients put bytes behind the dictionary; they mean nothing.
+        let (value, _) = bencode::parse_prefix(payload).map_err(|_| Malformed)?;
+        let dict = value.as_dict().ok_or(Malformed)?;
+        let names = dict.get("m").and_then(Value::as_dict);
+        let extension = |name| names.as_ref().and_then(|names| number(names, name));
+        Ok(Self {
+            ut_metadata: extension("ut_metadata"),
+            ut_pex: extension("ut_pex"),
+            metadata_size: number(&dict, "metadata_size"),
+            port: number(&dict, "p").filter(|&port| port != 0),
+            reqq: number(&dict, "reqq"),
+            upload_only: number(&dict, "upload_only").is_some_and(|n: u64| n != 0),
+            client: dict.get("v").and_then(Value::as_bytes).map(client),
+            your_ip: dict.get("yourip").and_then(Value::as_bytes).and_then(ip),
+            max_request: number(&dict, "oc_maxreq"),
+        })
+    }
+}
+
+fn integer(key: &str, value: Option<impl Into<i128>>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        write_bytes(out, key.as_bytes());
+        write_int(out, value);
+    }
+}
+
+fn string(key: &str, value: &[u8], out: &mut Vec<u8>) {
+    write_bytes(out, key.as_bytes());
+    write_bytes(out, value);
+}
+
+fn number<T: TryFrom<u64>>(dict: &Dict<'_>, key: &str) -> Option<T> {
+    T::try_from(dict.get(key)?.as_u64()?).ok()
+}
+
+/// A name from outside, as text of bounded length.
+fn client(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(MOST_CLIENT)];
+    cut(&String::from_utf8_lossy(bytes)).to_owned()
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MOST_CLIENT)]
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn any_handshake()(
+            ids in any::<(Option<u8>, Option<u8>)>(),
+            numbers in any::<(Option<u32>, Option<u32>, Option<u32>)>(),
+            port in proptest::option::of(1u16..),
+            upload_only: bool,
+            client in proptest::option::of("\\PC{0,20}"),
+            your_ip: Option<IpAddr>,
+        ) -> ExtensionHandshake {
+            ExtensionHandshake {
+                ut_metadata: ids.0,
+                ut_pex: ids.1,
+                metadata_size: numbers.0,
+                port,
+                reqq: numbers.1,
+                upload_only,
+                client,
+                your_ip,
+                max_request: numbers.2,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(hello in any_handshake()) {
+            prop_assert_eq!(ExtensionHandshake::decode(&hello.encode()), Ok(hello));
+        }
+
+        #[test]
+        fn broken_bytes_never_panic(hello in any_handshake(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = hello.encode();
+            for end in 0..bytes.len() {
+                prop_assert_eq!(ExtensionHandshake::decode(&bytes[..end]), Err(Malformed));
+            }
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = ExtensionHandshake::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn values_of_foreign_types_count_as_not_there() {
+        let odd = b"d1:vi5e1:pi-1e4:reqq3:abc6:yourip3:abc1:md6:ut_pex2:xx11:ut_metadatai300eee";
+        let hello = ExtensionHandshake::decode(odd).unwrap();
+        assert_eq!(hello, ExtensionHandshake::default());
+        assert!(ExtensionHandshake::decode(b"i5e").is_err());
+    }
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        let hello = ExtensionHandshake {
+            client: Some("x".to_owned() + &"ä".repeat(80)),
+            ..Default::default()
+        };
+        let client = ExtensionHandshake::decode(&hello.encode()).unwrap().client;
+        assert_eq!(client.map(|c| c.len()), Some(99));
+    }
+
+    #[test]
+    fn keys_are_sorted() {
+        let hello = ExtensionHandshake {
+            ut_metadata: Some(2),
+            ut_pex: Some(1),
+            metadata_size: Some(5),
+            port: Some(6),
+            reqq: Some(7),
+            upload_only: true,
+            client: Some("c".into()),
+            your_ip: Some([1, 2, 3, 4].into()),
+            max_request: Some(8),
+        };
+        let expected = b"d1:md11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e9:oc_maxreqi8e1:pi6e\
+            4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
+        assert_eq!(hello.encode(), expected);
     }
 }

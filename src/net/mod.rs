@@ -1,0 +1,3 @@
+//! The network's edges that every program shares.
+
+pub mod limiter;

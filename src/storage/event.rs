@@ -1,0 +1,93 @@
+//! What the disk tells, and what can go wrong with it.
+
+use std::{io, path::PathBuf};
+
+use crate::{geometry::PartIndex, hashing::Digest};
+
+/// What the disk tells the owner of a swarm.
+#[derive(Debug)]
+pub enum DiskEvent {
+    /// A part that was handed over with [`super::Store::commit`] is written: it may be shared.
+    Written(PartIndex),
+    /// A part that was on the disk at the start is right: it may be shared.
+    Proven(PartIndex),
+    /// A part of a file that was there already is not the composition's: other data is on the disk.
+    Different(PartIndex),
+    /// What was on the disk at the start is all known now.
+    Checked,
+    /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do).
+    Whole,
+    /// Every part is in and right, and yet the whole file's SHA-1 is this one: the manifest contradicts itself.
+    WholeWrong(Digest),
+    /// The disk failed: writing this part, or (without a part) reading, or bringing data to the disk.
+    Failed {
+        part: Option<PartIndex>,
+        error: StorageError,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Exit code 5.
+    #[error(
+        "{path}: {missing} bytes more are needed on this disk: make room, or choose another folder with -o"
+    )]
+    Full { path: PathBuf, missing: u64 },
+    /// Exit code 5.
+    #[error("{path}: the disk is full: make room and start again; what is there is kept")]
+    NoRoom { path: PathBuf },
+    /// Exit code 6.
+    #[error(
+        "{path}: other data is there already and is left as it is: fetch to another folder with -o, or take over its good parts with --repair"
+    )]
+    Different { path: PathBuf },
+    /// Exit code 6: it appeared while we fetched.
+    #[error(
+        "{path}: something of this name appeared meanwhile and is left as it is: what was fetched stays in {part}; move one of them away and start again"
+    )]
+    Appeared { path: PathBuf, part: PathBuf },
+    #[error("{path}: {what}, not a plain file: move it away, or fetch to another folder with -o")]
+    NotAFile { path: PathBuf, what: &'static str },
+    #[error(
+        "{path}: another member is fetching this file: wait for it, or fetch to another folder with -o"
+    )]
+    Busy { path: PathBuf },
+    /// Somebody took `NAME.part` away, or put something else in its place.
+    #[error("{path}: it was moved or replaced while it was being fetched: start again")]
+    Moved { path: PathBuf },
+    /// [`super::Store::finish`] before the whole file was verified.
+    #[error("{path}: it is not whole and verified yet")]
+    NotWhole { path: PathBuf },
+    #[error("{path}: cannot {doing}: {source}")]
+    Io {
+        path: PathBuf,
+        doing: &'static str,
+        source: io::Error,
+    },
+}
+
+impl StorageError {
+    /// The disk is full, or cannot be written: exit code 5.
+    pub fn is_about_room(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::NoRoom { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            _ => false,
+        }
+    }
+
+    pub(super) fn io(path: impl Into<PathBuf>, doing: &'static str, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { path },
+            _ => Self::Io {
+                path,
+                doing,
+                source,
+            },
+        }
+    }
+}
