@@ -34,6 +34,8 @@ struct Conn {
     session: Session,
     /// Where the block that is arriving goes.
     landing: Landing,
+    /// Parts that came whole and are being checked.
+    checking: Vec<PartIndex>,
     /// Its events were not yet handed to the swarm.
     touched: bool,
 }
@@ -82,8 +84,12 @@ impl Member {
         }
     }
 
-    /// The conversation is over, by whatever side.
+    /// The conversation is over, by whatever side. What it brought whole is checked first.
     fn end(&mut self, key: PeerKey, why: Closed, now: Time) {
+        let checking = self.conns.get_mut(&key).map(|c| std::mem::take(&mut c.checking));
+        for part in checking.unwrap_or_default() {
+            self.judge(key, part);
+        }
         self.flush(key, now);
         if self.conns.remove(&key).is_some() {
             self.asks.push_back(Ask::Close(key));
@@ -145,6 +151,7 @@ impl Member {
         let conn = Conn {
             session: Session::new(setup, now),
             landing: Landing::Unwanted,
+            checking: Vec::new(),
             touched: false,
         };
         self.conns.insert(key, conn);
@@ -153,25 +160,31 @@ impl Member {
     }
 
     fn block_came(&mut self, key: PeerKey, now: Time) {
-        let part = self
-            .touch(key)
-            .and_then(|conn| conn.session.on_block_end(now));
-        if let Some(part) = part {
+        let Some(conn) = self.touch(key) else {
+            return;
+        };
+        if let Some(part) = conn.session.on_block_end(now) {
+            conn.checking.push(part);
             let len = self.geometry.part_len(part);
             let after = Duration::from_secs_f64(f64::from(len) / HASHING);
-            self.asks
-                .push_back(Ask::Wake(after, Timer::Checked(key, part)));
+            self.asks.push_back(Ask::Wake(after, Timer::Checked(key, part)));
         }
     }
 
     fn checked(&mut self, key: PeerKey, part: PartIndex) {
-        if !self.conns.contains_key(&key) {
+        let Some(conn) = self.conns.get_mut(&key) else {
             return;
+        };
+        if let Some(at) = conn.checking.iter().position(|p| *p == part) {
+            conn.checking.remove(at);
+            self.judge(key, part);
         }
+    }
+
+    fn judge(&mut self, key: PeerKey, part: PartIndex) {
         let (right, alone) = self.parts.check(part);
         let verdict = if right {
-            self.asks
-                .push_back(Ask::Wake(WRITING, Timer::Written(part)));
+            self.asks.push_back(Ask::Wake(WRITING, Timer::Written(part)));
             Event::Right(part)
         } else {
             self.tally.wrong_parts += 1;
