@@ -55,9 +55,7 @@ pub struct Geometry {
 pub enum GeometryError {
     #[error("a part size of {0} bytes is outside 1 byte to 128 MiB")]
     PartSize(u64),
-    #[error(
-        "{size} bytes in parts of {part_size} would be more than 1,048,576 parts: take larger parts"
-    )]
+    #[error("{size} bytes in parts of {part_size} would be more than 1,048,576 parts: take larger parts")]
     TooManyParts { size: u64, part_size: u32 },
 }
 
@@ -72,11 +70,7 @@ impl Geometry {
         if parts > u64::from(MAX_PARTS) {
             return Err(GeometryError::TooManyParts { size, part_size });
         }
-        Ok(Self {
-            size,
-            part_size,
-            parts: parts as u32,
-        })
+        Ok(Self { size, part_size, parts: parts as u32 })
     }
 
     /// The part size that composer takes when it is told none: size/2048 rounded to a power of two within
@@ -84,11 +78,7 @@ impl Geometry {
     pub fn default_part_size(size: u64) -> u32 {
         let wanted = size / 2048;
         let below = 1u64 << wanted.max(1).ilog2();
-        let nearest = if wanted - below.min(wanted) > below / 2 {
-            below * 2
-        } else {
-            below
-        };
+        let nearest = if wanted - below.min(wanted) > below / 2 { below * 2 } else { below };
         let mut part = nearest.clamp(u64::from(BLOCK), 16 << 20);
         while size.div_ceil(part) > 131_072 && part < u64::from(MAX_PART_SIZE) {
             part *= 2;
@@ -116,9 +106,7 @@ impl Geometry {
         (index < self.parts).then_some(PartIndex(index))
     }
 
-    pub fn all_parts(
-        &self,
-    ) -> impl DoubleEndedIterator<Item = PartIndex> + ExactSizeIterator + use<> {
+    pub fn all_parts(&self) -> impl DoubleEndedIterator<Item = PartIndex> + ExactSizeIterator + use<> {
         (0..self.parts).map(PartIndex)
     }
 
@@ -154,13 +142,8 @@ impl Geometry {
     /// The blocks `blocks` of this part as one range; clipped to the part's length.
     pub fn block_run(&self, part: PartIndex, blocks: Range<u32>) -> BlockRange {
         let begin = blocks.start * BLOCK;
-        let end =
-            (u64::from(blocks.end) * u64::from(BLOCK)).min(u64::from(self.part_len(part))) as u32;
-        BlockRange {
-            part,
-            begin,
-            len: end - begin,
-        }
+        let end = (u64::from(blocks.end) * u64::from(BLOCK)).min(u64::from(self.part_len(part))) as u32;
+        BlockRange { part, begin, len: end - begin }
     }
 }
 

@@ -1,1 +1,34 @@
-fn main() {}
+//! `conductor`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use orchestra::{
+    cli::{Exit, conductor::Settings, conductor::settings, logging},
+    conductor::{self, Config},
+    net::shutdown,
+};
+
+fn main() -> ExitCode {
+    let settings = settings(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    for note in &settings.notes {
+        eprintln!("{note}");
+    }
+    if let Err(error) = logging::start("conductor", &settings.log_dir) {
+        eprintln!("{error}");
+    }
+    match conduct(settings) {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            log::error!("{error}");
+            eprintln!("conductor: {error}");
+            Exit::Other.into()
+        }
+    }
+}
+
+#[tokio::main]
+async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let stop = shutdown::on_signal()?;
+    let config = Config { listen: settings.listen, json: settings.json };
+    Ok(conductor::run(config, stop).await?)
+}

@@ -41,9 +41,7 @@ pub struct Neighbours {
 pub fn next(waiting: impl Iterator<Item = Waiting>, around: Neighbours) -> Option<PeerKey> {
     let margin = (f64::from(around.parts) * 0.01).max(2.0);
     let ahead = |w: &Waiting| around.seeding || f64::from(w.parts) >= around.mean_parts - margin;
-    waiting
-        .min_by_key(|w| (ahead(w), w.served, w.key))
-        .map(|w| w.key)
+    waiting.min_by_key(|w| (ahead(w), w.served, w.key)).map(|w| w.key)
 }
 
 #[cfg(test)]
@@ -51,55 +49,28 @@ mod tests {
     use super::*;
 
     fn waiting(key: u32, parts: u32, served: u64) -> Waiting {
-        Waiting {
-            key: PeerKey(key),
-            parts,
-            served: Some(Time::from_secs(served)),
-        }
+        Waiting { key: PeerKey(key), parts, served: Some(Time::from_secs(served)) }
     }
 
-    const AROUND: Neighbours = Neighbours {
-        mean_parts: 100.0,
-        parts: 1000,
-        seeding: false,
-    };
+    const AROUND: Neighbours = Neighbours { mean_parts: 100.0, parts: 1000, seeding: false };
 
     #[test]
     fn those_behind_go_first_when_they_are_far_behind() {
         let all = [waiting(1, 100, 1), waiting(2, 91, 2), waiting(3, 80, 3)];
         assert_eq!(next(all.into_iter(), AROUND), Some(PeerKey(3)));
-        assert_eq!(
-            next(all[..2].iter().copied(), AROUND),
-            Some(PeerKey(1)),
-            "a little behind does not count"
-        );
+        assert_eq!(next(all[..2].iter().copied(), AROUND), Some(PeerKey(1)), "a little behind does not count");
     }
 
     #[test]
     fn a_seed_looks_only_at_who_waited_longest() {
         let all = [waiting(1, 0, 9), waiting(2, 100, 2)];
-        assert_eq!(
-            next(
-                all.into_iter(),
-                Neighbours {
-                    seeding: true,
-                    ..AROUND
-                }
-            ),
-            Some(PeerKey(2))
-        );
+        assert_eq!(next(all.into_iter(), Neighbours { seeding: true, ..AROUND }), Some(PeerKey(2)));
     }
 
     #[test]
     fn who_was_never_served_waited_longest() {
-        let fresh = Waiting {
-            served: None,
-            ..waiting(2, 100, 0)
-        };
-        assert_eq!(
-            next([waiting(1, 100, 0), fresh].into_iter(), AROUND),
-            Some(PeerKey(2))
-        );
+        let fresh = Waiting { served: None, ..waiting(2, 100, 0) };
+        assert_eq!(next([waiting(1, 100, 0), fresh].into_iter(), AROUND), Some(PeerKey(2)));
         assert_eq!(next(std::iter::empty(), AROUND), None);
     }
 }

@@ -16,6 +16,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// The part of an [`Endpoint`] before the port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// The machine that reads this, by whichever of its addresses others can reach: written as nothing before the `:`.
@@ -36,18 +37,13 @@ pub enum EndpointError {
     Port(String),
     #[error("{0:?} is no IPv6 address: expected [IPV6]:PORT")]
     Ipv6(String),
-    #[error(
-        "{0:?} is no host: expected a host name, an IPv4 address or an IPv6 address in brackets"
-    )]
+    #[error("{0:?} is no host: expected a host name, an IPv4 address or an IPv6 address in brackets")]
     Host(String),
 }
 
 impl Endpoint {
     /// `0.0.0.0:0`, the written form of "not known yet".
-    pub const UNKNOWN: Self = Self {
-        host: Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        port: 0,
-    };
+    pub const UNKNOWN: Self = Self { host: Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 };
 
     /// Whether this leads nowhere: `0.0.0.0:0`, and whatever else nobody can dial (port 0, an unspecified address).
     pub fn is_unknown(&self) -> bool {
@@ -56,8 +52,7 @@ impl Endpoint {
 
     /// The address to announce to if this is a conductor (BEP 3); None where no other machine could use it.
     pub fn tracker_url(&self) -> Option<String> {
-        (!self.is_unknown() && self.host != Host::ThisMachine)
-            .then(|| format!("http://{self}/announce"))
+        (!self.is_unknown() && self.host != Host::ThisMachine).then(|| format!("http://{self}/announce"))
     }
 }
 
@@ -92,10 +87,7 @@ impl FromStr for Endpoint {
             return Err(EndpointError::Url(scheme.to_owned()));
         }
         let (host, port) = split(text)?;
-        Ok(Self {
-            host,
-            port: port.map_or(Ok(CONDUCTOR_PORT), parse_port)?,
-        })
+        Ok(Self { host, port: port.map_or(Ok(CONDUCTOR_PORT), parse_port)? })
     }
 }
 
@@ -147,9 +139,7 @@ fn is_host_name(text: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     name.len() <= 253 && name.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
 }

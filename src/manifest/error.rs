@@ -12,6 +12,7 @@ pub struct ManifestError {
     pub fault: Fault,
 }
 
+/// What is wrong, in words that stand alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error("this is not text: a manifest is a text file that ends in .orch")]
@@ -24,13 +25,10 @@ pub enum Fault {
     Missing { expected: &'static str },
     #[error("the conductor: {0}")]
     Conductor(#[from] EndpointError),
-    #[error("the name of the file: {0}")]
+    #[error(transparent)]
     Name(#[from] NameError),
     #[error("expected {expected}, found {found:?}")]
-    Unexpected {
-        expected: &'static str,
-        found: String,
-    },
+    Unexpected { expected: &'static str, found: String },
     #[error(transparent)]
     Geometry(#[from] GeometryError),
     #[error("{said} parts are not what the size and the part size come to ({needed})")]

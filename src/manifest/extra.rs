@@ -12,6 +12,7 @@ pub struct Extra {
     value: String,
 }
 
+/// Why an optional line is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraError {
     #[error("expected `key value` or the end of the manifest")]
@@ -51,24 +52,20 @@ impl Extra {
             "file" => drop(value.parse::<FileEntry>()?),
             _ => {}
         }
-        Ok(Self {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        })
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 
     /// The line of one file of a folder.
     pub fn file(file: &FileEntry) -> Self {
-        Self {
-            key: "file".to_owned(),
-            value: format!("{} {}", file.size, file.path.as_str()),
-        }
+        Self { key: "file".to_owned(), value: format!("{} {}", file.size, file.path.as_str()) }
     }
 
+    /// Lower-case letters, digits, `-` and `_`.
     pub fn key(&self) -> &str {
         &self.key
     }
 
+    /// The rest of the line, never empty. Pass it through [`super::shown`] before a person sees it.
     pub fn value(&self) -> &str {
         &self.value
     }

@@ -26,9 +26,7 @@ impl FromStr for FileEntry {
 
 /// The sum of the sizes, in bytes; None beyond 2^64 - 1.
 pub(crate) fn total(files: &[FileEntry]) -> Option<u64> {
-    files
-        .iter()
-        .try_fold(0u64, |sum, file| sum.checked_add(file.size))
+    files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size))
 }
 
 /// The first path found that stands in another's way: it is there twice, or lies in a folder where the other has a file.
@@ -39,9 +37,6 @@ pub(crate) fn clash(files: &[FileEntry]) -> Option<&FilePath> {
     paths.windows(2).find_map(|pair| {
         let &[first, second] = pair else { return None };
         let mut start = second.components();
-        first
-            .components()
-            .all(|name| start.next() == Some(name))
-            .then_some(second)
+        first.components().all(|name| start.next() == Some(name)).then_some(second)
     })
 }

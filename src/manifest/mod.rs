@@ -47,6 +47,7 @@ pub struct Manifest {
     pub name: Name,
     /// SHA-1 of the whole composition, where it is known.
     pub whole: Option<Digest>,
+    /// Its size, and how it is cut into parts.
     pub geometry: Geometry,
     /// SHA-1 of each part, in order; exactly as many as the geometry has parts.
     pub parts: Arc<[Digest]>,
@@ -69,19 +70,9 @@ impl Manifest {
     ) -> Result<Self, Fault> {
         let parts = parts.into();
         if parts.len() as u64 != u64::from(geometry.parts()) {
-            return Err(Fault::PartCount {
-                said: parts.len() as u64,
-                needed: geometry.parts(),
-            });
+            return Err(Fault::PartCount { said: parts.len() as u64, needed: geometry.parts() });
         }
-        let manifest = Self {
-            conductor,
-            name,
-            whole,
-            geometry,
-            parts,
-            extras,
-        };
+        let manifest = Self { conductor, name, whole, geometry, parts, extras };
         manifest.check_files()?;
         Ok(manifest)
     }
@@ -110,9 +101,7 @@ impl Manifest {
     /// The conductors that are known: line 1, then the further ones.
     pub fn conductors(&self) -> impl Iterator<Item = Endpoint> + '_ {
         let further = self.values("conductor").filter_map(|v| v.parse().ok());
-        std::iter::once(self.conductor.clone())
-            .chain(further)
-            .filter(|endpoint| !endpoint.is_unknown())
+        std::iter::once(self.conductor.clone()).chain(further).filter(|endpoint| !endpoint.is_unknown())
     }
 
     /// Whether the composition is a folder; otherwise it is one file.
@@ -157,9 +146,7 @@ impl Manifest {
     /// As [`Manifest::new`]; the manifest is then unchanged.
     pub fn replace(&mut self, extras: Vec<Extra>) -> Result<(), Fault> {
         let mut changed = self.clone();
-        changed
-            .extras
-            .retain(|old| extras.iter().all(|new| new.key() != old.key()));
+        changed.extras.retain(|old| extras.iter().all(|new| new.key() != old.key()));
         changed.extras.extend(extras);
         changed.check_files()?;
         *self = changed;
@@ -168,10 +155,7 @@ impl Manifest {
 
     /// The values of all optional lines of this key.
     fn values(&self, key: &str) -> impl Iterator<Item = &str> {
-        self.extras
-            .iter()
-            .filter(move |extra| extra.key() == key)
-            .map(Extra::value)
+        self.extras.iter().filter(move |extra| extra.key() == key).map(Extra::value)
     }
 
     /// Checks the files of a folder against the size and each other.

@@ -35,6 +35,7 @@ pub enum NameError {
 }
 
 impl Name {
+    /// Takes a name from outside if it is safe.
     pub fn new(text: &str) -> Result<Self, NameError> {
         match text {
             "" => Err(NameError::Empty),
@@ -94,6 +95,7 @@ impl FilePath {
         &self.0
     }
 
+    /// The names of the folders on the way, and of the file.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
@@ -167,16 +169,7 @@ mod tests {
 
     #[test]
     fn odd_names_are_legal() {
-        for name in [
-            "...x",
-            "a..b.iso",
-            " a ",
-            "nul",
-            "été.jpg",
-            "a:b?*",
-            "\u{202e}gpj.exe",
-            "-rf",
-        ] {
+        for name in ["...x", "a..b.iso", " a ", "nul", "été.jpg", "a:b?*", "\u{202e}gpj.exe", "-rf"] {
             assert_eq!(Name::new(name).unwrap().as_str(), name);
         }
     }

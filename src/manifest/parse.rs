@@ -1,8 +1,7 @@
 //! From text to a manifest. Nothing is believed before it is checked, and nothing is allocated before it is believed.
 
 use super::{
-    Endpoint, Extra, Fault, MAX_BYTES, MAX_EXTRAS, MAX_LINE, Manifest, ManifestError, Name,
-    render::NOT_KNOWN,
+    Endpoint, Extra, Fault, MAX_BYTES, MAX_EXTRAS, MAX_LINE, Manifest, ManifestError, Name, render::NOT_KNOWN,
 };
 use crate::{geometry::Geometry, hashing::Digest};
 
@@ -53,12 +52,7 @@ fn head(lines: &mut Lines<'_>) -> Result<Head, Fault> {
     if said != u64::from(needed) {
         return Err(Fault::PartCount { said, needed });
     }
-    Ok(Head {
-        conductor,
-        name,
-        whole: Some(whole).filter(|&digest| digest != NOT_KNOWN),
-        geometry,
-    })
+    Ok(Head { conductor, name, whole: Some(whole).filter(|&digest| digest != NOT_KNOWN), geometry })
 }
 
 fn parts(lines: &mut Lines<'_>, geometry: &Geometry) -> Result<Vec<Digest>, Fault> {
@@ -99,10 +93,7 @@ fn count(lines: &mut Lines<'_>, expected: &'static str) -> Result<u64, Fault> {
 }
 
 fn unexpected(expected: &'static str, line: &str) -> Fault {
-    Fault::Unexpected {
-        expected,
-        found: line.chars().take(60).collect(),
-    }
+    Fault::Unexpected { expected, found: line.chars().take(60).collect() }
 }
 
 /// The lines of a text, counted.
@@ -121,17 +112,11 @@ impl<'a> Lines<'a> {
         }
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let good = &bytes[..e.valid_up_to()];
-            error(
-                1 + good.iter().filter(|&&b| b == b'\n').count(),
-                Fault::NotText,
-            )
+            error(1 + good.iter().filter(|&&b| b == b'\n').count(), Fault::NotText)
         })?;
         // Some editors put a byte order mark before line 1.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Ok(Self {
-            rest: Some(text).filter(|t| !t.is_empty()),
-            number: 0,
-        })
+        Ok(Self { rest: Some(text).filter(|t| !t.is_empty()), number: 0 })
     }
 
     fn next(&mut self) -> Result<Option<&'a str>, Fault> {
@@ -161,9 +146,6 @@ impl<'a> Lines<'a> {
     }
 
     fn error(&self, fault: Fault) -> ManifestError {
-        ManifestError {
-            line: self.number.max(1),
-            fault,
-        }
+        ManifestError { line: self.number.max(1), fault }
     }
 }

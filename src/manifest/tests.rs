@@ -42,11 +42,7 @@ fn line_ends_of_editors_are_taken() {
         &format!("\u{feff}{ORIGINAL}"),
         &with_line(1, " 192.168.1.1\t"),
     ] {
-        assert_eq!(
-            Manifest::parse(text.as_bytes()).as_ref(),
-            Ok(&manifest),
-            "{text:?}"
-        );
+        assert_eq!(Manifest::parse(text.as_bytes()).as_ref(), Ok(&manifest), "{text:?}");
     }
 }
 
@@ -163,32 +159,17 @@ fn the_files_of_a_folder_add_up_and_keep_apart() {
     let parse = |files: &str| Manifest::parse(format!("{ORIGINAL}{files}").as_bytes());
     let manifest = parse("file 142000 a/b\nfile 0 a-b\ncomment x\nfile 44 c d\n").unwrap();
     assert!(manifest.is_folder());
-    let files: Vec<_> = manifest
-        .files()
-        .map(|f| (f.size, f.path.as_str().to_owned()))
-        .collect();
+    let files: Vec<_> = manifest.files().map(|f| (f.size, f.path.as_str().to_owned())).collect();
     assert_eq!(files[0], (142_000, "a/b".to_owned()));
     assert_eq!(files[2], (44, "c d".to_owned()));
     let info = "d5:filesld6:lengthi142000e4:pathl1:a1:beed6:lengthi0e4:pathl3:a-beed6:lengthi44e4:pathl3:c deee4:name";
     assert!(manifest.info_bytes().starts_with(info.as_bytes()));
 
-    assert_eq!(
-        parse("file 142043 a\n").unwrap_err().fault,
-        Fault::FilesSize {
-            sum: 142_043,
-            size: 142_044
-        }
-    );
+    assert_eq!(parse("file 142043 a\n").unwrap_err().fault, Fault::FilesSize { sum: 142_043, size: 142_044 });
     let max = u64::MAX;
     assert!(parse(&format!("file {max} a\nfile {max} b\nfile 142046 c\n")).is_err());
-    for files in [
-        "file 142044 a\nfile 0 a\n",
-        "file 142044 a/b\nfile 0 a-b\nfile 0 a\n",
-    ] {
-        assert!(matches!(
-            parse(files).unwrap_err().fault,
-            Fault::FilesClash(_)
-        ));
+    for files in ["file 142044 a\nfile 0 a\n", "file 142044 a/b\nfile 0 a-b\nfile 0 a\n"] {
+        assert!(matches!(parse(files).unwrap_err().fault, Fault::FilesClash(_)));
     }
 }
 
@@ -196,14 +177,7 @@ fn the_files_of_a_folder_add_up_and_keep_apart() {
 fn the_count_of_digests_is_the_count_of_parts() {
     let geometry = Geometry::new(3, 2).unwrap();
     let name = Name::new("x").unwrap();
-    let fault = Manifest::new(
-        Endpoint::UNKNOWN,
-        name,
-        None,
-        geometry,
-        [Digest([1; 20])],
-        vec![],
-    );
+    let fault = Manifest::new(Endpoint::UNKNOWN, name, None, geometry, [Digest([1; 20])], vec![]);
     assert_eq!(fault, Err(Fault::PartCount { said: 1, needed: 2 }));
 }
 
@@ -219,16 +193,8 @@ fn manifests() -> impl Strategy<Value = Manifest> {
     let host = "[a-z]{1,9}(:[1-9][0-9]{0,3})?";
     let digests = vec(any::<[u8; 20]>(), 0..20);
     let name = "\\PC{1,40}".prop_filter_map("unsafe", |n| Name::new(&n).ok());
-    (
-        host,
-        name,
-        any::<Option<[u8; 20]>>(),
-        digests,
-        1u64..100_000,
-        any::<Index>(),
-        extras,
-    )
-        .prop_map(|(host, name, whole, digests, part_size, short, extras)| {
+    (host, name, any::<Option<[u8; 20]>>(), digests, 1u64..100_000, any::<Index>(), extras).prop_map(
+        |(host, name, whole, digests, part_size, short, extras)| {
             let full = digests.len() as u64 * part_size;
             let size = full - (short.index(part_size as usize) as u64).min(full);
             Manifest::new(
@@ -237,13 +203,11 @@ fn manifests() -> impl Strategy<Value = Manifest> {
                 whole.map(Digest),
                 Geometry::new(size, part_size).unwrap(),
                 digests.into_iter().map(Digest).collect::<Vec<_>>(),
-                extras
-                    .iter()
-                    .filter_map(|(k, v)| Extra::new(k, v).ok())
-                    .collect(),
+                extras.iter().filter_map(|(k, v)| Extra::new(k, v).ok()).collect(),
             )
             .unwrap()
-        })
+        },
+    )
 }
 
 proptest! {

@@ -22,6 +22,7 @@ pub struct BencodeError {
     pub fault: BencodeFault,
 }
 
+/// What is wrong with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BencodeFault {
     #[error("it ends too early")]
@@ -48,10 +49,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value<'_>, BencodeError> {
     if rest.is_empty() {
         return Ok(value);
     }
-    Err(BencodeError {
-        at: bytes.len() - rest.len(),
-        fault: BencodeFault::Trailing,
-    })
+    Err(BencodeError { at: bytes.len() - rest.len(), fault: BencodeFault::Trailing })
 }
 
 /// Reads the value that an input starts with; gives what follows it too (BEP 9 puts raw data behind a dictionary).
@@ -96,6 +94,7 @@ impl<'a> Value<'a> {
         self.body(b'l').map(List)
     }
 
+    /// The dictionary, if it is one.
     pub fn as_dict(self) -> Option<Dict<'a>> {
         self.body(b'd').map(|bytes| Dict { bytes })
     }
@@ -135,8 +134,7 @@ pub struct Dict<'a> {
 impl<'a> Dict<'a> {
     /// The value of this key; of the first, where a sloppy writer put it twice.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.entries()
-            .find_map(|(k, value)| (k == key.as_bytes()).then_some(value))
+        self.entries().find_map(|(k, value)| (k == key.as_bytes()).then_some(value))
     }
 
     /// Keys and values as they are written.
@@ -171,9 +169,7 @@ impl<'a> Scanner<'a> {
             b'i' => self.integer()?,
             b'0'..=b'9' => self.string()?,
             kind @ (b'l' | b'd') => {
-                let depth = depth
-                    .checked_sub(1)
-                    .ok_or_else(|| self.fault(BencodeFault::Depth))?;
+                let depth = depth.checked_sub(1).ok_or_else(|| self.fault(BencodeFault::Depth))?;
                 self.at += 1;
                 while self.peek()? != b'e' {
                     if kind == b'd' {
@@ -207,9 +203,7 @@ impl<'a> Scanner<'a> {
 
     fn string(&mut self) -> Result<(), BencodeError> {
         let len = self.number(b':')?;
-        let end = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.at.checked_add(len));
+        let end = usize::try_from(len).ok().and_then(|len| self.at.checked_add(len));
         match end {
             Some(end) if end <= self.bytes.len() => self.at = end,
             _ => return Err(self.fault(BencodeFault::Short)),
@@ -264,10 +258,7 @@ mod tests {
 
     fn tree() -> impl Strategy<Value = Tree> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..20);
-        let leaf = prop_oneof![
-            any::<i64>().prop_map(Tree::Int),
-            bytes().prop_map(Tree::Bytes)
-        ];
+        let leaf = prop_oneof![any::<i64>().prop_map(Tree::Int), bytes().prop_map(Tree::Bytes)];
         leaf.prop_recursive(6, 40, 6, move |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..6).prop_map(Tree::List),
@@ -306,8 +297,7 @@ mod tests {
             }
             Tree::Dict(items) => {
                 let dict: Vec<_> = value.as_dict().iter().flat_map(Dict::entries).collect();
-                dict.len() == items.len()
-                    && (items.iter().zip(dict)).all(|((k, t), (key, v))| k == key && same(t, v))
+                dict.len() == items.len() && (items.iter().zip(dict)).all(|((k, t), (key, v))| k == key && same(t, v))
             }
         }
     }
@@ -332,7 +322,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             if let Ok(value) = parse(&bytes) {
-                (value.as_i64(), value.as_u64(), value.as_str());
+                let _ = (value.as_i64(), value.as_u64(), value.as_str());
                 let _ = value.as_list().map(Iterator::count);
                 let _ = value.as_dict().map(|d| (d.get("a"), d.entries().count()));
             }

@@ -53,6 +53,7 @@ impl FromStr for InfoHash {
 pub struct Info {
     /// The file's name, or the folder's.
     pub name: Name,
+    /// Its size, and how it is cut into parts.
     pub geometry: Geometry,
     /// SHA-1 of each part, in order; exactly as many as the geometry has parts.
     pub parts: Arc<[Digest]>,
@@ -60,6 +61,7 @@ pub struct Info {
     pub files: Vec<FileEntry>,
 }
 
+/// Why an info dictionary is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InfoError {
     #[error(transparent)]
@@ -68,11 +70,9 @@ pub enum InfoError {
     NoDict,
     #[error("the info dictionary has no sound `{0}`")]
     Key(&'static str),
-    #[error(
-        "this is a version 2 torrent without a version 1 half: ask its author for a hybrid one"
-    )]
+    #[error("this is a version 2 torrent without a version 1 half: ask its author for a hybrid one")]
     OnlyV2,
-    #[error("the name in the info dictionary: {0}")]
+    #[error(transparent)]
     Name(#[from] NameError),
     #[error(transparent)]
     Geometry(#[from] GeometryError),
@@ -100,12 +100,7 @@ impl Info {
         let (size, files) = contents(&dict)?;
         let part_size = dict.get("piece length").and_then(Value::as_u64);
         let geometry = Geometry::new(size, part_size.ok_or(InfoError::Key("piece length"))?)?;
-        Ok(Self {
-            name,
-            parts: digests(pieces, geometry.parts())?,
-            geometry,
-            files,
-        })
+        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files })
     }
 }
 
@@ -185,19 +180,106 @@ fn file(value: Value<'_>) -> Result<FileEntry, InfoError> {
     let size = dict.get("length").and_then(Value::as_u64);
     let names = dict.get("path").and_then(Value::as_list);
     let names: Option<Vec<&str>> = names.ok_or_else(broken)?.map(Value::as_str).collect();
-    Ok(FileEntry {
-        size: size.ok_or_else(broken)?,
-        path: FilePath::join(names.ok_or_else(broken)?)?,
-    })
+    Ok(FileEntry { size: size.ok_or_else(broken)?, path: FilePath::join(names.ok_or_else(broken)?)? })
 }
 
 fn digests(pieces: &[u8], parts: u32) -> Result<Arc<[Digest]>, InfoError> {
     let (chunks, rest) = pieces.as_chunks::<20>();
     if chunks.len() as u64 != u64::from(parts) || !rest.is_empty() {
-        return Err(InfoError::Pieces {
-            there: pieces.len(),
-            parts,
-        });
+        return Err(InfoError::Pieces { there: pieces.len(), parts });
     }
     Ok(chunks.iter().map(|&bytes| Digest(bytes)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+
+    fn infos() -> impl Strategy<Value = Info> {
+        let files = vec((1u64..1000, "[a-z]/[a-z]{9}(/[a-z]{3})?"), 0..5);
+        (files, 1u64..1000, 1u64..5000, "[^/\\\\\\pC]{1,9}", any::<[u8; 20]>()).prop_filter_map(
+            "unsafe name, or files that clash",
+            |(files, part_size, size, name, digest)| {
+                let files: Vec<_> =
+                    files.iter().map(|(size, path)| FileEntry { size: *size, path: path.parse().unwrap() }).collect();
+                let size = if files.is_empty() { size } else { files::total(&files)? };
+                let geometry = Geometry::new(size, part_size).ok()?;
+                let name = Name::new(&name).ok().filter(|_| files::clash(&files).is_none())?;
+                let parts = vec![Digest(digest); geometry.parts() as usize].into();
+                Some(Info { name, geometry, parts, files })
+            },
+        )
+    }
+
+    fn bytes(info: &Info) -> Vec<u8> {
+        encode(&info.name, &info.geometry, &info.parts, &info.files)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(info in infos()) {
+            prop_assert_eq!(Info::parse(&bytes(&info)), Ok(info));
+        }
+
+        #[test]
+        fn broken_bytes_never_panic(info in infos(), at in any::<Index>(), byte: u8) {
+            let mut bytes = bytes(&info);
+            let at = at.index(bytes.len());
+            prop_assert!(Info::parse(&bytes[..at]).is_err());
+            bytes[at] = byte;
+            let _ = Info::parse(&bytes);
+        }
+    }
+
+    const DIGEST: &str = "6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+
+    fn parse(start: &str) -> Result<Info, InfoError> {
+        Info::parse(format!("{start}{DIGEST}").as_bytes())
+    }
+
+    #[test]
+    fn the_half_of_a_hybrid_that_is_version_1_is_read() {
+        let info = parse("d9:file treedei9e6:lengthi3e12:meta versioni2e4:name1:x12:piece lengthi16384e");
+        assert_eq!(info, Err(InfoError::Bencode(bencode::parse(b"d9:file treedei9e").unwrap_err())));
+        let info = parse("d9:file treede6:lengthi3e12:meta versioni2e4:name1:x12:piece lengthi16384e").unwrap();
+        assert_eq!((info.geometry.size(), info.parts.len()), (3, 1));
+        let v2 = Info::parse(b"d9:file treede12:meta versioni2e4:name1:x12:piece lengthi16384ee");
+        assert_eq!(v2, Err(InfoError::OnlyV2));
+    }
+
+    #[test]
+    fn a_dictionary_that_does_not_hold_together_is_refused() {
+        for (start, error) in [
+            ("d6:lengthi3e12:piece lengthi2e", InfoError::Key("name")),
+            ("d6:lengthi3e4:name1:x", InfoError::Key("piece length")),
+            ("d4:name1:x12:piece lengthi2e", InfoError::Key("length")),
+            ("d6:lengthi-3e4:name1:x12:piece lengthi2e", InfoError::Key("length")),
+            ("d6:lengthi0e4:name1:x12:piece lengthi2e", InfoError::Empty),
+            ("d6:lengthi3e4:name2:..12:piece lengthi2e", InfoError::Name(NameError::Dots)),
+            ("d6:lengthi3e4:name1:x12:piece lengthi2e", InfoError::Pieces { there: 20, parts: 2 }),
+            ("d6:lengthi3e4:name1:x12:piece lengthi0e", InfoError::Geometry(GeometryError::PartSize(0))),
+            ("d5:filesle4:name1:x12:piece lengthi2e", InfoError::FileCount),
+            ("d5:filesld6:lengthi3e4:pathl2:..eee4:name1:x12:piece lengthi2e", InfoError::Name(NameError::Dots)),
+            ("d5:filesld6:lengthi3e4:pathleee4:name1:x12:piece lengthi2e", InfoError::Name(NameError::Empty)),
+        ] {
+            assert_eq!(parse(start), Err(error), "{start}");
+        }
+        let file = |size: &str, path: &str| format!("d6:length{size}4:pathl{path}ee");
+        let clash = [file("i1e", "1:a"), file("i1e", "1:a1:b")].concat();
+        let clash = parse(&format!("d5:filesl{clash}e4:name1:x12:piece lengthi2e"));
+        assert_eq!(clash, Err(InfoError::Clash("a/b".to_owned())));
+        let huge = [file("i18446744073709551615e", "1:a"), file("i1e", "1:b")].concat();
+        let huge = parse(&format!("d5:filesl{huge}e4:name1:x12:piece lengthi2e"));
+        assert_eq!(huge, Err(InfoError::Key("files")));
+    }
+
+    #[test]
+    fn an_info_hash_is_written_in_hex() {
+        let hash = InfoHash::of(b"");
+        assert_eq!(hash.to_string(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert!("da39".parse::<InfoHash>().is_err());
+    }
 }

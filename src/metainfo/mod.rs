@@ -10,3 +10,5 @@ pub mod magnet;
 pub mod torrent;
 
 pub use info::{Info, InfoHash};
+pub use magnet::Magnet;
+pub use torrent::Torrent;

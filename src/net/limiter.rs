@@ -36,13 +36,7 @@ impl Bucket {
     pub fn new(rate: NonZeroU64, now: Time) -> Self {
         let rate = rate.get() as f64;
         let quantum = (rate * NAP.as_secs_f64()).clamp(LEAST_QUANTUM, MOST_QUANTUM);
-        Self {
-            rate,
-            most: (rate * BURST.as_secs_f64()).max(quantum),
-            quantum,
-            tokens: 0.0,
-            at: now,
-        }
+        Self { rate, most: (rate * BURST.as_secs_f64()).max(quantum), quantum, tokens: 0.0, at: now }
     }
 
     /// Takes up to `wanted` tokens. 0: wait until [`Bucket::when_next`].
@@ -87,8 +81,7 @@ impl Limiter {
 
     /// As [`Bucket::take`]; all that is wanted where there is no limit.
     pub fn take(&self, now: Time, wanted: u32) -> u32 {
-        self.with(|bucket| bucket.take(now, wanted))
-            .unwrap_or(wanted)
+        self.with(|bucket| bucket.take(now, wanted)).unwrap_or(wanted)
     }
 
     /// As [`Bucket::give_back`].
@@ -106,9 +99,7 @@ impl Limiter {
     fn with<T>(&self, act: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
         let bucket = self.0.as_ref()?;
         // A bucket is right after every step: who panicked while holding it left no harm.
-        Some(act(&mut bucket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)))
+        Some(act(&mut bucket.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
@@ -131,11 +122,7 @@ mod tests {
                 let used = granted.min(70_000);
                 bucket.give_back(granted - used);
                 moved += u64::from(used);
-                now = if granted == 0 {
-                    bucket.when_next(now)
-                } else {
-                    now + Duration::from_micros(10)
-                };
+                now = if granted == 0 { bucket.when_next(now) } else { now + Duration::from_micros(10) };
             }
             let ideal = rate * 20;
             assert!(moved.abs_diff(ideal) <= ideal / 50 + 2 * MOST_QUANTUM as u64, "{rate}: {moved}");

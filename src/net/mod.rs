@@ -1,3 +1,8 @@
-//! The network's edges that every program shares.
+//! What the programs need of the machine's network, and no more: listening sockets, own addresses, and when to stop.
+//!
+//! What differs between systems (dual-stack sockets, address reuse, signals) stays in here.
 
 pub mod limiter;
+pub mod listen;
+pub mod own_address;
+pub mod shutdown;

@@ -41,15 +41,9 @@ pub struct Met {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("{address} cannot be reached: {error}")]
-    Connect {
-        address: SocketAddr,
-        error: std::io::Error,
-    },
+    Connect { address: SocketAddr, error: std::io::Error },
     #[error("the connection with {address} broke before it said who it is: {error}")]
-    Broken {
-        address: SocketAddr,
-        error: std::io::Error,
-    },
+    Broken { address: SocketAddr, error: std::io::Error },
     #[error("{address} did not say who it is within {} seconds", .after.as_secs())]
     Silent { address: SocketAddr, after: Duration },
     #[error("{address} does not speak the plain BitTorrent protocol")]
@@ -71,9 +65,7 @@ pub async fn dial(
     limit: Duration,
 ) -> Result<Met, DialError> {
     let talk = async {
-        let mut stream = connect(address, from)
-            .await
-            .map_err(|error| DialError::Connect { address, error })?;
+        let mut stream = connect(address, from).await.map_err(|error| DialError::Connect { address, error })?;
         greet(&mut stream, address, ours).await?;
         let mut bytes = [0; handshake::LENGTH];
         read_up_to(&mut stream, address, &mut bytes, 0, handshake::LENGTH).await?;
@@ -117,19 +109,12 @@ async fn within<T>(
     address: SocketAddr,
     talk: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
-    let silent = |_| DialError::Silent {
-        address,
-        after: limit,
-    };
+    let silent = |_| DialError::Silent { address, after: limit };
     timeout(limit, talk).await.map_err(silent)?
 }
 
 async fn connect(address: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(from) = from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
         socket.bind(SocketAddr::new(from, 0))?;
     }
@@ -137,11 +122,7 @@ async fn connect(address: SocketAddr, from: Option<IpAddr>) -> std::io::Result<T
 }
 
 /// Our 68 bytes in one write: rqbit fails on a handshake that comes in two.
-async fn greet(
-    stream: &mut TcpStream,
-    address: SocketAddr,
-    ours: &Handshake,
-) -> Result<(), DialError> {
+async fn greet(stream: &mut TcpStream, address: SocketAddr, ours: &Handshake) -> Result<(), DialError> {
     let broken = |error| DialError::Broken { address, error };
     stream.set_nodelay(true).map_err(broken)?;
     stream.write_all(&ours.encode()).await.map_err(broken)
@@ -188,12 +169,6 @@ fn meet(
     Ok(Met {
         stream,
         info_hash: theirs.info_hash,
-        introduction: Introduction {
-            id: theirs.id,
-            address,
-            dialled,
-            fast: theirs.fast,
-            extended: theirs.extended,
-        },
+        introduction: Introduction { id: theirs.id, address, dialled, fast: theirs.fast, extended: theirs.extended },
     })
 }

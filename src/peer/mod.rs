@@ -4,9 +4,14 @@
 //! is an [`Event`], what the swarm tells the session a [`Command`]; both are small, and neither carries a block's bytes.
 
 pub mod dial;
+pub mod driver;
 pub mod rates;
+mod receive;
 mod requests;
+mod scratch;
 pub mod session;
+mod socket;
+mod transmit;
 mod uploads;
 
 use crate::{

@@ -47,11 +47,7 @@ impl Requests {
     /// Ask for these blocks of this part.
     pub fn add(&mut self, part: PartIndex, missing: &[Range<u32>]) {
         let unasked = missing.iter().filter(|r| !r.is_empty()).cloned().collect();
-        self.fetches.push_back(Fetch {
-            part,
-            unasked,
-            awaited: 0,
-        });
+        self.fetches.push_back(Fetch { part, unasked, awaited: 0 });
     }
 
     /// The next block to ask for, of at most `longest` bytes, while fewer than `queue` are awaited.
@@ -129,11 +125,7 @@ mod tests {
     }
 
     fn raw(b: BlockRange) -> RawBlock {
-        RawBlock {
-            part: b.part.get(),
-            begin: b.begin,
-            len: b.len,
-        }
+        RawBlock { part: b.part.get(), begin: b.begin, len: b.len }
     }
 
     #[test]
@@ -143,10 +135,7 @@ mod tests {
         let mut r = Requests::default();
         r.add(part, &[0..g.blocks(part)]);
         let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, BLOCK, 100)).collect();
-        assert_eq!(
-            blocks.iter().map(|b| b.len).collect::<Vec<_>>(),
-            [16384, 16384, 1696]
-        );
+        assert_eq!(blocks.iter().map(|b| b.len).collect::<Vec<_>>(), [16384, 16384, 1696]);
         for (i, b) in blocks.iter().enumerate() {
             assert_eq!(r.arrived(raw(*b)), Some(*b));
             assert_eq!(r.arrived(raw(*b)), None, "answered once");
@@ -160,9 +149,7 @@ mod tests {
         let part = g.part(0).unwrap();
         let mut r = Requests::default();
         r.add(part, &[0..1, 2..4]);
-        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 100))
-            .map(|b| (b.begin, b.len))
-            .collect();
+        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 100)).map(|b| (b.begin, b.len)).collect();
         assert_eq!(blocks, [(0, 16384), (32768, 32768)]);
     }
 

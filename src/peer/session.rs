@@ -105,13 +105,7 @@ enum Shown {
 impl Session {
     /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let Setup {
-            geometry,
-            info,
-            listen_port,
-            remote,
-            show,
-        } = setup;
+        let Setup { geometry, info, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
             geometry,
@@ -156,10 +150,7 @@ impl Session {
             max_request: Some(MAX_REQUEST),
             ..Default::default()
         };
-        self.messages.push_back(Message::Extended {
-            id: extension::HANDSHAKE,
-            payload: hello.encode(),
-        });
+        self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }
 
     /// BEP 6: exactly one of these, before any `have`; without the fast extension nothing means none.
@@ -175,11 +166,7 @@ impl Session {
             (false, true) => {}
             _ => self.messages.push_back(Message::Bitfield(bits.to_bytes())),
         }
-        self.shown = if bits.is_full() {
-            Shown::All
-        } else {
-            Shown::These(bits)
-        };
+        self.shown = if bits.is_full() { Shown::All } else { Shown::These(bits) };
     }
 
     /// # Errors
@@ -219,9 +206,7 @@ impl Session {
     }
 
     fn part(&self, index: u32) -> Result<PartIndex, Fault> {
-        self.geometry
-            .part(index)
-            .ok_or_else(|| Fault(format!("it speaks of part {index}, and there is none")))
+        self.geometry.part(index).ok_or_else(|| Fault(format!("it speaks of part {index}, and there is none")))
     }
 
     /// What was asked is free for others at once; blocks under way may still come and are thrown away then.
@@ -235,8 +220,7 @@ impl Session {
 
     fn on_request(&mut self, raw: RawBlock) -> Result<(), Fault> {
         let block = self.geometry.range(raw.part, raw.begin, raw.len);
-        let block =
-            block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
+        let block = block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
         let shown = match &self.shown {
             Shown::All => true,
             Shown::These(bits) => bits.has(block.part),
@@ -269,8 +253,7 @@ impl Session {
     fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
         match id {
             extension::HANDSHAKE => {
-                let hello =
-                    ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
+                let hello = ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
                 self.on_hello(hello);
             }
             extension::OUR_METADATA => self.on_metadata(payload)?,
@@ -298,31 +281,20 @@ impl Session {
 
     fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let message = metadata::Metadata::decode(payload).map_err(|e| Fault(e.to_string()))?;
-        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata)
-        else {
+        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata) else {
             return Ok(());
         };
         let start = u64::from(piece) * u64::from(metadata::PIECE);
-        let bytes = usize::try_from(start)
-            .ok()
-            .and_then(|s| self.info.get(s..))
-            .filter(|b| !b.is_empty());
+        let bytes = usize::try_from(start).ok().and_then(|s| self.info.get(s..)).filter(|b| !b.is_empty());
         let answer = match bytes.filter(|_| self.metadata_waiting < MAX_METADATA_QUEUE) {
             Some(rest) => {
                 let bytes = rest[..rest.len().min(metadata::PIECE as usize)].to_vec();
-                metadata::Metadata::Data {
-                    piece,
-                    total: self.info.len() as u32,
-                    bytes,
-                }
+                metadata::Metadata::Data { piece, total: self.info.len() as u32, bytes }
             }
             None => metadata::Metadata::Reject { piece },
         };
         self.metadata_waiting += 1;
-        self.messages.push_back(Message::Extended {
-            id,
-            payload: answer.encode(),
-        });
+        self.messages.push_back(Message::Extended { id, payload: answer.encode() });
         Ok(())
     }
 
@@ -336,16 +308,11 @@ impl Session {
             Some(block) => Landing::Wanted(block),
             None if self.requests.settle_taken_back(header) => Landing::Unwanted,
             None => {
-                return Err(Fault(format!(
-                    "it sends a block that nobody asked for: {header:?}"
-                )));
+                return Err(Fault(format!("it sends a block that nobody asked for: {header:?}")));
             }
         };
         self.arriving = match landing {
-            Landing::Wanted(block) => Some(Arriving {
-                part: block.part,
-                wanted: true,
-            }),
+            Landing::Wanted(block) => Some(Arriving { part: block.part, wanted: true }),
             Landing::Unwanted => None,
         };
         Ok(landing)
@@ -362,9 +329,7 @@ impl Session {
     pub fn on_block_end(&mut self, now: Time) -> Option<PartIndex> {
         self.last_heard = now;
         let arriving = self.arriving.take().filter(|a| a.wanted);
-        let whole = arriving
-            .map(|a| a.part)
-            .filter(|part| self.requests.landed(*part));
+        let whole = arriving.map(|a| a.part).filter(|part| self.requests.landed(*part));
         self.pump();
         whole
     }
@@ -377,10 +342,7 @@ impl Session {
     /// [`Command::Fetch`]: `missing` are the 16 KiB blocks of the part that are not there yet.
     pub fn fetch(&mut self, part: PartIndex, missing: &[Range<u32>], now: Time) {
         if self.choked {
-            self.events.push_back(Event::Released {
-                part,
-                refused: false,
-            });
+            self.events.push_back(Event::Released { part, refused: false });
             return;
         }
         if self.requests.is_idle() {
@@ -425,11 +387,7 @@ impl Session {
         }
         for b in awaited {
             if !self.choked {
-                self.messages.push_back(Message::Cancel(RawBlock {
-                    part: b.part.get(),
-                    begin: b.begin,
-                    len: b.len,
-                }));
+                self.messages.push_back(Message::Cancel(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
             }
         }
         self.events.push_back(Event::Released { part, refused });
@@ -439,17 +397,10 @@ impl Session {
     fn pump(&mut self) {
         while !self.choked {
             let longest = self.request_length();
-            let Some(b) = self
-                .requests
-                .next(&self.geometry, longest, self.their_queue)
-            else {
+            let Some(b) = self.requests.next(&self.geometry, longest, self.their_queue) else {
                 break;
             };
-            self.messages.push_back(Message::Request(RawBlock {
-                part: b.part.get(),
-                begin: b.begin,
-                len: b.len,
-            }));
+            self.messages.push_back(Message::Request(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
         }
         if self.uploads.ended() {
             self.events.push_back(Event::Served);
@@ -526,11 +477,7 @@ impl Session {
     }
 
     fn limits(&self) -> (Time, Time) {
-        if self.is_ours() {
-            (KEEP_ALIVE.1, SILENCE.1)
-        } else {
-            (KEEP_ALIVE.0, SILENCE.0)
-        }
+        if self.is_ours() { (KEEP_ALIVE.1, SILENCE.1) } else { (KEEP_ALIVE.0, SILENCE.0) }
     }
 
     /// When [`Self::on_deadline`] wants to be called.

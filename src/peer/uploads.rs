@@ -97,10 +97,7 @@ mod tests {
     #[test]
     fn nothing_goes_without_leave_and_leave_ends() {
         let g = Geometry::new(65_536, 32_768).unwrap();
-        let (a, b) = (
-            g.range(0, 0, 16_384).unwrap(),
-            g.range(0, 16_384, 16_384).unwrap(),
-        );
+        let (a, b) = (g.range(0, 0, 16_384).unwrap(), g.range(0, 16_384, 16_384).unwrap());
         let mut u = Uploads::default();
         assert!(u.request(a) && u.request(b));
         assert!(u.asks() && !u.asks());

@@ -141,12 +141,9 @@ impl Picker {
 
     fn lowest(&mut self, theirs: &Bitfield) -> Option<PartIndex> {
         let missing = |p: &PartIndex| self.states[p.as_usize()] == PartState::Missing;
-        let parts =
-            || (self.first_missing..self.geometry.parts()).filter_map(|n| self.geometry.part(n));
+        let parts = || (self.first_missing..self.geometry.parts()).filter_map(|n| self.geometry.part(n));
         let first = parts().find(missing)?;
-        let found = parts()
-            .skip((first.get() - self.first_missing) as usize)
-            .find(|p| missing(p) && theirs.has(*p));
+        let found = parts().skip((first.get() - self.first_missing) as usize).find(|p| missing(p) && theirs.has(*p));
         self.first_missing = first.get();
         found
     }
@@ -168,23 +165,13 @@ mod tests {
 
     fn bits(g: &Geometry, picture: &str) -> Bitfield {
         let mut bits = Bitfield::none(g);
-        for (part, _) in g
-            .all_parts()
-            .zip(picture.chars())
-            .filter(|(_, c)| *c == '*')
-        {
+        for (part, _) in g.all_parts().zip(picture.chars()).filter(|(_, c)| *c == '*') {
             bits.insert(part);
         }
         bits
     }
 
-    fn pick(
-        g: &Geometry,
-        p: &mut Picker,
-        theirs: &str,
-        among: Among,
-        in_order: bool,
-    ) -> Option<u32> {
+    fn pick(g: &Geometry, p: &mut Picker, theirs: &str, among: Among, in_order: bool) -> Option<u32> {
         let part = p.pick(&bits(g, theirs), among, in_order)?;
         p.set(part, PartState::Fetching(PeerKey(1)));
         Some(part.get())

@@ -45,10 +45,7 @@ impl Rarity {
 
     /// Those of them that at most `most` members have.
     pub fn rarest(&self, most: u16) -> &[PartIndex] {
-        let end = self
-            .ends
-            .get(usize::from(most))
-            .map_or(self.order.len(), |e| *e as usize);
+        let end = self.ends.get(usize::from(most)).map_or(self.order.len(), |e| *e as usize);
         &self.order[..end]
     }
 
@@ -151,10 +148,7 @@ mod tests {
             assert_eq!(r.place[part.as_usize()], i as u32);
         }
         for (n, end) in r.ends.iter().enumerate() {
-            assert_eq!(
-                *end as usize,
-                counts.iter().filter(|c| usize::from(**c) <= n).count()
-            );
+            assert_eq!(*end as usize, counts.iter().filter(|c| usize::from(**c) <= n).count());
         }
     }
 

@@ -20,18 +20,13 @@ pub enum DiskEvent {
     /// Every part is in and right, and yet the whole file's SHA-1 is this one: the manifest contradicts itself.
     WholeWrong(Digest),
     /// The disk failed: writing this part, or (without a part) reading, or bringing data to the disk.
-    Failed {
-        part: Option<PartIndex>,
-        error: StorageError,
-    },
+    Failed { part: Option<PartIndex>, error: StorageError },
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Exit code 5.
-    #[error(
-        "{path}: {missing} bytes more are needed on this disk: make room, or choose another folder with -o"
-    )]
+    #[error("{path}: {missing} bytes more are needed on this disk: make room, or choose another folder with -o")]
     Full { path: PathBuf, missing: u64 },
     /// Exit code 5.
     #[error("{path}: the disk is full: make room and start again; what is there is kept")]
@@ -41,6 +36,14 @@ pub enum StorageError {
         "{path}: other data is there already and is left as it is: fetch to another folder with -o, or take over its good parts with --repair"
     )]
     Different { path: PathBuf },
+    /// Exit code 6: a `NAME.part` that is not of this composition.
+    #[error(
+        "{path}: this is not a part of the same file and is left as it is: move it away, fetch to another folder with -o, or take over its good parts with --repair"
+    )]
+    Foreign { path: PathBuf },
+    /// Exit code 6: somebody wrote to it after it was opened.
+    #[error("{path}: it was changed while it was being checked: start again")]
+    Changed { path: PathBuf },
     /// Exit code 6: it appeared while we fetched.
     #[error(
         "{path}: something of this name appeared meanwhile and is left as it is: what was fetched stays in {part}; move one of them away and start again"
@@ -48,9 +51,7 @@ pub enum StorageError {
     Appeared { path: PathBuf, part: PathBuf },
     #[error("{path}: {what}, not a plain file: move it away, or fetch to another folder with -o")]
     NotAFile { path: PathBuf, what: &'static str },
-    #[error(
-        "{path}: another member is fetching this file: wait for it, or fetch to another folder with -o"
-    )]
+    #[error("{path}: another member is fetching this file: wait for it, or fetch to another folder with -o")]
     Busy { path: PathBuf },
     /// Somebody took `NAME.part` away, or put something else in its place.
     #[error("{path}: it was moved or replaced while it was being fetched: start again")]
@@ -59,11 +60,7 @@ pub enum StorageError {
     #[error("{path}: it is not whole and verified yet")]
     NotWhole { path: PathBuf },
     #[error("{path}: cannot {doing}: {source}")]
-    Io {
-        path: PathBuf,
-        doing: &'static str,
-        source: io::Error,
-    },
+    Io { path: PathBuf, doing: &'static str, source: io::Error },
 }
 
 impl StorageError {
@@ -71,10 +68,9 @@ impl StorageError {
     pub fn is_about_room(&self) -> bool {
         match self {
             Self::Full { .. } | Self::NoRoom { .. } => true,
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            ),
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+            }
             _ => false,
         }
     }
@@ -83,11 +79,7 @@ impl StorageError {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { path },
-            _ => Self::Io {
-                path,
-                doing,
-                source,
-            },
+            _ => Self::Io { path, doing, source },
         }
     }
 }

@@ -1,1 +1,179 @@
-//! (to come)
+//! What stays when a member ends: the state of a file that is not whole, or the final name.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use super::{Proofs, Stamp, StorageError, note, os, state::State, store::Shared};
+
+/// Where a composition is on the disk.
+pub(super) struct Home {
+    pub names: Names,
+    pub place: Place,
+    pub proofs: Option<Proofs>,
+}
+
+pub(super) enum Place {
+    /// Under its final name. The stamp is from before anything of it was read.
+    Final { stamp: Stamp },
+    /// In `NAME.part`, to take the place of the file with this stamp, if there was one.
+    Part { replaces: Option<Stamp> },
+}
+
+/// The names that belong to a composition.
+pub(super) struct Names {
+    pub whole: PathBuf,
+    pub part: PathBuf,
+    pub state: PathBuf,
+}
+
+impl Names {
+    pub fn new(folder: &Path, name: &str) -> Self {
+        let whole = folder.join(name);
+        let part = note::beside(&whole, ".part");
+        let state = note::beside(&part, ".state");
+        Self { whole, part, state }
+    }
+
+    fn folder(&self) -> &Path {
+        match self.whole.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+}
+
+impl Home {
+    pub fn path(&self) -> &Path {
+        match self.place {
+            Place::Final { .. } => &self.names.whole,
+            Place::Part { .. } => &self.names.part,
+        }
+    }
+
+    /// Remembers the proof. A member works without: what fails is only logged.
+    fn remember(&self, shared: &Shared, stamp: &Stamp) {
+        let Some(proofs) = &self.proofs else { return };
+        if let Err(error) = proofs.remember(&self.names.whole, shared.contents.info_hash, stamp) {
+            log::warn!("the file will be checked again next time: {error}");
+        }
+    }
+}
+
+/// See [`super::Store::save_state`].
+pub(super) fn save_state(shared: &Shared, home: &Home) -> Result<(), StorageError> {
+    // Parts that were not looked at yet must not be noted as missing.
+    if matches!(home.place, Place::Final { .. }) || shared.unchecked.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    // First the parts, then the sync: what is written meanwhile is not in the note.
+    let parts = shared.lock().on_disk.clone();
+    let stamp = synced_stamp(shared, home)?;
+    State::new(shared.contents.info_hash, stamp, &parts).write(&home.names.state)
+}
+
+/// See [`super::Store::finish`].
+pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, StorageError> {
+    if !shared.whole.load(Ordering::Acquire) {
+        let path = home.path().to_owned();
+        return Err(StorageError::NotWhole { path });
+    }
+    let synced = synced_stamp(shared, home)?;
+    match &home.place {
+        Place::Final { stamp } if !stamp.is_same_data(&synced) => {
+            return Err(StorageError::Changed { path: home.names.whole.clone() });
+        }
+        Place::Final { stamp } => {
+            if *stamp == synced {
+                home.remember(shared, stamp);
+            }
+        }
+        Place::Part { replaces } => {
+            give_final_name(&home.names, &synced, replaces.as_ref())?;
+            tidy(&home.names);
+            let stamp = stamp_of(shared, &home.names.whole)?;
+            home.place = Place::Final { stamp };
+            if stamp.is_same_data(&synced) {
+                home.remember(shared, &stamp);
+            }
+        }
+    }
+    Ok(home.names.whole.clone())
+}
+
+fn synced_stamp(shared: &Shared, home: &Home) -> Result<Stamp, StorageError> {
+    shared.disk.sync().map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
+    stamp_of(shared, home.path())
+}
+
+fn stamp_of(shared: &Shared, path: &Path) -> Result<Stamp, StorageError> {
+    Stamp::of(&shared.file).map_err(|e| StorageError::io(path, "look at it", e))
+}
+
+/// Renames `NAME.part`, which must still be the file with the stamp `ours`.
+fn give_final_name(names: &Names, ours: &Stamp, replaces: Option<&Stamp>) -> Result<(), StorageError> {
+    if !stamp_at(&names.part).is_some_and(|there| there.is_same_file(ours)) {
+        return Err(StorageError::Moved { path: names.part.clone() });
+    }
+    let failed = |e| StorageError::io(&names.whole, "give it its final name", e);
+    let in_place = stamp_at(&names.whole);
+    match (replaces, in_place) {
+        (Some(old), Some(there)) if there.is_same_data(old) => {
+            keep_mode(names);
+            replace(names, old).map_err(failed)?
+        }
+        (_, Some(_)) => Err(appeared(names)),
+        (_, None) => match os::rename_to_new(&names.part, &names.whole) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(appeared(names)),
+            done => done.map_err(failed),
+        },
+    }
+}
+
+/// Swaps the new file with the old, and removes the old if it is the one that was to be replaced.
+fn replace(names: &Names, old: &Stamp) -> io::Result<Result<(), StorageError>> {
+    if !os::exchange(&names.part, &names.whole)? {
+        fs::rename(&names.part, &names.whole)?;
+        return Ok(Ok(()));
+    }
+    if stamp_at(&names.part).is_some_and(|there| there.is_same_data(old)) {
+        fs::remove_file(&names.part)?;
+        Ok(Ok(()))
+    } else {
+        os::exchange(&names.part, &names.whole)?;
+        Ok(Err(appeared(names)))
+    }
+}
+
+/// A repaired program stays executable. If that fails the data is right all the same.
+fn keep_mode(names: &Names) {
+    let done = fs::metadata(&names.whole).and_then(|old| fs::set_permissions(&names.part, old.permissions()));
+    if let Err(error) = done {
+        log::warn!("{}: its permissions are not kept: {error}", names.whole.display());
+    }
+}
+
+fn appeared(names: &Names) -> StorageError {
+    StorageError::Appeared { path: names.whole.clone(), part: names.part.clone() }
+}
+
+/// The stamp of what has this name, links not followed.
+fn stamp_at(path: &Path) -> Option<Stamp> {
+    Some(Stamp::from_metadata(&fs::symlink_metadata(path).ok()?))
+}
+
+/// After the rename: makes it last, and removes the state. What fails here takes nothing from the file.
+fn tidy(names: &Names) {
+    if let Err(error) = File::open(names.folder()).and_then(|folder| folder.sync_all()) {
+        log::warn!("{}: its new name may not outlive a power cut: {error}", names.whole.display());
+    }
+    match fs::remove_file(&names.state) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::warn!("{}: cannot remove it: {error}", names.state.display());
+        }
+        _ => {}
+    }
+}

@@ -1,1 +1,86 @@
-//! (to come)
+//! Small text notes that are either whole or not there: the last line is the SHA-1 of all before it, and a note appears
+//! under its name only when it is written.
+//!
+//! A note is hostile input like any other (it may have come with a download): its size is bounded, and what it says is
+//! compared with the file itself.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{StorageError, os};
+use crate::hashing::Digest;
+
+/// More than the longest note: 2^20 parts as hex digits, and a few lines.
+const MAX_LEN: u64 = 1 << 20;
+
+/// Writes `body`, whole lines of text, under this name, in place of what is there.
+pub fn write(path: &Path, body: &str) -> Result<(), StorageError> {
+    let new = beside(path, ".new");
+    let failed = |source| StorageError::io(&new, "write the note", source);
+    match fs::remove_file(&new) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    let mut file = os::create_new(&new).map_err(failed)?;
+    file.write_all(format!("{body}check {}\n", Digest::of(body.as_bytes())).as_bytes()).map_err(failed)?;
+    fs::rename(&new, path).map_err(failed)
+}
+
+/// The body of the note of this name; None if there is none, or it is not as it was written.
+pub fn read(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    os::open_existing(path, false).ok()?.take(MAX_LEN).read_to_string(&mut text).ok()?;
+    open_seal(&text).map(str::to_owned)
+}
+
+fn open_seal(text: &str) -> Option<&str> {
+    let (rest, seal) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+    let body = &text[..rest.len() + 1];
+    let expected: Digest = seal.strip_prefix("check ")?.parse().ok()?;
+    (Digest::of(body.as_bytes()) == expected).then_some(body)
+}
+
+/// This path with something added to its last component.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_note_is_read_back_as_written_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("note");
+        assert_eq!(read(&path), None);
+        write(&path, "one\n").unwrap();
+        write(&path, "two\nlines\n").unwrap();
+        assert_eq!(read(&path).as_deref(), Some("two\nlines\n"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_or_cut_note_is_none(at in 0usize..60, flip in 1u8..=255) {
+            let body = "orchestra\nparts 00ff\n";
+            let text = format!("{body}check {}\n", Digest::of(body.as_bytes()));
+            prop_assert_eq!(open_seal(&text), Some(body));
+            let at = at % text.len();
+            prop_assert_eq!(open_seal(&text[..at]), None);
+            let mut bytes = text.into_bytes();
+            bytes[at] ^= flip;
+            // The case of a hex digit is no change.
+            if let Ok(text) = String::from_utf8(bytes) {
+                prop_assume!(flip != 0x20);
+                prop_assert_eq!(open_seal(&text), None);
+            }
+        }
+    }
+}

@@ -1,10 +1,29 @@
 //! What is on the disk at the start, and what to make of it.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::sync::mpsc;
 
-use super::{DiskEvent, Proofs, StorageError, Store, disk::Disk};
+use super::{
+    DiskEvent, Proofs, Stamp, StorageError, Store,
+    check::Source,
+    disk::Disk,
+    finish::{Home, Names, Place},
+    os,
+    partial::{self, Partial},
+    pool::Pool,
+    store::{Parts, Shared},
+    whole::{Follower, Task},
+    writer,
+};
 use crate::{geometry::Geometry, hashing::Digest, metainfo::InfoHash, wire::bitfield::Bitfield};
 
 /// What a composition should be.
@@ -71,6 +90,167 @@ pub fn open_on(
     proofs: Option<Proofs>,
     disk: impl FnOnce(Arc<File>) -> Arc<dyn Disk>,
 ) -> Result<Opened, StorageError> {
-    let _ = (contents, folder, existing, proofs, disk);
-    todo!()
+    debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
+    let names = Names::new(folder, &contents.name);
+    let start = look_around(&contents, &names, folder, existing, proofs.as_ref())?;
+    let home = Home { names, place: start.place, proofs };
+    let file = Arc::new(start.file);
+    let setup = Setup {
+        contents,
+        found: start.found,
+        have: start.have,
+        sources: start.sources,
+        disk: disk(file.clone()),
+        file,
+    };
+    let path = home.path().to_owned();
+    setup.start(home).map_err(|e| StorageError::io(path, "start a thread for it", e))
+}
+
+/// What has this name, links not followed; None if nothing has.
+pub(super) fn plain_file(path: &Path) -> Result<Option<fs::Metadata>, StorageError> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StorageError::io(path, "look at it", e)),
+    };
+    let kind = meta.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(Some(meta)),
+        _ if kind.is_dir() => "this is a folder",
+        _ if kind.is_symlink() => "this is a symbolic link",
+        _ => "this is a device or a pipe",
+    };
+    let path = path.to_owned();
+    Err(StorageError::NotAFile { path, what })
+}
+
+/// What is on the disk at the start.
+struct Start {
+    file: File,
+    found: Found,
+    have: Bitfield,
+    place: Place,
+    sources: Vec<Source>,
+}
+
+fn look_around(
+    contents: &Contents,
+    names: &Names,
+    folder: &Path,
+    existing: Existing,
+    proofs: Option<&Proofs>,
+) -> Result<Start, StorageError> {
+    let Some(meta) = plain_file(&names.whole)? else {
+        return fetch(contents, names, folder, existing, None);
+    };
+    let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
+    let right_size = meta.len() == contents.geometry.size();
+    let proven = right_size && proofs.is_some_and(|p| p.holds(&names.whole, &file, contents.info_hash));
+    match existing {
+        Existing::Repair if !proven => fetch(contents, names, folder, existing, Some(file)),
+        _ if right_size => share(contents, names, file, proven),
+        _ => Err(StorageError::Different { path: names.whole.clone() }),
+    }
+}
+
+fn share(contents: &Contents, names: &Names, file: File, proven: bool) -> Result<Start, StorageError> {
+    let stamp = stamp(&file, &names.whole)?;
+    let (found, have, sources) = if proven {
+        (Found::Whole, Bitfield::all(&contents.geometry), vec![])
+    } else {
+        let none = Bitfield::none(&contents.geometry);
+        (Found::Unproven, none, vec![Source::Final])
+    };
+    Ok(Start { file, found, have, place: Place::Final { stamp }, sources })
+}
+
+/// `old` is the file under the final name, to be repaired.
+fn fetch(
+    contents: &Contents,
+    names: &Names,
+    folder: &Path,
+    existing: Existing,
+    old: Option<File>,
+) -> Result<Start, StorageError> {
+    fs::create_dir_all(folder).map_err(|e| StorageError::io(folder, "make the folder", e))?;
+    let replaces = old.as_ref().map(|f| stamp(f, &names.whole)).transpose()?;
+    let Partial { file, have } = partial::open(contents, names, folder, existing)?;
+    let mut sources = Vec::new();
+    if have.is_none() {
+        sources.push(Source::Partial);
+    }
+    if let Some(old) = old {
+        sources.push(Source::Other(Arc::new(old)));
+    }
+    let found = match sources[..] {
+        [] => Found::Ready,
+        _ => Found::Unchecked,
+    };
+    Ok(Start {
+        file,
+        found,
+        have: have.unwrap_or_else(|| Bitfield::none(&contents.geometry)),
+        place: Place::Part { replaces },
+        sources,
+    })
+}
+
+pub(super) fn stamp(file: &File, path: &Path) -> Result<Stamp, StorageError> {
+    Stamp::of(file).map_err(|e| StorageError::io(path, "look at it", e))
+}
+
+/// All that a store is made of.
+struct Setup {
+    contents: Contents,
+    found: Found,
+    have: Bitfield,
+    sources: Vec<Source>,
+    file: Arc<File>,
+    disk: Arc<dyn Disk>,
+}
+
+impl Setup {
+    fn start(self, home: Home) -> io::Result<Opened> {
+        let (events, told) = mpsc::unbounded_channel();
+        let whole = Arc::new(AtomicBool::new(self.found == Found::Whole));
+        let path: PathBuf = home.path().to_owned();
+        let follower = match self.contents.whole {
+            Some(expected) if self.found != Found::Whole => {
+                let task = Task {
+                    geometry: self.contents.geometry,
+                    expected,
+                    disk: self.disk.clone(),
+                    path: path.clone(),
+                    events: events.clone(),
+                    whole: whole.clone(),
+                };
+                Some(Follower::start(task, self.have.clone())?)
+            }
+            _ => None,
+        };
+        let unchecked = matches!(self.found, Found::Unproven | Found::Unchecked);
+        let shared = Arc::new(Shared {
+            contents: self.contents,
+            path,
+            file: self.file,
+            disk: self.disk,
+            events,
+            follower,
+            whole,
+            unchecked: AtomicBool::new(unchecked),
+            parts: Mutex::new(Parts::new(self.have.clone())),
+        });
+        let proven_by_parts = shared.follower.is_none() && self.have.is_full();
+        if proven_by_parts && !shared.whole.load(Ordering::Acquire) {
+            shared.is_whole();
+        }
+        let jobs = writer::start(shared.clone())?;
+        Ok(Opened {
+            store: Store::new(shared, jobs, Pool::default(), home, self.sources),
+            found: self.found,
+            have: self.have,
+            events: told,
+        })
+    }
 }

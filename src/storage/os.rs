@@ -1,1 +1,193 @@
-//! (to come)
+//! What the operating system gives beyond the standard library. Everything that is Linux alone is in here, each with a
+//! plain way for other systems.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    ops::Range,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+use rustix::{fs, io::Errno};
+
+/// Distance of the probes of [`is_warm`]: the window by which Linux reads ahead.
+const PROBE: u64 = 128 << 10;
+
+/// Makes a file that was not there, to read and write. Never through a link.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+/// Opens a file that is there. Never through a link, and never waiting for the other end of a pipe.
+pub fn open_existing(path: &Path, to_write: bool) -> io::Result<File> {
+    let flags = fs::OFlags::NOFOLLOW | fs::OFlags::NONBLOCK;
+    OpenOptions::new().read(true).write(to_write).custom_flags(flags.bits() as i32).open(path)
+}
+
+/// Takes the lock of a file being fetched, until it is closed; false if somebody else has it.
+pub fn lock(file: &File) -> io::Result<bool> {
+    match fs::flock(file, fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Bytes free for us in this folder; None where the file system does not say.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    let stat = fs::statvfs(folder).ok()?;
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Gives the file this length, with the room for it set aside where that is done without writing it.
+pub fn make_room(file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)?;
+    if len > 0 && sets_aside_quickly(file) {
+        match fs::fallocate(file, fs::FallocateFlags::empty(), 0, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// ext2 to 4, XFS, Btrfs and F2FS note what is set aside; tmpfs, for one, fills it with zeroes.
+#[cfg(target_os = "linux")]
+fn sets_aside_quickly(file: &File) -> bool {
+    const KNOWN: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
+    fs::fstatfs(file).is_ok_and(|stat| KNOWN.contains(&(stat.f_type as u64 & 0xFFFF_FFFF)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sets_aside_quickly(_file: &File) -> bool {
+    false
+}
+
+/// Whether no byte of this range was ever written; false where the file system cannot tell.
+pub fn is_hole(file: &File, range: &Range<u64>) -> bool {
+    #[cfg(target_os = "linux")]
+    match fs::seek(file, fs::SeekFrom::Data(range.start)) {
+        Ok(data) => return data >= range.end,
+        Err(Errno::NXIO) => return true,
+        Err(_) => {}
+    }
+    let _ = (file, range);
+    false
+}
+
+/// Gives a file a name that nothing has: an error of the kind `AlreadyExists` if something does.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match fs::renameat_with(fs::CWD, from, fs::CWD, to, fs::RenameFlags::NOREPLACE) {
+        // Not every file system knows how.
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        done => return Ok(done?),
+    }
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(e),
+        Err(_) if std::fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => std::fs::rename(from, to),
+    }
+}
+
+/// Swaps two names; false where the file system cannot.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    match fs::renameat_with(fs::CWD, one, fs::CWD, other, fs::RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        Ok(()) => return Ok(true),
+        Err(e) => return Err(e.into()),
+    }
+    let _ = (one, other);
+    Ok(false)
+}
+
+/// Whether probes find this range in the page cache; false where the system cannot tell.
+#[cfg(target_os = "linux")]
+pub fn is_warm(file: &File, range: Range<u64>) -> bool {
+    use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
+    let Some(last) = range.end.checked_sub(1) else {
+        return true;
+    };
+    (range.start..range.end).step_by(PROBE as usize).chain([last]).all(|at| {
+        let mut byte = [0];
+        let mut into = [IoSliceMut::new(&mut byte)];
+        preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT).is_ok()
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn is_warm(_file: &File, _range: Range<u64>) -> bool {
+    false
+}
+
+/// Reads this range, so that it is in the page cache.
+pub fn warm(file: &File, range: Range<u64>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let len = std::num::NonZeroU64::new(range.end - range.start);
+        // Advice: reading works without.
+        let _ = fs::fadvise(file, range.start, len, fs::Advice::WillNeed);
+    }
+    let mut scratch = vec![0; PROBE as usize];
+    let mut at = range.start;
+    while at < range.end {
+        let len = (range.end - at).min(PROBE) as usize;
+        match file.read_at(&mut scratch[..len], at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => at += n as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_told_from_data() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        assert!(is_hole(&file, &(0..1 << 20)));
+        file.write_all_at(&[0; 4096], 512 << 10).unwrap();
+        assert!(is_hole(&file, &(0..256 << 10)));
+        assert!(!is_hole(&file, &(512 << 10..768 << 10)));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, "a").unwrap();
+        std::fs::write(&b, "b").unwrap();
+        let error = rename_to_new(&a, &b).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&b).unwrap(), b"b");
+        std::fs::remove_file(&b).unwrap();
+        rename_to_new(&a, &b).unwrap();
+        assert_eq!(std::fs::read(&b).unwrap(), b"a");
+    }
+
+    #[test]
+    fn what_was_just_read_is_warm() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&vec![7; 600_000], 0).unwrap();
+        warm(&file, 0..600_000).unwrap();
+        assert!(is_warm(&file, 100..600_000) || cfg!(not(target_os = "linux")));
+        assert!(warm(&file, 0..600_001).is_err());
+    }
+
+    #[test]
+    fn the_second_lock_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = create_new(&dir.path().join("f")).unwrap();
+        let other = open_existing(&dir.path().join("f"), true).unwrap();
+        assert!(lock(&one).unwrap());
+        assert!(!lock(&other).unwrap());
+    }
+}

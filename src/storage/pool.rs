@@ -69,10 +69,7 @@ impl Pool {
             }
         };
         inner.lent += len;
-        Some(Buffer {
-            bytes,
-            pool: self.clone(),
-        })
+        Some(Buffer { bytes, pool: self.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

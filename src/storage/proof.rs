@@ -1,14 +1,17 @@
 //! What was once verified is remembered: a note in the user's state folder for each complete file.
 //!
-//! A note counts only while the file's [`Stamp`] is the one in it. It is written after the data was synced.
+//! A note counts only while the file's [`Stamp`] is the one in it, and it is written after the data was synced, so that
+//! after a crash a note never speaks of data that did not reach the disk.
 
 use std::{
-    fs::File,
+    env,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use super::{Stamp, StorageError};
-use crate::metainfo::InfoHash;
+use super::{Stamp, StorageError, note};
+use crate::{hashing::Hasher, metainfo::InfoHash};
 
 /// The notes of one user.
 #[derive(Clone, Debug)]
@@ -19,31 +22,76 @@ pub struct Proofs {
 impl Proofs {
     /// In `$XDG_STATE_HOME/orchestra/proofs`, else `~/.local/state/orchestra/proofs`; None where neither is known.
     pub fn of_this_user() -> Option<Self> {
-        todo!()
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+        Some(Self::in_folder(state.join("orchestra/proofs")))
     }
 
     /// In this folder, made when missing.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-        }
+        Self { folder: folder.into() }
     }
 
     /// Notes that the file at `path` was verified to be this composition when its stamp was `stamp`. The caller took
-    /// the stamp before it hashed and found it unchanged after, and synced the data.
-    pub fn remember(
-        &self,
-        path: &Path,
-        info_hash: InfoHash,
-        stamp: &Stamp,
-    ) -> Result<(), StorageError> {
-        let _ = (path, info_hash, stamp, &self.folder);
-        todo!()
+    /// the stamp before it hashed, found it unchanged after, and synced the data.
+    pub fn remember(&self, path: &Path, info_hash: InfoHash, stamp: &Stamp) -> Result<(), StorageError> {
+        fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
+        let place = self.place(path, info_hash).map_err(|e| StorageError::io(path, "find it", e))?;
+        note::write(&place, &body(info_hash, stamp))
     }
 
     /// Whether a note says that this open file, found at `path`, is this composition.
     pub fn holds(&self, path: &Path, file: &File, info_hash: InfoHash) -> bool {
-        let _ = (path, file, info_hash);
-        todo!()
+        let (Ok(place), Ok(stamp)) = (self.place(path, info_hash), Stamp::of(file)) else {
+            return false;
+        };
+        note::read(&place).is_some_and(|text| text == body(info_hash, &stamp))
+    }
+
+    /// Where the note on this file as this composition is, under whatever name the file is reached.
+    fn place(&self, path: &Path, info_hash: InfoHash) -> std::io::Result<PathBuf> {
+        let mut key = Hasher::new();
+        key.update(&info_hash.0);
+        key.update(path.canonicalize()?.as_os_str().as_bytes());
+        Ok(self.folder.join(key.finish().to_string()))
+    }
+}
+
+fn body(info_hash: InfoHash, stamp: &Stamp) -> String {
+    format!("orchestra proof 1\ninfo-hash {}\nstamp {stamp}\n", hex::encode(info_hash.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THIS: InfoHash = InfoHash([1; 20]);
+
+    #[test]
+    fn a_proof_holds_until_the_file_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let proofs = Proofs::in_folder(dir.path().join("state/proofs"));
+        let path = dir.path().join("file");
+        fs::write(&path, "data").unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(!proofs.holds(&path, &file, THIS));
+        proofs.remember(&path, THIS, &Stamp::of(&file).unwrap()).unwrap();
+        assert!(proofs.holds(&path, &file, THIS));
+        assert!(!proofs.holds(&path, &file, InfoHash([2; 20])));
+        fs::write(&path, "date").unwrap();
+        assert!(!proofs.holds(&path, &file, THIS));
+    }
+
+    #[test]
+    fn a_proof_is_for_one_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let proofs = Proofs::in_folder(dir.path());
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        fs::write(&one, "data").unwrap();
+        fs::write(&other, "data").unwrap();
+        let file = File::open(&one).unwrap();
+        proofs.remember(&one, THIS, &Stamp::of(&file).unwrap()).unwrap();
+        assert!(!proofs.holds(&other, &File::open(&other).unwrap(), THIS));
+        assert!(proofs.holds(&dir.path().join("./one"), &file, THIS));
     }
 }

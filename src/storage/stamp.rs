@@ -35,10 +35,7 @@ impl Stamp {
 
     /// The same file with the same data: a rename changes `changed` alone.
     pub fn is_same_data(&self, other: &Self) -> bool {
-        Self {
-            changed: other.changed,
-            ..*self
-        } == *other
+        Self { changed: other.changed, ..*self } == *other
     }
 
     pub fn is_same_file(&self, other: &Self) -> bool {
@@ -48,11 +45,7 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} {} {} {}",
-            self.device, self.inode, self.size, self.modified, self.changed
-        )
+        write!(f, "{} {} {} {} {}", self.device, self.inode, self.size, self.modified, self.changed)
     }
 }
 

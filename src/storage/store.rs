@@ -1,26 +1,154 @@
 //! One composition on the disk, as everybody else sees it.
 
-use std::{fs::File, io, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    fs::File,
+    io,
+    ops::Range,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use super::{Assembly, Check, StorageError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Assembly, Check, Contents, DiskEvent, StorageError,
+    assembly::Proven,
+    check::{self, Source},
+    disk::Disk,
+    finish::{self, Home},
+    os,
+    pool::{Buffer, CHUNK, Pool},
+    whole::Follower,
+    writer::Job,
+};
 use crate::{
     geometry::{Geometry, PartIndex},
     peer::PeerKey,
     wire::bitfield::Bitfield,
 };
 
+/// Assemblies kept for whoever goes on with them; beyond it the oldest is given up.
+const MAX_PARKED: usize = 64;
+/// A tail up to this many bytes is hashed on the spot; longer ones would hold up other connections.
+const SHORT_TAIL: usize = 1 << 20;
+
 /// One composition on the disk. Clones are the same one.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-struct Inner {}
+struct Inner {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    pool: Pool,
+    parked: Mutex<VecDeque<Assembly>>,
+    home: Mutex<Home>,
+    /// What [`Store::check`] has to look through.
+    sources: Vec<Source>,
+}
+
+/// What the store's threads need too.
+pub(super) struct Shared {
+    pub contents: Contents,
+    /// The name it was opened under, for messages.
+    pub path: PathBuf,
+    pub file: Arc<File>,
+    pub disk: Arc<dyn Disk>,
+    pub events: mpsc::UnboundedSender<DiskEvent>,
+    /// The whole file's SHA-1 in the making; None if it is not known or was verified before.
+    pub follower: Option<Follower>,
+    pub whole: Arc<AtomicBool>,
+    /// What is on the disk is still to be checked: nothing may be written.
+    pub unchecked: AtomicBool,
+    pub parts: Mutex<Parts>,
+}
+
+/// Where each part is. What is neither is missing.
+pub(super) struct Parts {
+    pub on_disk: Bitfield,
+    in_hand: HashSet<PartIndex>,
+}
+
+impl Parts {
+    pub fn new(on_disk: Bitfield) -> Self {
+        Self { on_disk, in_hand: HashSet::new() }
+    }
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This part is on the disk and right. `bytes`: if they are still in memory.
+    pub fn landed(&self, part: PartIndex, event: DiskEvent, bytes: Option<Buffer>) {
+        let full = {
+            let mut parts = self.lock();
+            parts.on_disk.insert(part) && parts.on_disk.is_full()
+        };
+        self.tell(event);
+        match &self.follower {
+            Some(follower) => follower.landed(part, bytes),
+            None if full => self.is_whole(),
+            None => {}
+        }
+    }
+
+    /// Every part is in, and there is no more to verify.
+    pub fn is_whole(&self) {
+        self.whole.store(true, Ordering::Release);
+        self.tell(DiskEvent::Whole);
+    }
+
+    /// Nobody may listen any more: then nobody needs to know.
+    pub fn tell(&self, event: DiskEvent) {
+        let _ = self.events.send(event);
+    }
+
+    pub fn failed(&self, part: Option<PartIndex>, doing: &'static str, source: io::Error) {
+        let error = StorageError::io(&self.path, doing, source);
+        self.tell(DiskEvent::Failed { part, error });
+    }
+}
+
+/// The one right to put a part together.
+pub(super) struct Hand {
+    shared: Arc<Shared>,
+    part: PartIndex,
+}
+
+impl Hand {
+    fn take(shared: &Arc<Shared>, part: PartIndex) -> Option<Self> {
+        if shared.unchecked.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut parts = shared.lock();
+        (!parts.on_disk.has(part) && parts.in_hand.insert(part)).then(|| Self { shared: shared.clone(), part })
+    }
+
+    pub fn part(&self) -> PartIndex {
+        self.part
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.shared.lock().in_hand.remove(&self.part);
+    }
+}
 
 /// A part whose bytes are right, on its way to the disk.
-pub struct Verified {}
+pub struct Verified {
+    pub(super) hand: Hand,
+    pub(super) body: Proven,
+}
 
 impl Verified {
     pub fn part(&self) -> PartIndex {
-        todo!()
+        self.hand.part()
     }
 }
 
@@ -30,91 +158,208 @@ pub enum Verdict {
     Right(Verified),
     /// Its SHA-1 is wrong; its bytes are given up. `alone`: every byte came from this member.
     Wrong { alone: Option<PeerKey> },
-    /// The disk failed it ([`super::DiskEvent::Failed`] says how); nobody is to blame.
+    /// The disk failed it ([`DiskEvent::Failed`] says how); nobody is to blame.
     Lost,
 }
 
 impl Store {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        jobs: mpsc::Sender<Job>,
+        pool: Pool,
+        home: Home,
+        sources: Vec<Source>,
+    ) -> Self {
+        Self(Arc::new(Inner { shared, jobs, pool, parked: Mutex::default(), home: Mutex::new(home), sources }))
+    }
+
     pub fn geometry(&self) -> &Geometry {
-        todo!()
+        &self.0.shared.contents.geometry
     }
 
     /// Where it is now: `NAME.part`, or `NAME` from [`Self::finish`] on.
     pub fn path(&self) -> PathBuf {
-        todo!()
+        self.home().path().to_owned()
     }
 
     /// The parts on the disk that are right.
     pub fn have(&self) -> Bitfield {
-        todo!()
+        self.0.shared.lock().on_disk.clone()
     }
 
     /// The open file, for sendfile. Send only parts told as written or proven; 0 bytes sent means that somebody made
     /// the file shorter.
     pub fn file(&self) -> Arc<File> {
-        todo!()
+        self.0.shared.file.clone()
     }
 
-    /// Reads exactly these bytes of the composition. Blocks if they are not in the page cache. As for [`Self::file`].
-    pub fn read_at(&self, _offset: u64, _into: &mut [u8]) -> io::Result<()> {
-        todo!()
+    /// Reads exactly these bytes of the composition. Blocks if they are not in the page cache. As for [`Self::file`],
+    /// the caller asks only for parts told as written or proven.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.shared.disk.read_exact_at(into, offset)
     }
 
-    /// Whether these bytes are in the page cache as far as a few probes show; false where the system cannot tell.
-    pub fn is_warm(&self, _range: Range<u64>) -> bool {
-        todo!()
+    /// Whether these bytes are in the page cache, as far as a few probes show; false where the system cannot tell.
+    pub fn is_warm(&self, range: Range<u64>) -> bool {
+        os::is_warm(&self.0.shared.file, range)
     }
 
     /// Brings these bytes into the page cache. Blocks.
-    pub fn warm(&self, _range: Range<u64>) -> io::Result<()> {
-        todo!()
+    pub fn warm(&self, range: Range<u64>) -> io::Result<()> {
+        os::warm(&self.0.shared.file, range)
     }
 
-    /// Starts to assemble a part, or goes on with what was parked of it. None: it is on the disk, or in other hands.
-    pub fn begin(&self, _part: PartIndex) -> Option<Assembly> {
-        todo!()
+    /// Starts to put a part together, or goes on with what was parked of it. None: it is on the disk, or in other
+    /// hands, or what is on the disk is still being checked.
+    pub fn begin(&self, part: PartIndex) -> Option<Assembly> {
+        if let Some(assembly) = self.take_parked(part) {
+            return Some(assembly);
+        }
+        let hand = Hand::take(&self.0.shared, part)?;
+        Some(Assembly::new(hand, self.geometry(), &self.0.pool))
     }
 
     /// Puts away what came of a part, for whoever fetches it next.
-    pub fn park(&self, _assembly: Assembly) {
-        todo!()
+    pub fn park(&self, assembly: Assembly) {
+        if assembly.is_empty() {
+            return;
+        }
+        let mut parked = self.parked();
+        let oldest = (parked.len() >= MAX_PARKED).then(|| parked.pop_front()).flatten();
+        parked.push_back(assembly);
+        drop(parked);
+        drop(oldest);
     }
 
-    pub fn take_parked(&self, _part: PartIndex) -> Option<Assembly> {
-        todo!()
+    /// What was put away of a part, if anything.
+    pub fn take_parked(&self, part: PartIndex) -> Option<Assembly> {
+        let mut parked = self.parked();
+        let at = parked.iter().position(|a| a.part() == part)?;
+        parked.remove(at)
     }
 
-    /// Hands the full chunk of a large part to the writer; waits while it has too much to do. May be dropped and
-    /// called again.
-    pub async fn spool(&self, _assembly: &mut Assembly) {
-        todo!()
+    /// Hands the chunk of a large part to the writer; waits while that has too much to do. May be dropped and called
+    /// again.
+    pub async fn spool(&self, assembly: &mut Assembly) {
+        if !assembly.has_chunk() {
+            return;
+        }
+        // The writer ends only with the store.
+        let Ok(permit) = self.0.jobs.reserve().await else {
+            return;
+        };
+        let part = assembly.part();
+        if let Some(chunk) = assembly.take_chunk() {
+            permit.send(Job::Chunk { part, chunk });
+        }
     }
 
-    /// Compares a complete part's SHA-1.
-    pub async fn verify(&self, _assembly: Assembly) -> Verdict {
-        todo!()
+    /// Compares a complete part's SHA-1. Bytes that came out of order are hashed here; those of a large part are read
+    /// back.
+    pub async fn verify(&self, mut assembly: Assembly) -> Verdict {
+        debug_assert!(assembly.is_complete());
+        self.spool(&mut assembly).await;
+        let tail = assembly.unhashed();
+        let spooled = !assembly.is_in_memory();
+        if spooled && !tail.is_empty() {
+            self.written_so_far().await;
+        }
+        let shared = self.0.shared.clone();
+        if tail.len() <= SHORT_TAIL && !(spooled && !tail.is_empty()) {
+            return verdict(&shared, assembly);
+        }
+        tokio::task::spawn_blocking(move || verdict(&shared, assembly)).await.unwrap_or(Verdict::Lost)
     }
 
-    /// Hands a right part to the writer; waits while it has too much to do. [`super::DiskEvent::Written`] or
-    /// [`super::DiskEvent::Failed`] follows.
-    pub async fn commit(&self, _verified: Verified) {
-        todo!()
+    /// Hands a right part to the writer; waits while that has too much to do. [`DiskEvent::Written`] or
+    /// [`DiskEvent::Failed`] follows.
+    pub async fn commit(&self, verified: Verified) {
+        // The writer ends only with the store.
+        let _ = self.0.jobs.send(Job::Part(verified)).await;
     }
 
-    /// Starts to prove what was on the disk at the start.
+    /// Starts to prove what was on the disk at the start; [`DiskEvent::Checked`] ends it, or
+    /// [`DiskEvent::Different`] or [`DiskEvent::Failed`].
     pub fn check(&self) -> Check {
-        todo!()
+        check::start(self.0.shared.clone(), self.0.sources.clone())
     }
 
     /// Notes which parts are on the disk, after all that was handed over is written and synced. Blocks; never called
     /// on the runtime's own threads. Nothing to do for a file with its final name.
     pub fn save_state(&self) -> Result<(), StorageError> {
-        todo!()
+        self.wait_until_written();
+        finish::save_state(&self.0.shared, &self.home())
     }
 
-    /// Gives the file its final name, after [`super::DiskEvent::Whole`]: sync, rename, remember. Blocks; never called
-    /// on the runtime's own threads. Returns the final path; nothing to do for a file that has it.
+    /// Gives the file its final name, after [`DiskEvent::Whole`]: sync, rename, remember. Blocks; never called on the
+    /// runtime's own threads. Returns the final path. A file that has its name is only remembered.
+    ///
+    /// Uploads go on meanwhile and after, from the same open file.
     pub fn finish(&self) -> Result<PathBuf, StorageError> {
-        todo!()
+        self.wait_until_written();
+        finish::finish(&self.0.shared, &mut self.home())
     }
+
+    /// Bytes of memory that parts on their way take, at most [`super::pool::LIMIT`] but for very many connections.
+    pub fn memory(&self) -> usize {
+        self.0.pool.held()
+    }
+
+    async fn written_so_far(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.0.jobs.send(Job::Tell(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    fn wait_until_written(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.0.jobs.blocking_send(Job::Tell(done)).is_ok() {
+            let _ = wait.blocking_recv();
+        }
+    }
+
+    fn home(&self) -> MutexGuard<'_, Home> {
+        self.0.home.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parked(&self) -> MutexGuard<'_, VecDeque<Assembly>> {
+        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn verdict(shared: &Shared, mut assembly: Assembly) -> Verdict {
+    let part = assembly.part();
+    if !assembly.is_in_memory()
+        && let Err(error) = hash_from_disk(shared, &mut assembly)
+    {
+        shared.failed(Some(part), "read", error);
+        return Verdict::Lost;
+    }
+    let right = assembly.digest() == shared.contents.parts[part.as_usize()];
+    let alone = assembly.alone();
+    let (hand, body) = assembly.into_proven();
+    match body {
+        Proven::Spooled(broken) if broken.is_set() => Verdict::Lost,
+        body if right => Verdict::Right(Verified { hand, body }),
+        _ => Verdict::Wrong { alone },
+    }
+}
+
+fn hash_from_disk(shared: &Shared, assembly: &mut Assembly) -> io::Result<()> {
+    let tail = assembly.unhashed();
+    if tail.is_empty() {
+        return Ok(());
+    }
+    let start = shared.contents.geometry.part_start(assembly.part());
+    let mut scratch = vec![0; CHUNK.min(tail.len())];
+    let mut at = tail.start;
+    while at < tail.end {
+        let len = scratch.len().min((tail.end - at) as usize);
+        let bytes = &mut scratch[..len];
+        shared.disk.read_exact_at(bytes, start + u64::from(at))?;
+        assembly.hash_next(bytes);
+        at += len as u32;
+    }
+    Ok(())
 }

@@ -31,10 +31,7 @@ impl Swarm {
             };
             let by_rate = (n.rate.get() * AHEAD) as u64;
             let part_size = u64::from(self.config.geometry.part_size());
-            let target = by_rate
-                .min(MOST_OUTSTANDING)
-                .max(part_size)
-                .max(LEAST_OUTSTANDING);
+            let target = by_rate.min(MOST_OUTSTANDING).max(part_size).max(LEAST_OUTSTANDING);
             if n.outstanding() >= target {
                 return;
             }
@@ -48,29 +45,15 @@ impl Swarm {
 
     /// Neighbours that nothing is asked of get another chance: a part has become free.
     pub(super) fn assign_idle(&mut self, now: Time) {
-        let idle: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, n)| n.fetches.is_empty())
-            .map(|(k, _)| *k)
-            .collect();
+        let idle: Vec<_> = self.neighbours.iter().filter(|(_, n)| n.fetches.is_empty()).map(|(k, _)| *k).collect();
         idle.into_iter().for_each(|key| self.assign(key, now));
     }
 
     fn pick_for(&mut self, key: PeerKey) -> Option<PartIndex> {
         let spread = self.neighbours.values().any(|n| n.counts());
-        let outstanding = || {
-            self.neighbours
-                .values()
-                .map(|n| n.outstanding())
-                .sum::<u64>()
-        };
+        let outstanding = || self.neighbours.values().map(|n| n.outstanding()).sum::<u64>();
         let n = self.neighbours.get(&key)?;
-        let among = if n.is_complete() && spread && outstanding() >= HUNGRY {
-            Among::OnlyThere
-        } else {
-            Among::All
-        };
+        let among = if n.is_complete() && spread && outstanding() >= HUNGRY { Among::OnlyThere } else { Among::All };
         self.picker.pick(&n.has, among, !spread)
     }
 
@@ -90,29 +73,17 @@ impl Swarm {
 
     /// In place of an end game: an empty connection takes over the pending part that would be ready last.
     pub(super) fn steal(&mut self, thief: PeerKey) {
-        let Some(own) = self
-            .neighbours
-            .get(&thief)
-            .filter(|n| n.may_be_asked() && n.fetches.is_empty())
-        else {
+        let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_be_asked() && n.fetches.is_empty()) else {
             return;
         };
         let mean = self.mean_rate();
-        let own_rate = if own.rate.get() > 0.0 {
-            own.rate.get()
-        } else {
-            mean
-        };
+        let own_rate = if own.rate.get() > 0.0 { own.rate.get() } else { mean };
         if own_rate == 0.0 || self.is_moving_to(thief) {
             return;
         }
         let mut worst: Option<(f64, PeerKey, Fetch)> = None;
         for (key, n) in self.neighbours.iter().filter(|(k, _)| **k != thief) {
-            let rate = if n.rate.get() > 0.0 {
-                n.rate.get()
-            } else {
-                mean
-            };
+            let rate = if n.rate.get() > 0.0 { n.rate.get() } else { mean };
             let mut ahead = 0.0;
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
@@ -130,31 +101,19 @@ impl Swarm {
             return;
         };
         if time > STEAL * (f64::from(fetch.left) / own_rate + STEAL_MARGIN) {
-            self.picker
-                .set(fetch.part, PartState::Moving(victim, thief));
+            self.picker.set(fetch.part, PartState::Moving(victim, thief));
             self.tell(victim, Command::Release(fetch.part));
         }
     }
 
     fn is_moving_to(&self, thief: PeerKey) -> bool {
         let moving = |f: &Fetch| matches!(self.picker.state(f.part), PartState::Moving(_, to) if to == thief);
-        self.neighbours
-            .values()
-            .any(|n| n.fetches.iter().any(moving))
+        self.neighbours.values().any(|n| n.fetches.iter().any(moving))
     }
 
     fn mean_rate(&self) -> f64 {
-        let rates = || {
-            self.neighbours
-                .values()
-                .map(|n| n.rate.get())
-                .filter(|r| *r > 0.0)
-        };
+        let rates = || self.neighbours.values().map(|n| n.rate.get()).filter(|r| *r > 0.0);
         let count = rates().count();
-        if count == 0 {
-            0.0
-        } else {
-            rates().sum::<f64>() / count as f64
-        }
+        if count == 0 { 0.0 } else { rates().sum::<f64>() / count as f64 }
     }
 }

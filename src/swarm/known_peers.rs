@@ -44,11 +44,7 @@ impl KnownPeers {
     pub fn add(&mut self, address: SocketAddr, now: Time) {
         let address = plain(address);
         if is_plausible(&address) && self.known.len() < MAX_KNOWN {
-            let fresh = Known {
-                contact: Contact::Idle,
-                not_before: now,
-                wait: FIRST_WAIT,
-            };
+            let fresh = Known { contact: Contact::Idle, not_before: now, wait: FIRST_WAIT };
             self.known.entry(address).or_insert(fresh);
         }
     }
@@ -59,12 +55,7 @@ impl KnownPeers {
             return Vec::new();
         }
         let due = |k: &Known| k.contact == Contact::Idle && k.not_before <= now;
-        let mut all: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(_, k)| due(k))
-            .map(|(a, _)| *a)
-            .collect();
+        let mut all: Vec<_> = self.known.iter().filter(|(_, k)| due(k)).map(|(a, _)| *a).collect();
         dice.shuffle(&mut all);
         all.truncate(room);
         for address in &all {
@@ -80,10 +71,7 @@ impl KnownPeers {
     }
 
     pub fn dialling(&self) -> usize {
-        self.known
-            .values()
-            .filter(|k| k.contact == Contact::Dialling)
-            .count()
+        self.known.values().filter(|k| k.contact == Contact::Dialling).count()
     }
 
     /// This address leads to a member that we are connected to.
@@ -110,11 +98,7 @@ impl KnownPeers {
 
     /// The connection is over; all addresses that led to it are free.
     pub fn closed(&mut self, key: PeerKey, pause: Time, now: Time) {
-        for known in self
-            .known
-            .values_mut()
-            .filter(|k| k.contact == Contact::Connected(key))
-        {
+        for known in self.known.values_mut().filter(|k| k.contact == Contact::Connected(key)) {
             known.contact = Contact::Idle;
             known.not_before = now + pause.max(known.wait);
             known.wait = (known.wait * 2).min(LONGEST_WAIT);
@@ -129,9 +113,7 @@ impl KnownPeers {
     }
 
     pub fn is_banned(&self, ip: IpAddr, id: PeerId, now: Time) -> bool {
-        self.banned
-            .iter()
-            .any(|b| (b.0, b.1) == (ip, id) && b.2 > now)
+        self.banned.iter().any(|b| (b.0, b.1) == (ip, id) && b.2 > now)
     }
 }
 
@@ -155,10 +137,7 @@ mod tests {
         let a = address("10.0.0.1:9998");
         known.add(a, Time::ZERO);
         assert_eq!(known.due(5, Time::ZERO, &mut dice), [a]);
-        assert!(
-            known.due(5, Time::ZERO, &mut dice).is_empty(),
-            "it is being dialled"
-        );
+        assert!(known.due(5, Time::ZERO, &mut dice).is_empty(), "it is being dialled");
         known.failed(a, Time::ZERO);
         assert!(known.due(5, Time::from_millis(900), &mut dice).is_empty());
         assert_eq!(known.due(5, Time::from_secs(1), &mut dice), [a]);
@@ -176,10 +155,7 @@ mod tests {
         }
         assert!(known.due(9, Time::ZERO, &mut dice).is_empty());
         known.add(address("[::ffff:10.0.0.1]:80"), Time::ZERO);
-        assert_eq!(
-            known.due(9, Time::ZERO, &mut dice),
-            [address("10.0.0.1:80")]
-        );
+        assert_eq!(known.due(9, Time::ZERO, &mut dice), [address("10.0.0.1:80")]);
     }
 
     #[test]

@@ -132,11 +132,7 @@ impl Swarm {
             picker: Picker::new(geometry, &config.have, dice.u64(..)),
             reveal: complete.then(|| Reveal::new(geometry.all_parts(), &mut dice)),
             have: std::sync::Arc::new(config.have.clone()),
-            bytes_done: config
-                .have
-                .ones(&geometry)
-                .map(|p| u64::from(geometry.part_len(p)))
-                .sum(),
+            bytes_done: config.have.ones(&geometry).map(|p| u64::from(geometry.part_len(p))).sum(),
             checked: config.checked,
             config,
             neighbours: BTreeMap::new(),
@@ -220,8 +216,7 @@ impl Swarm {
         self.tell_all(&Command::Interest(false));
         self.tell_all(&Command::Complete);
         let keys: Vec<_> = self.neighbours.keys().copied().collect();
-        keys.into_iter()
-            .for_each(|key| self.part_if_both_complete(key));
+        keys.into_iter().for_each(|key| self.part_if_both_complete(key));
     }
 
     fn on_checked(&mut self, now: Time) {

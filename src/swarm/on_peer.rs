@@ -43,17 +43,10 @@ impl Swarm {
             self.known.own(new.address);
             return Err("it is this member itself");
         }
-        if self
-            .known
-            .is_banned(new.address.ip().to_canonical(), new.id, now)
-        {
+        if self.known.is_banned(new.address.ip().to_canonical(), new.id, now) {
             return Err("it sent a wrong part");
         }
-        if let Some((old, n)) = self
-            .neighbours
-            .iter()
-            .find(|(_, n)| n.introduction.id == new.id)
-        {
+        if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
             let (old, old_dialled) = (*old, n.introduction.dialled);
             // Both sides dialled: both keep the connection that the greater id opened.
             let keep_new = new.dialled != old_dialled && new.dialled == (self.config.id > new.id);
@@ -66,11 +59,7 @@ impl Swarm {
             self.close(old, "it is connected twice", now);
         }
         let full = self.neighbours.len() >= self.config.max_peers;
-        if full {
-            Err("this member has enough connections")
-        } else {
-            Ok(())
-        }
+        if full { Err("this member has enough connections") } else { Ok(()) }
     }
 
     pub(super) fn on_peer(&mut self, key: PeerKey, event: Event, now: Time) {
@@ -147,15 +136,11 @@ impl Swarm {
         change(n);
         let after = n.counts().then_some(&n.has);
         if let Some(before) = &before {
-            let gone = before
-                .ones(&geometry)
-                .filter(|p| after.is_none_or(|a| !a.has(*p)));
+            let gone = before.ones(&geometry).filter(|p| after.is_none_or(|a| !a.has(*p)));
             gone.for_each(|p| self.picker.lost(p));
         }
         if let Some(after) = after {
-            let new = after
-                .ones(&geometry)
-                .filter(|p| before.as_ref().is_none_or(|b| !b.has(*p)));
+            let new = after.ones(&geometry).filter(|p| before.as_ref().is_none_or(|b| !b.has(*p)));
             new.for_each(|p| self.picker.gained(p));
         }
     }
@@ -206,10 +191,7 @@ impl Swarm {
 
     /// Stock clients end a conversation in which there is nothing to gain; our own stay, to hear who has it all.
     pub(super) fn part_if_both_complete(&mut self, key: PeerKey) {
-        let useless = self
-            .neighbours
-            .get(&key)
-            .is_some_and(|n| n.is_complete() && n.hello.is_some() && !n.is_ours());
+        let useless = self.neighbours.get(&key).is_some_and(|n| n.is_complete() && n.hello.is_some() && !n.is_ours());
         if useless && self.is_complete() {
             self.tell(key, Command::Close("both have everything"));
         }
@@ -223,10 +205,7 @@ impl Swarm {
         if n.told_interest || !self.checked || self.picker.is_complete() {
             return;
         }
-        let wants = n
-            .has
-            .ones(&geometry)
-            .any(|p| self.picker.state(p) != PartState::Present);
+        let wants = n.has.ones(&geometry).any(|p| self.picker.state(p) != PartState::Present);
         if wants {
             n.told_interest = true;
             self.tell(key, Command::Interest(true));
@@ -278,10 +257,7 @@ impl Swarm {
         self.picker.set(part, PartState::Missing);
         if alone {
             if let Some(n) = self.neighbours.get(&key) {
-                let (ip, id) = (
-                    n.introduction.address.ip().to_canonical(),
-                    n.introduction.id,
-                );
+                let (ip, id) = (n.introduction.address.ip().to_canonical(), n.introduction.id);
                 self.known.ban(ip, id, now);
             }
             self.close(key, "it sent a wrong part", now);
@@ -319,10 +295,7 @@ impl Swarm {
             }
             PartState::Moving(from, thief) if from == key => {
                 self.picker.set(part, PartState::Missing);
-                let takes = self
-                    .neighbours
-                    .get(&thief)
-                    .is_some_and(|n| n.may_be_asked() && n.has.has(part));
+                let takes = self.neighbours.get(&thief).is_some_and(|n| n.may_be_asked() && n.has.has(part));
                 if takes {
                     self.fetch(thief, part, now);
                 } else {

@@ -27,28 +27,16 @@ impl Swarm {
     /// Opens connections while there are addresses and room.
     pub(super) fn dial(&mut self, now: Time) {
         let dialling = self.known.dialling();
-        let dialled = self
-            .neighbours
-            .values()
-            .filter(|n| n.introduction.dialled)
-            .count()
-            + dialling;
+        let dialled = self.neighbours.values().filter(|n| n.introduction.dialled).count() + dialling;
         let room = self.config.max_dialled.saturating_sub(dialled);
-        let room = room.min(
-            self.config
-                .max_peers
-                .saturating_sub(self.neighbours.len() + dialling),
-        );
+        let room = room.min(self.config.max_peers.saturating_sub(self.neighbours.len() + dialling));
         for address in self.known.due(room, now, &mut self.dice) {
             self.effects.push_back(Effect::Dial(address));
         }
     }
 
     fn end_pauses(&mut self, now: Time) {
-        let over = self
-            .neighbours
-            .iter()
-            .filter(|(_, n)| n.stall.is_some_and(|s| s.until <= now));
+        let over = self.neighbours.iter().filter(|(_, n)| n.stall.is_some_and(|s| s.until <= now));
         let over: Vec<_> = over.map(|(k, _)| *k).collect();
         for key in over {
             self.recount(key, |n| n.stall = None);
@@ -61,11 +49,7 @@ impl Swarm {
     fn find_stalls(&mut self, now: Time) {
         let rate = self.down.get(now).max(self.up.get(now));
         let round = self.neighbours.len() as f64 * f64::from(self.geometry().part_size());
-        let turn = if rate > 0.0 {
-            Time::from_secs_f64((2.0 * round / rate).min(120.0))
-        } else {
-            FIRST_PATIENCE
-        };
+        let turn = if rate > 0.0 { Time::from_secs_f64((2.0 * round / rate).min(120.0)) } else { FIRST_PATIENCE };
         let stalled = self.neighbours.iter().filter(|(_, n)| {
             let patience = PATIENCE.max(n.longest_gap * 3).max(turn);
             n.stall.is_none() && n.outstanding() > 0 && now > n.last_bytes + patience
@@ -78,14 +62,10 @@ impl Swarm {
     pub(super) fn stall(&mut self, key: PeerKey, now: Time) {
         let mut parts = Vec::new();
         self.recount(key, |n| {
-            n.stall = Some(Stall {
-                until: now + n.pause,
-            });
+            n.stall = Some(Stall { until: now + n.pause });
             n.pause = (n.pause * 2).min(LONGEST_PAUSE);
             parts = n.fetches.iter().map(|f| f.part).collect();
         });
-        parts
-            .into_iter()
-            .for_each(|part| self.tell(key, Command::Release(part)));
+        parts.into_iter().for_each(|part| self.tell(key, Command::Release(part)));
     }
 }

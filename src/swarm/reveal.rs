@@ -47,11 +47,7 @@ impl Reveal {
     pub fn new(parts: impl ExactSizeIterator<Item = PartIndex>, dice: &mut fastrand::Rng) -> Self {
         let mut fresh: Vec<_> = parts.collect();
         dice.shuffle(&mut fresh);
-        Self {
-            parts: fresh.len() as u32,
-            fresh,
-            ..Self::default()
-        }
+        Self { parts: fresh.len() as u32, fresh, ..Self::default() }
     }
 
     /// Nearly every part was sent: from here on everybody may see everything.
@@ -65,11 +61,7 @@ impl Reveal {
 
     /// A part was sent to somebody, whether we chose it or not.
     pub fn sent(&mut self, key: PeerKey, part: PartIndex, now: Time) {
-        let gift = self.gifts.entry(part).or_insert(Gift {
-            to: key,
-            sent: false,
-            lonely: false,
-        });
+        let gift = self.gifts.entry(part).or_insert(Gift { to: key, sent: false, lonely: false });
         if gift.to != key {
             return;
         }
@@ -103,21 +95,13 @@ impl Reveal {
     pub fn left(&mut self, key: PeerKey, holders: impl Fn(PartIndex) -> u16) {
         self.accounts.remove(&key);
         let lost = |part: &PartIndex, gift: &Gift| gift.to == key && holders(*part) == 0;
-        let back: Vec<_> = self
-            .gifts
-            .iter()
-            .filter(|(p, g)| lost(p, g))
-            .map(|(p, _)| *p)
-            .collect();
+        let back: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
         self.again.extend(back);
     }
 
     /// Once in a while: which parts that were sent are not spread?
     pub fn look_again(&mut self, now: Time, holders: impl Fn(PartIndex) -> u16) {
-        while let Some((_, part)) = self
-            .spreading
-            .pop_front_if(|(sent, _)| now >= *sent + SPREAD_TIME)
-        {
+        while let Some((_, part)) = self.spreading.pop_front_if(|(sent, _)| now >= *sent + SPREAD_TIME) {
             if holders(part) <= 1 {
                 self.again.push_back(part);
             }
@@ -127,13 +111,8 @@ impl Reveal {
     fn has_credit(&self, key: PeerKey) -> bool {
         let mut lonely: Vec<u32> = self.accounts.values().map(|a| a.lonely).collect();
         lonely.sort_unstable();
-        let median = lonely
-            .get(lonely.len().saturating_sub(1) / 2)
-            .copied()
-            .unwrap_or(0);
-        self.accounts
-            .get(&key)
-            .is_some_and(|a| a.lonely <= CREDIT + 2 * median)
+        let median = lonely.get(lonely.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+        self.accounts.get(&key).is_some_and(|a| a.lonely <= CREDIT + 2 * median)
     }
 
     /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent.
@@ -148,21 +127,12 @@ impl Reveal {
         if !room || !self.has_credit(key) {
             return None;
         }
-        let part = self
-            .next_fresh(&holders)
-            .or_else(|| self.next_again(key, &theirs, &holders))?;
+        let part = self.next_fresh(&holders).or_else(|| self.next_again(key, &theirs, &holders))?;
         if let Some(old) = self.gifts.get(&part).copied() {
             self.revoke(&old);
         }
         let sent = self.gifts.get(&part).is_some_and(|g| g.sent);
-        self.gifts.insert(
-            part,
-            Gift {
-                to: key,
-                sent,
-                lonely: true,
-            },
-        );
+        self.gifts.insert(part, Gift { to: key, sent, lonely: true });
         let account = self.accounts.entry(key).or_default();
         account.lonely += 1;
         account.unsent += u32::from(!sent);
@@ -226,13 +196,7 @@ mod tests {
     #[test]
     fn each_part_goes_to_one_connection_and_the_next_when_one_is_sent() {
         let mut r = reveal(10);
-        let shown = [
-            next(&mut r, A),
-            next(&mut r, A),
-            next(&mut r, B),
-            next(&mut r, B),
-        ]
-        .map(Option::unwrap);
+        let shown = [next(&mut r, A), next(&mut r, A), next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
         assert!((0..4).all(|i| !shown[..i].contains(&shown[i])));
         assert_eq!(next(&mut r, A), None);
         r.sent(A, shown[0], Time::ZERO);

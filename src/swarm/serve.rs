@@ -19,22 +19,10 @@ const SHOWN_TIME: f64 = 0.25;
 impl Swarm {
     /// Gives leave to who is next, while few enough have it.
     pub(super) fn serve(&mut self, now: Time) {
-        let bytes = ((self.up.get(now) * LEAVE_TIME) as u32)
-            .max(self.geometry().part_size())
-            .max(LEAST_LEAVE);
-        while self
-            .neighbours
-            .values()
-            .filter(|n| n.serving && !n.clogged)
-            .count()
-            < choker::AT_ONCE
-        {
+        let bytes = ((self.up.get(now) * LEAVE_TIME) as u32).max(self.geometry().part_size()).max(LEAST_LEAVE);
+        while self.neighbours.values().filter(|n| n.serving && !n.clogged).count() < choker::AT_ONCE {
             let waiting = self.neighbours.iter().filter(|(_, n)| n.asks && !n.serving);
-            let waiting = waiting.map(|(k, n)| Waiting {
-                key: *k,
-                parts: n.has.count(),
-                served: n.served,
-            });
+            let waiting = waiting.map(|(k, n)| Waiting { key: *k, parts: n.has.count(), served: n.served });
             let Some(key) = choker::next(waiting, self.around()) else {
                 return;
             };
@@ -64,10 +52,7 @@ impl Swarm {
     }
 
     fn incomplete(&self) -> usize {
-        self.neighbours
-            .values()
-            .filter(|n| !n.is_complete())
-            .count()
+        self.neighbours.values().filter(|n| !n.is_complete()).count()
     }
 
     /// What a new neighbour is told that we have.
@@ -97,12 +82,7 @@ impl Swarm {
         if self.reveal.is_none() {
             return;
         }
-        let blind: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, n)| !n.sees_all)
-            .map(|(k, _)| *k)
-            .collect();
+        let blind: Vec<_> = self.neighbours.iter().filter(|(_, n)| !n.sees_all).map(|(k, _)| *k).collect();
         let revealing = self.is_revealing(self.incomplete());
         for key in blind {
             if revealing {
@@ -128,9 +108,7 @@ impl Swarm {
                 shown.push(part);
             }
         }
-        shown
-            .into_iter()
-            .for_each(|part| self.tell(key, Command::Have(part)));
+        shown.into_iter().for_each(|part| self.tell(key, Command::Have(part)));
     }
 
     pub(super) fn look_again(&mut self, now: Time) {

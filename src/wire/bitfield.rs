@@ -27,11 +27,7 @@ impl Bitfield {
     }
 
     fn empty(len: u32) -> Self {
-        Self {
-            words: vec![0; len.div_ceil(64) as usize],
-            len,
-            ones: 0,
-        }
+        Self { words: vec![0; len.div_ceil(64) as usize], len, ones: 0 }
     }
 
     /// From the payload of a bitfield message; None unless it has the exact length and its spare bits are 0.
@@ -47,12 +43,7 @@ impl Bitfield {
             bits.words[i] = u64::from_be_bytes(word);
         }
         let spare = bits.words.len() as u32 * 64 - len;
-        if spare > 0
-            && bits
-                .words
-                .last()
-                .is_some_and(|w| w & ((1u64 << spare) - 1) != 0)
-        {
+        if spare > 0 && bits.words.last().is_some_and(|w| w & ((1u64 << spare) - 1) != 0) {
             return None;
         }
         bits.ones = bits.words.iter().map(|w| w.count_ones()).sum();

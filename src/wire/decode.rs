@@ -159,8 +159,7 @@ mod tests {
             Just(Message::HaveNone),
             any_block().prop_map(Message::Reject),
             any::<u32>().prop_map(Message::AllowedFast),
-            (any::<u8>(), vec(any::<u8>(), 0..40))
-                .prop_map(|(id, payload)| Message::Extended { id, payload }),
+            (any::<u8>(), vec(any::<u8>(), 0..40)).prop_map(|(id, payload)| Message::Extended { id, payload }),
         ]
     }
 

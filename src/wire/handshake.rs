@@ -92,10 +92,7 @@ pub fn info_hash(bytes: &[u8]) -> Result<Option<InfoHash>, NotPlain> {
     if bytes.iter().zip(PROTOCOL).any(|(&is, ought)| is != ought) {
         return Err(NotPlain);
     }
-    Ok(bytes
-        .get(28..)
-        .and_then(|b| b.first_chunk())
-        .map(|hash| InfoHash(*hash)))
+    Ok(bytes.get(28..).and_then(|b| b.first_chunk()).map(|hash| InfoHash(*hash)))
 }
 
 #[cfg(test)]

@@ -172,10 +172,7 @@ mod tests {
 
     #[test]
     fn names_are_cut_between_characters() {
-        let hello = ExtensionHandshake {
-            client: Some("x".to_owned() + &"ä".repeat(80)),
-            ..Default::default()
-        };
+        let hello = ExtensionHandshake { client: Some("x".to_owned() + &"ä".repeat(80)), ..Default::default() };
         let client = ExtensionHandshake::decode(&hello.encode()).unwrap().client;
         assert_eq!(client.map(|c| c.len()), Some(99));
     }

@@ -34,11 +34,7 @@ impl Metadata {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Request { piece } => dict(0, *piece, None),
-            Self::Data {
-                piece,
-                total,
-                bytes,
-            } => {
+            Self::Data { piece, total, bytes } => {
                 let mut out = dict(1, *piece, Some(*total));
                 out.extend_from_slice(bytes);
                 out
@@ -63,11 +59,7 @@ impl Metadata {
                     return Err(Malformed);
                 }
                 let bytes = rest.to_vec();
-                Ok(Self::Data {
-                    piece,
-                    total,
-                    bytes,
-                })
+                Ok(Self::Data { piece, total, bytes })
             }
             2 => Ok(Self::Reject { piece: piece()? }),
             _ => Ok(Self::Unknown),
@@ -96,10 +88,7 @@ fn dict(kind: u8, piece: u32, total: Option<u32>) -> Vec<u8> {
 }
 
 fn number(dict: &Dict<'_>, key: &str) -> Result<u32, Malformed> {
-    dict.get(key)
-        .and_then(Value::as_u64)
-        .and_then(|number| number.try_into().ok())
-        .ok_or(Malformed)
+    dict.get(key).and_then(Value::as_u64).and_then(|number| number.try_into().ok()).ok_or(Malformed)
 }
 
 #[cfg(test)]
@@ -111,8 +100,11 @@ mod tests {
     fn any_message() -> impl Strategy<Value = Metadata> {
         let data = (0..200u32, 1..=PIECE).prop_flat_map(|(piece, last)| {
             let total = piece * PIECE + last;
-            proptest::collection::vec(any::<u8>(), last as usize)
-                .prop_map(move |bytes| Metadata::Data { piece, total, bytes })
+            proptest::collection::vec(any::<u8>(), last as usize).prop_map(move |bytes| Metadata::Data {
+                piece,
+                total,
+                bytes,
+            })
         });
         prop_oneof![
             any::<u32>().prop_map(|piece| Metadata::Request { piece }),

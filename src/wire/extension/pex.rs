@@ -66,10 +66,7 @@ impl Pex {
         let (value, _) = bencode::parse_prefix(payload).map_err(|_| Malformed)?;
         let dict = value.as_dict().ok_or(Malformed)?;
         let mut pex = Self::default();
-        for (key, key_of_flags, v6) in [
-            ("added", "added.f", false),
-            ("added6", "added6.f", true),
-        ] {
+        for (key, key_of_flags, v6) in [("added", "added.f", false), ("added6", "added6.f", true)] {
             let flags = bytes(&dict, key_of_flags).iter().copied();
             let flags = flags.chain(std::iter::repeat(0)).map(Flags);
             pex.added.extend(addresses(bytes(&dict, key), v6).zip(flags));

@@ -1,0 +1,469 @@
+//! The command line of `member`.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Parser;
+
+use super::{
+    LogDir, ScreenOptions,
+    dotenv::DotEnv,
+    exit::Exit,
+    options::{Output, STYLES, flag},
+    read,
+    units::{parse_duration, parse_rate},
+    wrong,
+};
+use crate::manifest::{Endpoint, Host};
+
+/// The port of a member that is told none; the next free one where it is taken.
+pub const DEFAULT_PORT: u16 = 9998;
+
+/// What a member was told, validated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Manifests, in the order given; never empty.
+    pub compositions: Vec<OsString>,
+    /// Where the compositions are or go; to be made when missing.
+    pub output: PathBuf,
+    /// The address to listen on; by default all.
+    pub listen: Option<IpAddr>,
+    /// The network interface to use; by default any.
+    pub interface: Option<String>,
+    /// The port to listen on, no other will do; by default [`DEFAULT_PORT`] or the next free one. 0: any.
+    pub port: Option<u16>,
+    /// Conductors besides the manifests'.
+    pub conductors: Vec<Endpoint>,
+    /// Members known by address.
+    pub peers: Vec<Endpoint>,
+    /// How others reach this member, where it cannot be seen.
+    pub advertise: Option<Endpoint>,
+    /// When to end.
+    pub until: Until,
+    /// No new part for so long ends it.
+    pub timeout: Option<Duration>,
+    /// Bytes a second, at most; by default no limit.
+    pub upload: Option<u64>,
+    pub download: Option<u64>,
+    /// A program to run once a composition is whole; started without a shell, the path is its only argument.
+    pub on_complete: Option<PathBuf>,
+    /// Hash what is on disk, whatever is remembered of it.
+    pub check: bool,
+    /// Other data under the composition's name is replaced, its good parts taken.
+    pub repair: bool,
+    /// How people see this member.
+    pub name: String,
+    /// Whether members on the same network may be looked for.
+    pub lan: bool,
+    pub screen: ScreenOptions,
+    pub log_dir: LogDir,
+    /// What of `.env` was not taken, for people.
+    pub notes: Vec<String>,
+}
+
+/// When a member ends by itself: as soon as the first of these is met; never, if there are none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Until {
+    /// As soon as the own copy is whole.
+    pub done: bool,
+    /// Having shared for so long after the own copy was whole.
+    pub seed_time: Option<Duration>,
+    /// Having uploaded so many times the composition's size.
+    pub seed_ratio: Option<f64>,
+    /// As soon as these have it whole.
+    pub all: Option<UntilAll>,
+}
+
+/// Whose copies are waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UntilAll {
+    /// So many members, this one not counted.
+    Members(u32),
+    /// The members of these names.
+    Named(Vec<String>),
+}
+
+/// Reads the arguments, the environment and `.env`.
+///
+/// # Errors
+/// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
+pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, clap::Error> {
+    parse(args.into_iter().collect(), DotEnv::here())
+}
+
+fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
+    let (args, _) = read::<Args>(args, &dot_env)?;
+    let Args { network, end, .. } = args;
+    let all = match end.until_all {
+        None => None,
+        Some(Wanted::Members(count)) => Some(UntilAll::Members(count)),
+        Some(Wanted::NamedIn(path)) => Some(UntilAll::Named(names(&path).map_err(wrong::<Args>)?)),
+    };
+    Ok(Settings {
+        compositions: args.compositions,
+        output: args.output,
+        listen: network.listen,
+        interface: network.interface,
+        port: network.port,
+        conductors: network.conductor,
+        peers: network.peer,
+        advertise: network.advertise,
+        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
+        timeout: end.timeout,
+        upload: network.upload,
+        download: network.download,
+        on_complete: end.on_complete,
+        check: args.check,
+        repair: args.repair,
+        name: network.name.unwrap_or_else(host_name),
+        lan: !network.no_lan,
+        screen: ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() },
+        log_dir: args.shown.log_dir(),
+        notes: dot_env.notes,
+    })
+}
+
+/// Fetch a composition from other members, verify it, and share it until q is pressed
+///
+/// A manifest (.orch) says what the composition is and where its conductor is. What is on disk already is checked and
+/// shared, what is missing is fetched from everybody who has it. Pressing q or Ctrl-C leaves at once; the same command
+/// goes on where it was.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "member", version, max_term_width = 100, styles = STYLES, after_help = after_help())]
+struct Args {
+    /// The manifests of the compositions
+    #[arg(required = true, value_name = "FILE.orch")]
+    compositions: Vec<OsString>,
+
+    /// Fetch into this folder, or share what is there
+    ///
+    /// It is made when missing. Default: the current folder.
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    #[arg(env = "ORCHESTRA_OUTPUT", hide_env_values = true)]
+    output: PathBuf,
+
+    /// Hash what is on disk, whatever is remembered of it
+    ///
+    /// Default: what was verified once and has not changed since is not read again.
+    #[arg(long, env = "ORCHESTRA_CHECK", hide_env_values = true, value_parser = flag())]
+    check: bool,
+
+    /// Replace other data that is on disk under the name, taking its good parts
+    ///
+    /// They go to NAME.part, the rest is fetched, and the file is swapped once it is whole. Default: other data is
+    /// left alone, and the exit code is 6.
+    #[arg(long, env = "ORCHESTRA_REPAIR", hide_env_values = true, value_parser = flag())]
+    repair: bool,
+
+    #[command(flatten)]
+    network: Network,
+
+    #[command(flatten)]
+    end: End,
+
+    /// Say only what went wrong
+    #[arg(short, long, env = "ORCHESTRA_QUIET", hide_env_values = true, value_parser = flag())]
+    #[arg(help_heading = "Output", conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Say also which part comes from whom
+    #[arg(short, long, env = "ORCHESTRA_VERBOSE", hide_env_values = true, value_parser = flag())]
+    #[arg(help_heading = "Output")]
+    verbose: bool,
+
+    #[command(flatten)]
+    shown: Output,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+struct Network {
+    /// Listen on this address of this machine
+    ///
+    /// Default: all addresses, IPv4 and IPv6.
+    #[arg(long, value_name = "ADDR", env = "ORCHESTRA_LISTEN", hide_env_values = true)]
+    listen: Option<IpAddr>,
+
+    /// Use only this network interface
+    ///
+    /// Default: any.
+    #[arg(long, value_name = "NAME", env = "ORCHESTRA_INTERFACE", hide_env_values = true)]
+    interface: Option<String>,
+
+    /// Listen on this port
+    ///
+    /// Default: 9998, or the next free one; said at the start. 0 takes any free port.
+    #[arg(long, value_name = "N", env = "ORCHESTRA_PORT", hide_env_values = true)]
+    port: Option<u16>,
+
+    /// Ask this conductor too (repeatable)
+    ///
+    /// Besides those that the manifest names. Without a port it is 9999.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(env = "ORCHESTRA_CONDUCTOR", hide_env_values = true)]
+    conductor: Vec<Endpoint>,
+
+    /// Connect to this member (repeatable)
+    ///
+    /// For members whose address is known; no conductor is needed then. Without a port it is 9998.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = member_endpoint)]
+    #[arg(env = "ORCHESTRA_PEER", hide_env_values = true)]
+    peer: Vec<Endpoint>,
+
+    /// Tell others that this member is reached here
+    ///
+    /// For a member behind a forwarded port. Default: the address that the conductor sees.
+    #[arg(long, value_name = "HOST:PORT", value_parser = member_endpoint)]
+    #[arg(env = "ORCHESTRA_ADVERTISE", hide_env_values = true)]
+    advertise: Option<Endpoint>,
+
+    /// Send at most so much: 10M is 10 MiB/s, 100Mbit also works
+    ///
+    /// Default: no limit.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(env = "ORCHESTRA_UPLOAD", hide_env_values = true)]
+    upload: Option<u64>,
+
+    /// Receive at most so much
+    ///
+    /// Default: no limit.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(env = "ORCHESTRA_DOWNLOAD", hide_env_values = true)]
+    download: Option<u64>,
+
+    /// Call this member so
+    ///
+    /// It is what people see and what --until-all @HOSTS compares. Default: the host name.
+    #[arg(long, value_name = "NAME", env = "ORCHESTRA_NAME", hide_env_values = true, value_parser = member_name)]
+    name: Option<String>,
+
+    /// Do not look for members on the local network
+    ///
+    /// Switches off every way of finding members but conductors, --peer and other members. Default: they are looked for.
+    #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
+    no_lan: bool,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "When to end (the first that is met; default: q)")]
+struct End {
+    /// End as soon as everything is whole and verified
+    #[arg(long, env = "ORCHESTRA_EXIT_WHEN_DONE", hide_env_values = true, value_parser = flag())]
+    exit_when_done: bool,
+
+    /// End having shared for so long, such as 30m or 2h
+    ///
+    /// Counted from when everything is whole. A number alone is seconds.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(env = "ORCHESTRA_SEED_TIME", hide_env_values = true)]
+    seed_time: Option<Duration>,
+
+    /// End having sent so many times the size
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    #[arg(env = "ORCHESTRA_SEED_RATIO", hide_env_values = true)]
+    seed_ratio: Option<f64>,
+
+    /// End when so many others have it whole, or all that are named in a file
+    ///
+    /// N members besides this one; or @HOSTS: the file HOSTS names them, one a line (see --name).
+    #[arg(long, value_name = "N|@HOSTS", value_parser = wanted)]
+    #[arg(env = "ORCHESTRA_UNTIL_ALL", hide_env_values = true)]
+    until_all: Option<Wanted>,
+
+    /// Give up when no new part came for so long
+    ///
+    /// The exit code is 4, or 7 if nobody ever answered. Default: wait, saying once a minute what for.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(env = "ORCHESTRA_TIMEOUT", hide_env_values = true)]
+    timeout: Option<Duration>,
+
+    /// Run this program once the file is whole
+    ///
+    /// It is started without a shell; the file's path is its argument and in ORCHESTRA_PATH.
+    #[arg(long, value_name = "CMD", env = "ORCHESTRA_ON_COMPLETE", hide_env_values = true)]
+    on_complete: Option<PathBuf>,
+}
+
+/// `--until-all` as it is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    Members(u32),
+    NamedIn(PathBuf),
+}
+
+fn wanted(text: &str) -> Result<Wanted, &'static str> {
+    if let Some(path) = text.strip_prefix('@').filter(|path| !path.is_empty()) {
+        return Ok(Wanted::NamedIn(path.into()));
+    }
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(Wanted::Members(count)),
+        _ => Err("expected how many members, such as 3, or @ and a file that names them, such as @hosts.txt"),
+    }
+}
+
+/// The names in this file, one a line; empty lines and what is behind a # do not count.
+fn names(path: &Path) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the names of --until-all from {}: {error}", path.display()))?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let names: Vec<String> = lines.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    match names.is_empty() {
+        true => Err(format!("{} names no member: write one name a line", path.display())),
+        false => Ok(names),
+    }
+}
+
+/// A member's address; without a port it is [`DEFAULT_PORT`].
+fn member_endpoint(text: &str) -> Result<Endpoint, String> {
+    let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
+    let with_port = format!("{text}:{DEFAULT_PORT}").parse::<Endpoint>();
+    let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint { host: Host::Ip(ip), port: DEFAULT_PORT });
+    Ok(bare_ip.ok().or(with_port.ok()).unwrap_or(endpoint))
+}
+
+fn ratio(text: &str) -> Result<f64, &'static str> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio.is_finite() && ratio >= 0.0 => Ok(ratio),
+        _ => Err("expected a number such as 1.5"),
+    }
+}
+
+/// A name that people can read and other members can show.
+fn member_name(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("a name has at least one letter"),
+        _ if text.len() > 64 => Err("a name has at most 64 bytes"),
+        _ if text.chars().any(char::is_control) => Err("a name has no control characters"),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    member_name(&name).unwrap_or_else(|_| "member".to_owned())
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  \
+           member big.orch                          fetch into this folder, or share what is here, until q\n  \
+           member big.orch -o /data --exit-when-done  fetch and leave\n  \
+           member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
+           member big.orch --peer 10.0.0.5:9998     no conductor: that member has it\n\n{}",
+        Exit::help(&Exit::ALL)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(args: &[&str], dot_env: &str) -> Result<Settings, clap::Error> {
+        let args = std::iter::once(&"member").chain(args).map(OsString::from);
+        parse(args.collect(), DotEnv::parse(dot_env))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_manifest_is_enough() {
+        let settings = told(&["x.orch"], "").unwrap();
+        assert_eq!(settings.compositions, ["x.orch"]);
+        assert_eq!(settings.output, Path::new("."));
+        assert_eq!(settings.until, Until::default());
+        assert!(settings.lan && settings.screen.progress && !settings.name.is_empty());
+    }
+
+    #[test]
+    fn everything_that_is_typed_arrives() {
+        let args = "a.orch b.orch -o d --listen ::1 --interface eth0 --port 0 --conductor h --conductor i:1 \
+                    --peer 10.0.0.1 --peer [::1]:5 --advertise h:1 --exit-when-done --seed-time 30m --seed-ratio 1.5 \
+                    --until-all 3 --timeout 10 --upload 10M --download 100Mbit --on-complete ./x --check --repair \
+                    --name n --no-lan --json -v --no-progress --color never --log-dir -";
+        let settings = told(&args.split_whitespace().collect::<Vec<_>>(), "").unwrap();
+        let shown = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>();
+        assert_eq!(settings.compositions, ["a.orch", "b.orch"]);
+        assert_eq!(settings.listen, Some("::1".parse().unwrap()));
+        assert_eq!(settings.port, Some(0));
+        assert_eq!(shown(&settings.conductors), ["h:9999", "i:1"]);
+        assert_eq!(shown(&settings.peers), ["10.0.0.1:9998", "[::1]:5"]);
+        assert_eq!(settings.until.seed_time, Some(Duration::from_secs(1_800)));
+        assert_eq!(settings.until.all, Some(UntilAll::Members(3)));
+        assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
+        assert_eq!((settings.upload, settings.download), (Some(10 << 20), Some(12_500_000)));
+        assert!(settings.check && settings.repair && !settings.lan && settings.until.done);
+        assert!(settings.screen.json && settings.screen.verbose && !settings.screen.progress);
+        assert_eq!(settings.log_dir, LogDir::Stderr);
+    }
+
+    #[test]
+    fn a_member_without_a_port_has_9998() {
+        for (text, shown) in [("h", "h:9998"), ("h:1", "h:1"), ("::1", "[::1]:9998"), ("[::1]", "[::1]:9998")] {
+            assert_eq!(member_endpoint(text).unwrap().to_string(), shown);
+        }
+        assert!(member_endpoint("a/b").is_err());
+    }
+
+    #[test]
+    fn the_command_line_goes_before_dot_env() {
+        let dot_env = "ORCHESTRA_PORT=7\nORCHESTRA_CONDUCTOR=a,b\nORCHESTRA_JSON=yes\nORCHESTRA_NO_LAN=0";
+        let settings = told(&["x.orch", "--port", "8"], dot_env).unwrap();
+        assert_eq!(settings.port, Some(8));
+        assert_eq!(settings.conductors.len(), 2);
+        assert!(settings.screen.json && settings.lan);
+        let settings = told(&["x.orch", "--conductor", "c"], dot_env).unwrap();
+        assert_eq!(settings.conductors.len(), 1);
+    }
+
+    #[test]
+    fn names_of_others_are_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        let option = format!("--until-all=@{}", path.display());
+        assert_eq!(told(&["x.orch", &option], "").unwrap_err().exit_code(), 2);
+        fs::write(&path, "# rack 4\nnode1\n\n node2 # the old one\n").unwrap();
+        let settings = told(&["x.orch", &option], "").unwrap();
+        assert_eq!(settings.until.all, Some(UntilAll::Named(vec!["node1".to_owned(), "node2".to_owned()])));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_option() {
+        for (args, dot_env, words) in [
+            (&[][..], "", "FILE.orch"),
+            (&["x", "--upload", "fast"], "", "--upload"),
+            (&["x", "--seed-ratio", "nan"], "", "--seed-ratio"),
+            (&["x", "--until-all", "0"], "", "--until-all"),
+            (&["x", "--name", "\u{1b}[2J"], "", "--name"),
+            (&["x", "-q", "-v"], "", "--verbose"),
+            (&["x"], "ORCHESTRA_PORT=many", ".env"),
+            (&["x"], "ORCHESTRA_JSON=perhaps", "--json"),
+        ] {
+            let error = told(args, dot_env).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_variable_and_exit_code() {
+        let error = told(&["--help"], "").unwrap_err();
+        let help = error.to_string();
+        assert_eq!(error.exit_code(), 0);
+        assert!(help.starts_with("Fetch a composition"));
+        assert!(help.contains("ORCHESTRA_ON_COMPLETE") && help.contains("Examples:") && help.contains("130"));
+        let command = <Args as clap::CommandFactory>::command();
+        for option in command.get_opts().filter(|option| !option.is_global_set()) {
+            let known = matches!(option.get_id().as_str(), "help" | "version");
+            assert!(known || option.get_env().is_some(), "{} has no variable", option.get_id());
+        }
+    }
+}

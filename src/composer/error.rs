@@ -1,0 +1,78 @@
+//! Why nothing was composed, in words for the person who asked, and as an exit code.
+
+use std::{io, path::PathBuf};
+
+use super::write::WriteError;
+use crate::{
+    cli::{Exit, units},
+    manifest::{ExtraError, Fault, ManifestError, NameError},
+    metainfo::{convert::ConvertError, torrent::TorrentError},
+};
+
+/// Why nothing was composed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    #[error("cannot read {}: {error}", .path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{} is a folder: only single files can be composed for now; compose its files one by one, or an archive of it", .0.display())]
+    Folder(PathBuf),
+    #[error("{} is no ordinary file: copy what it holds into one and compose that", .0.display())]
+    Special(PathBuf),
+    #[error("the name of {} is not UTF-8, which every manifest is: rename the file", .0.display())]
+    NameNotUtf8(PathBuf),
+    #[error("{}: {error}: rename the file", .path.display())]
+    Name { path: PathBuf, error: NameError },
+    #[error("{} changed while it was read: compose it again when nobody writes to it", .0.display())]
+    Changed(PathBuf),
+    #[error("a part size of {} bytes does not fit: it must be a multiple of 16K, at most 128M", .0)]
+    PartSize(u64),
+    #[error("parts of {} would be more than 1,048,576: take at least {}", units::size(*.given), units::size(*.least))]
+    TooManyParts { given: u64, least: u64 },
+    #[error("{} bytes are more than 1,048,576 parts of 128 MiB hold: split the file", .0)]
+    TooLarge(u64),
+    #[error("{} would be written over what it is made from: give another name with -o", .0.display())]
+    OutputIsInput(PathBuf),
+    #[error("the manifest and the .torrent would both be {}: give another name with -o", .0.display())]
+    OneNameForTwo(PathBuf),
+    #[error("the comment: {0}")]
+    Comment(ExtraError),
+    #[error("{}, {error}", .path.display())]
+    Manifest { path: PathBuf, error: ManifestError },
+    #[error("{}: {error}", .path.display())]
+    Torrent { path: PathBuf, error: TorrentError },
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// What was hashed does not hold together: a fault of this program.
+    #[error("the manifest does not hold together: {0}")]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("interrupted: nothing was written")]
+    Interrupted,
+}
+
+impl ComposeError {
+    /// What to tell the script that started composer.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::PartSize(_)
+            | Self::TooManyParts { .. }
+            | Self::Convert(ConvertError::Empty | ConvertError::Closed)
+            | Self::OutputIsInput(_)
+            | Self::OneNameForTwo(_)
+            | Self::Comment(_) => Exit::Usage,
+            Self::Manifest { .. } | Self::Torrent { .. } | Self::Convert(_) => Exit::BadManifest,
+            Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
+            Self::Write(WriteError::Folder { .. } | WriteError::Write { .. }) => Exit::Disk,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Read { .. }
+            | Self::Folder(_)
+            | Self::Special(_)
+            | Self::NameNotUtf8(_)
+            | Self::Name { .. }
+            | Self::Changed(_)
+            | Self::TooLarge(_)
+            | Self::Fault(_) => Exit::Other,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! From what composer was told and the facts of a file to what will be written, and where.
+//!
+//! Pure: nothing is read or written here, so a plan that cannot work is refused before the first byte is hashed.
+
+use std::path::{Path, PathBuf};
+
+use super::{ComposeError, Digests};
+use crate::{
+    cli::composer::{Settings, Source},
+    geometry::{BLOCK, Geometry, MAX_PART_SIZE, MAX_PARTS},
+    manifest::{Endpoint, Extra, Manifest, Name},
+};
+
+/// Everything in a manifest but the digests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub name: Name,
+    pub geometry: Geometry,
+    pub conductor: Endpoint,
+    pub extras: Vec<Extra>,
+}
+
+impl Plan {
+    /// What to write about a file of this path and size (in bytes).
+    pub fn new(settings: &Settings, path: &Path, size: u64) -> Result<Self, ComposeError> {
+        Ok(Self {
+            name: name(path)?,
+            geometry: geometry(settings.part_size, size)?,
+            conductor: settings.conductor.clone().unwrap_or(Endpoint::UNKNOWN),
+            extras: extras(settings)?,
+        })
+    }
+
+    /// The manifest, now that the digests are known.
+    pub fn manifest(self, digests: Digests) -> Result<Manifest, ComposeError> {
+        let whole = Some(digests.whole);
+        let (name, geometry) = (self.name, self.geometry);
+        let manifest = Manifest::new(self.conductor, name, whole, geometry, digests.parts, self.extras);
+        Ok(manifest?)
+    }
+}
+
+/// An existing manifest with what composer was told to change in it.
+pub fn revise(settings: &Settings, mut manifest: Manifest) -> Result<Manifest, ComposeError> {
+    if let Some(conductor) = &settings.conductor {
+        manifest.conductor = conductor.clone();
+    }
+    manifest.replace(extras(settings)?)?;
+    Ok(manifest)
+}
+
+fn name(path: &Path) -> Result<Name, ComposeError> {
+    let name =
+        (path.file_name().and_then(|name| name.to_str())).ok_or_else(|| ComposeError::NameNotUtf8(path.to_owned()))?;
+    Name::new(name).map_err(|error| ComposeError::Name { path: path.to_owned(), error })
+}
+
+fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError> {
+    let largest = u64::from(MAX_PARTS) * u64::from(MAX_PART_SIZE);
+    if size > largest {
+        return Err(ComposeError::TooLarge(size));
+    }
+    let given = part_size.unwrap_or_else(|| u64::from(Geometry::default_part_size(size)));
+    if given == 0 || !given.is_multiple_of(u64::from(BLOCK)) {
+        return Err(ComposeError::PartSize(given));
+    }
+    Geometry::new(size, given).map_err(|_| match given > u64::from(MAX_PART_SIZE) {
+        true => ComposeError::PartSize(given),
+        false => ComposeError::TooManyParts {
+            given,
+            least: size.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(u64::from(BLOCK)),
+        },
+    })
+}
+
+fn extras(settings: &Settings) -> Result<Vec<Extra>, ComposeError> {
+    let comment = settings.comment.as_deref().filter(|text| !text.is_empty());
+    (comment.map(|text| Extra::new("comment", text)))
+        .transpose()
+        .map(|extra| extra.into_iter().collect())
+        .map_err(ComposeError::Comment)
+}
+
+/// Where the outputs go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    pub orch: PathBuf,
+    pub torrent: Option<PathBuf>,
+}
+
+impl Places {
+    /// The manifest where `-o` says, else under the source's name with its extension replaced, in the current
+    /// directory; the `.torrent` beside it.
+    pub fn new(settings: &Settings) -> Result<Self, ComposeError> {
+        let (Source::Composition(source) | Source::From(source)) = &settings.source;
+        let by_default = || {
+            let name = source.file_name().unwrap_or(source.as_os_str());
+            Path::new(name).with_extension("orch")
+        };
+        let orch = settings.output.clone().unwrap_or_else(by_default);
+        let torrent = settings.torrent.then(|| orch.with_extension("torrent"));
+        if torrent.as_ref() == Some(&orch) {
+            return Err(ComposeError::OneNameForTwo(orch));
+        }
+        Ok(Self { orch, torrent })
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.orch).chain(&self.torrent).map(PathBuf::as_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{LogDir, ScreenOptions};
+
+    fn told(source: Source) -> Settings {
+        Settings {
+            source,
+            conductor: None,
+            part_size: None,
+            output: None,
+            torrent: false,
+            magnet: false,
+            comment: None,
+            force: false,
+            screen: ScreenOptions::default(),
+            log_dir: LogDir::Stderr,
+            notes: Vec::new(),
+        }
+    }
+
+    fn settings(path: &str) -> Settings {
+        told(Source::Composition(path.into()))
+    }
+
+    fn plan(settings: &Settings, size: u64) -> Result<Plan, ComposeError> {
+        let (Source::Composition(path) | Source::From(path)) = &settings.source;
+        Plan::new(settings, path, size)
+    }
+
+    #[test]
+    fn the_three_forms() {
+        let short = plan(&settings("/data/big.iso"), 1 << 30).unwrap();
+        assert_eq!(short.name.as_str(), "big.iso");
+        assert_eq!(short.conductor, Endpoint::UNKNOWN);
+        assert_eq!(short.geometry.part_size(), 512 << 10);
+        let long =
+            Settings { conductor: Some("head:7".parse().unwrap()), part_size: Some(16 << 10), ..settings("big.iso") };
+        let long = plan(&long, 1 << 20).unwrap();
+        assert_eq!(long.conductor.to_string(), "head:7");
+        assert_eq!(long.geometry.parts(), 64);
+    }
+
+    #[test]
+    fn part_sizes_that_do_not_fit_are_refused() {
+        let cut = |part_size, size| {
+            let settings = Settings { part_size: Some(part_size), ..settings("x") };
+            plan(&settings, size)
+        };
+        for part_size in [0, 1000, 24 << 10, 129 << 20, 1 << 40] {
+            let refused = cut(part_size, 1 << 20);
+            assert!(matches!(refused, Err(ComposeError::PartSize(_))));
+        }
+        match cut(16 << 10, (16 << 30) + 1) {
+            Err(ComposeError::TooManyParts { least, .. }) => assert_eq!(least, 32 << 10),
+            other => panic!("{other:?}"),
+        }
+        assert!(cut(32 << 10, (16 << 30) + 1).is_ok());
+        let endless = plan(&settings("x"), u64::MAX);
+        assert!(matches!(endless, Err(ComposeError::TooLarge(_))));
+    }
+
+    #[test]
+    fn names_that_no_member_would_take_are_refused() {
+        let refused = plan(&settings("a\nb"), 1);
+        assert!(matches!(refused, Err(ComposeError::Name { .. })));
+    }
+
+    #[test]
+    fn outputs_are_named_after_the_source() {
+        let places = |source, output: Option<&str>| {
+            let settings = Settings { torrent: true, output: output.map(PathBuf::from), ..told(source) };
+            let places = Places::new(&settings)?;
+            Ok::<_, ComposeError>((places.orch, places.torrent.unwrap()))
+        };
+        let file = || Source::Composition("/data/a.tar.gz".into());
+        let expected = ("a.tar.orch".into(), "a.tar.torrent".into());
+        assert_eq!(places(file(), None).unwrap(), expected);
+        let expected = ("/tmp/b".into(), "/tmp/b.torrent".into());
+        assert_eq!(places(file(), Some("/tmp/b")).unwrap(), expected);
+        let from = places(Source::From("d/a.torrent".into()), None).unwrap();
+        assert_eq!(from.0, Path::new("a.orch"));
+        let refused = places(file(), Some("b.torrent"));
+        assert!(matches!(refused, Err(ComposeError::OneNameForTwo(_))));
+    }
+
+    #[test]
+    fn a_manifest_is_revised() {
+        let old = Manifest::parse(b"head:1\nx\n2953289a34e0cc2bf776decc3f8b86622d66b705\n0\n16384\n0\ncomment old\n");
+        let old = old.unwrap();
+        let settings =
+            Settings { conductor: Some("tail:2".parse().unwrap()), comment: Some("new".into()), ..settings("x") };
+        let new = revise(&settings, old.clone()).unwrap();
+        assert_eq!((new.conductor.to_string().as_str(), new.comment()), ("tail:2", Some("new")));
+        assert_eq!(new.whole, old.whole);
+    }
+}

@@ -1,0 +1,314 @@
+//! What composer shows: a bar or plain lines on stderr while it reads, and the result on stdout.
+//!
+//! stdout has only what a script may want: the magnet link if it was asked for and, last, the command that shares the
+//! composition; with `--json` one object instead. Nobody reading there is no error.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::json;
+
+use super::ComposeError;
+use crate::{
+    cli::{ScreenOptions, units},
+    geometry::Geometry,
+    hashing::Digest,
+    manifest::{Name, shown},
+    metainfo::InfoHash,
+};
+
+/// What was composed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was written, the manifest first.
+    pub written: Vec<PathBuf>,
+    pub manifest: PathBuf,
+    pub name: Name,
+    pub geometry: Geometry,
+    pub info_hash: InfoHash,
+    pub whole: Option<Digest>,
+    pub magnet: Option<String>,
+    /// The command that shares it.
+    pub share: String,
+    /// What the person should know about the conductor named in it.
+    pub hint: Option<String>,
+    /// How long the composition was being read; None if it was not.
+    pub read: Option<Duration>,
+}
+
+/// Where composer's words go.
+#[derive(Debug)]
+pub struct Screen {
+    options: ScreenOptions,
+    started: Instant,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug)]
+enum Progress {
+    None,
+    Bar(ProgressBar),
+    Lines(Lines),
+}
+
+impl Screen {
+    pub fn new(options: ScreenOptions) -> Self {
+        Self { options, started: Instant::now(), progress: Mutex::new(Progress::None) }
+    }
+
+    /// Lines for people.
+    pub fn say(&self, text: &str) {
+        if self.options.quiet || self.options.json {
+            return;
+        }
+        for line in text.lines() {
+            // Where stderr is gone nobody is there to tell.
+            let _ = writeln!(io::stderr(), "{}", shown(line));
+        }
+    }
+
+    /// From now on a composition of this name and size is read.
+    pub fn begin(&self, name: &Name, geometry: &Geometry) {
+        let bar = self.options.progress && io::stderr().is_terminal();
+        self.set(match (self.options.json || self.options.quiet, bar) {
+            (true, _) => Progress::None,
+            (false, true) => Progress::Bar(bar_of(name, geometry, self.options.colour.on_stderr())),
+            (false, false) => Progress::Lines(Lines::new(name, geometry.size())),
+        });
+    }
+
+    /// So many bytes of it have been read and hashed.
+    pub fn progress(&self, bytes: u64) {
+        match &mut *self.lock() {
+            Progress::None => {}
+            Progress::Bar(bar) => bar.set_position(bytes),
+            Progress::Lines(lines) => {
+                if let Some(line) = lines.next(bytes, self.started.elapsed()) {
+                    self.say(&line);
+                }
+            }
+        }
+    }
+
+    /// Nothing more is read.
+    pub fn end(&self) {
+        self.set(Progress::None);
+    }
+
+    /// The result.
+    pub fn done(&self, report: &Report) {
+        self.end();
+        if self.options.json {
+            return print(&object(report, self.started.elapsed()));
+        }
+        self.say(&summary(report));
+        if let Some(hint) = &report.hint {
+            self.say(hint);
+        }
+        if let Some(magnet) = &report.magnet {
+            print(magnet);
+        }
+        print(&report.share);
+    }
+
+    /// Why there is none.
+    pub fn failed(&self, error: &ComposeError) {
+        self.end();
+        let text = error.to_string();
+        let _ = writeln!(io::stderr(), "error: {}", shown(&text));
+        if self.options.json {
+            let time = now();
+            print(&json!({"v": 1, "time": time, "event": "error", "message": text}).to_string());
+            let code = error.exit().code();
+            print(&json!({"v": 1, "time": time, "event": "end", "code": code}).to_string());
+        }
+    }
+
+    fn set(&self, progress: Progress) {
+        let before = std::mem::replace(&mut *self.lock(), progress);
+        if let Progress::Bar(bar) = before {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// A line on stdout. A reader that has gone away misses it, and that is all.
+fn print(line: &str) {
+    let mut out = io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+fn object(report: &Report, elapsed: Duration) -> String {
+    let paths: Vec<_> = report.written.iter().map(|path| path.to_string_lossy()).collect();
+    json!({
+        "v": 1,
+        "time": now(),
+        "event": "end",
+        "code": 0,
+        "path": report.manifest.to_string_lossy(),
+        "written": paths,
+        "name": report.name.as_str(),
+        "size": report.geometry.size(),
+        "part_size": report.geometry.part_size(),
+        "parts": report.geometry.parts(),
+        "info_hash": report.info_hash.to_string(),
+        "sha1": report.whole.map(|digest| digest.to_string()),
+        "magnet": report.magnet,
+        "share": report.share,
+        "seconds": elapsed.as_secs_f64(),
+    })
+    .to_string()
+}
+
+/// What was composed and what was written, in two lines.
+fn summary(report: &Report) -> String {
+    let (size, parts) = (report.geometry.size(), report.geometry.parts());
+    let cut = match parts {
+        0 => "no parts".to_owned(),
+        1 => "1 part".to_owned(),
+        _ => format!("{parts} parts of {}", units::size(u64::from(report.geometry.part_size()))),
+    };
+    let read = report.read.map_or(String::new(), |time| {
+        let rate = units::rate(size as f64 / time.as_secs_f64().max(0.001));
+        format!(", composed in {} ({rate})", units::duration(time))
+    });
+    let written: Vec<_> = report.written.iter().map(|path| path.display().to_string()).collect();
+    let written = match written.is_empty() {
+        true => format!("{} says so already", report.manifest.display()),
+        false => format!("wrote {}", written.join(" and ")),
+    };
+    format!("{}: {} in {cut}{read}\n{written}; share it with:", report.name.as_str(), units::size(size))
+}
+
+fn bar_of(name: &Name, geometry: &Geometry, colour: bool) -> ProgressBar {
+    let bar = match colour {
+        true => "{wide_bar:.cyan/dim}",
+        false => "{wide_bar}",
+    };
+    let template = format!("{{prefix}}  {bar} {{percent:>3}}%  {{rate}}  ETA {{left}}");
+    let style = ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("██░")
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A bar that cannot be drawn is none.
+            let _ = write!(out, "{}", units::rate(state.per_sec()));
+        })
+        .with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{}", units::duration(whole_seconds(state.eta())));
+        });
+    ProgressBar::with_draw_target(Some(geometry.size()), ProgressDrawTarget::stderr_with_hz(10))
+        .with_style(style)
+        .with_prefix(name.shown().into_owned())
+}
+
+/// An estimate is not worth its milliseconds.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs().max(1))
+}
+
+/// Progress as lines, where no bar can be drawn: one each 10 % and at least one a minute, but never two in a second,
+/// so that what is done at once needs none.
+#[derive(Debug)]
+struct Lines {
+    name: String,
+    size: u64,
+    /// Tenths that have been told.
+    tenths: u64,
+    last: Duration,
+}
+
+impl Lines {
+    fn new(name: &Name, size: u64) -> Self {
+        Self { name: name.as_str().to_owned(), size, tenths: 0, last: Duration::ZERO }
+    }
+
+    /// The line to be written now that so many bytes are done, if any; `elapsed` is the time since the start.
+    fn next(&mut self, bytes: u64, elapsed: Duration) -> Option<String> {
+        let share = bytes as f64 / self.size.max(1) as f64;
+        let tenths = (share * 10.0) as u64;
+        let since = elapsed.saturating_sub(self.last);
+        let due = tenths > self.tenths || since >= Duration::from_secs(60);
+        if !due || since < Duration::from_secs(1) {
+            return None;
+        }
+        (self.tenths, self.last) = (tenths, elapsed);
+        let left = elapsed.mul_f64((1.0 - share).max(0.0) / share.max(1e-9));
+        Some(format!(
+            "{}: {:.0} % of {}, {}, ETA {}",
+            self.name,
+            share * 100.0,
+            units::size(self.size),
+            units::rate(bytes as f64 / elapsed.as_secs_f64()),
+            units::duration(whole_seconds(left)),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            written: vec!["big.orch".into(), "big.torrent".into()],
+            manifest: "big.orch".into(),
+            name: Name::new("big.iso").unwrap(),
+            geometry: Geometry::new(1 << 30, 512 << 10).unwrap(),
+            info_hash: InfoHash([1; 20]),
+            whole: None,
+            magnet: None,
+            share: "member big.orch".into(),
+            hint: None,
+            read: Some(Duration::from_millis(700)),
+        }
+    }
+
+    #[test]
+    fn the_summary_says_what_and_where() {
+        assert_eq!(
+            summary(&report()),
+            "big.iso: 1 GiB in 2048 parts of 512 KiB, composed in 700 ms (1.4 GiB/s)\n\
+             wrote big.orch and big.torrent; share it with:"
+        );
+        let unchanged = Report { written: Vec::new(), read: None, ..report() };
+        assert_eq!(
+            summary(&unchanged),
+            "big.iso: 1 GiB in 2048 parts of 512 KiB\nbig.orch says so already; share it with:"
+        );
+    }
+
+    #[test]
+    fn the_object_has_what_a_script_wants() {
+        let object: serde_json::Value = serde_json::from_str(&object(&report(), Duration::from_secs(1))).unwrap();
+        assert_eq!(object["event"], "end");
+        assert_eq!(object["size"], 1 << 30);
+        assert_eq!(object["sha1"], serde_json::Value::Null);
+        assert_eq!(object["share"], "member big.orch");
+    }
+
+    #[test]
+    fn lines_come_each_tenth_and_each_minute() {
+        let mut lines = Lines::new(&Name::new("big.iso").unwrap(), 1000);
+        let mut at = |bytes, seconds| lines.next(bytes, Duration::from_secs_f64(seconds));
+        assert_eq!(at(500, 0.9), None);
+        assert_eq!(at(500, 10.0).unwrap(), "big.iso: 50 % of 1000 bytes, 50 B/s, ETA 10 s");
+        assert_eq!(at(550, 20.0), None);
+        assert!(at(560, 70.0).is_some());
+        assert_eq!(at(600, 70.5), None);
+        assert!(at(600, 71.0).is_some());
+    }
+}

@@ -1,0 +1,191 @@
+//! What the conductor tells: stdout for who started it, the log for later.
+//!
+//! One thread writes both, fed by a bounded queue, so that a full disk or a reader that does not read never holds up an
+//! announce. What does not fit into the queue is counted, and the log says how many.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::SystemTime,
+};
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::table::{Change, What};
+
+/// Happenings that may wait to be written.
+const QUEUE: usize = 4096;
+
+/// Something to tell.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    Listening {
+        addresses: Vec<SocketAddr>,
+        /// Where others most likely reach it.
+        reach: Option<SocketAddr>,
+    },
+    Change(Change),
+    /// The last.
+    End,
+}
+
+/// Takes happenings and never waits.
+#[derive(Clone)]
+pub struct Reporter {
+    queue: SyncSender<Happening>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Reporter {
+    pub fn tell(&self, happening: Happening) {
+        if self.queue.try_send(happening).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Starts the thread that writes. The receiver hears when [`Happening::End`] has been written.
+pub fn start(json: bool) -> (Reporter, oneshot::Receiver<()>) {
+    let (queue, happenings) = sync_channel(QUEUE);
+    let (done, written) = oneshot::channel();
+    let lost = Arc::new(AtomicU64::new(0));
+    let reporter = Reporter { queue, lost: lost.clone() };
+    thread::spawn(move || {
+        write_all(&happenings, &lost, json);
+        let _ = done.send(());
+    });
+    (reporter, written)
+}
+
+fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, json: bool) {
+    for happening in happenings {
+        log(&happening);
+        let text = match json {
+            true => Some(format!("{}\n", object(&happening, &now()))),
+            false => people(&happening),
+        };
+        if let Some(text) = text {
+            // Nobody reads it any more: that ends the telling, not the conductor.
+            let mut out = io::stdout().lock();
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+        match lost.swap(0, Ordering::Relaxed) {
+            0 => {}
+            n => log::warn!("{n} joins and leaves came too fast to be logged"),
+        }
+        if matches!(happening, Happening::End) {
+            return;
+        }
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+fn log(happening: &Happening) {
+    match happening {
+        Happening::Listening { addresses, .. } => log::info!("listening on {}", list(addresses)),
+        Happening::Change(change) => log::info!(
+            "{}: {} {} ({} there)",
+            &change.info_hash.to_string()[..8],
+            change.address,
+            said(change.what),
+            change.members
+        ),
+        Happening::End => log::info!("ended"),
+    }
+}
+
+fn said(what: What) -> &'static str {
+    match what {
+        What::Joined => "joined",
+        What::Left => "left",
+        What::Silent => "fell silent",
+        What::Replaced => "was started again",
+    }
+}
+
+fn people(happening: &Happening) -> Option<String> {
+    let Happening::Listening { addresses, reach } = happening else {
+        return None;
+    };
+    let mut text = format!("conductor listens on {}\n", list(addresses));
+    if let Some(reach) = reach {
+        text += &format!("compose for it with: composer FILE {reach}\n");
+    }
+    Some(text)
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(" and ")
+}
+
+fn object(happening: &Happening, time: &str) -> Value {
+    match happening {
+        Happening::Listening { addresses, reach } => json!({
+            "v": 1, "time": time, "event": "listening", "addresses": addresses, "reach": reach,
+        }),
+        Happening::Change(change) => {
+            let (event, why) = match change.what {
+                What::Joined => ("joined", None),
+                What::Left => ("left", Some("stopped")),
+                What::Silent => ("left", Some("silent")),
+                What::Replaced => ("left", Some("replaced")),
+            };
+            let mut object = json!({
+                "v": 1, "time": time, "event": event, "hash": change.info_hash.to_string(),
+                "address": change.address, "members": change.members,
+            });
+            if let Some(why) = why {
+                object["why"] = why.into();
+            }
+            object
+        }
+        Happening::End => json!({ "v": 1, "time": time, "event": "end" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metainfo::InfoHash;
+
+    #[test]
+    fn people_hear_where_it_listens_and_what_to_type() {
+        let listening = Happening::Listening {
+            addresses: vec![SocketAddr::from(([0, 0, 0, 0], 9999)), SocketAddr::from(([0; 8], 9999))],
+            reach: Some(SocketAddr::from(([10, 0, 0, 1], 9999))),
+        };
+        assert_eq!(
+            people(&listening).as_deref(),
+            Some(
+                "conductor listens on 0.0.0.0:9999 and [::]:9999\n\
+                 compose for it with: composer FILE 10.0.0.1:9999\n"
+            )
+        );
+    }
+
+    #[test]
+    fn programs_hear_who_left_and_why() {
+        let change = Happening::Change(Change {
+            info_hash: InfoHash([0xab; 20]),
+            address: SocketAddr::from(([10, 0, 0, 1], 9998)),
+            what: What::Silent,
+            members: 2,
+        });
+        let object = object(&change, "now");
+        assert_eq!(object["event"], "left");
+        assert_eq!(object["why"], "silent");
+        assert_eq!(object["address"], "10.0.0.1:9998");
+        assert_eq!(object["hash"], "ab".repeat(20));
+    }
+}

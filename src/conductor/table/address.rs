@@ -1,0 +1,100 @@
+//! Under which address a member is shown to whom.
+//!
+//! The source address of a member's own connection is the only one believed: what an announce says of addresses is
+//! ignored, since it could name a victim. The port is the announced one.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Somebody who asks: both ends of the connection that the question came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Where it came from, IPv4 never in the `::ffff:` form.
+    pub source: IpAddr,
+    /// The address of this machine that it reached.
+    pub reached: IpAddr,
+}
+
+impl Caller {
+    /// Makes `::ffff:` forms plain.
+    pub fn new(source: IpAddr, reached: IpAddr) -> Self {
+        Self { source: source.to_canonical(), reached: reached.to_canonical() }
+    }
+}
+
+/// The address at which this asker can dial a member that was seen at `member`; None where it cannot.
+///
+/// - A member on the conductor's own machine (loopback) is shown to others at the address at which they reached the
+///   conductor.
+/// - A private address is shown to loopback and private askers alone.
+/// - Never shown: port 0, addresses that name no single machine, and IPv6 link-local ones, which mean nothing without
+///   the interface.
+pub fn shown(member: SocketAddr, asker: &Caller) -> Option<SocketAddr> {
+    let ip = member.ip();
+    if member.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_link_local_v6(ip) {
+        return None;
+    }
+    let near = asker.source.is_loopback();
+    if ip.is_loopback() && !near {
+        return Some(SocketAddr::new(asker.reached, member.port()));
+    }
+    (near || !is_private(ip) || is_private(asker.source)).then_some(member)
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || is_shared(ip),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// 100.64.0.0/10, between a provider and its customers (RFC 6598); some overlay networks use it too.
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 100 && b & 0xc0 == 64
+}
+
+fn is_link_local_v6(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if Ipv6Addr::is_unicast_link_local(&ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(member: &str, source: &str, reached: &str) -> Option<String> {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let asker = Caller::new(ip(source), ip(reached));
+        shown(member.parse().unwrap(), &asker).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn loopback_becomes_the_address_that_the_asker_reached() {
+        let lan = ("192.168.0.7", "192.168.0.1");
+        let seed = seen("127.0.0.1:7", lan.0, lan.1);
+        assert_eq!(seed.as_deref(), Some("192.168.0.1:7"));
+        let seed = seen("[::1]:7", "2001:db8::7", "2001:db8::1");
+        assert_eq!(seed.as_deref(), Some("[2001:db8::1]:7"));
+        let seed = seen("127.0.0.2:7", "127.0.0.3", "127.0.0.1");
+        assert_eq!(seed.as_deref(), Some("127.0.0.2:7"));
+        let seed = seen("127.0.0.2:7", "::ffff:127.0.0.3", "::ffff:127.0.0.1");
+        assert_eq!(seed.as_deref(), Some("127.0.0.2:7"));
+    }
+
+    #[test]
+    fn private_stays_among_private() {
+        for private in ["10.0.0.1:7", "172.16.0.1:7", "100.64.0.1:7", "[fd00::1]:7"] {
+            assert_eq!(seen(private, "192.168.0.7", "192.168.0.1").as_deref(), Some(private));
+            assert_eq!(seen(private, "127.0.0.1", "127.0.0.1").as_deref(), Some(private));
+            assert_eq!(seen(private, "8.8.8.8", "9.9.9.9"), None);
+        }
+        assert!(seen("8.8.8.8:7", "192.168.0.7", "192.168.0.1").is_some());
+        assert!(seen("8.8.8.8:7", "9.9.9.9", "1.1.1.1").is_some());
+    }
+
+    #[test]
+    fn what_nobody_can_dial_is_not_shown() {
+        for member in ["10.0.0.1:0", "0.0.0.0:7", "224.0.0.1:7", "[fe80::1]:7"] {
+            assert_eq!(seen(member, "127.0.0.1", "127.0.0.1"), None, "{member}");
+        }
+    }
+}

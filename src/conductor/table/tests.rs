@@ -1,0 +1,270 @@
+use core::time::Duration;
+use std::collections::HashSet;
+
+use super::*;
+use crate::wire::handshake::PeerId;
+
+const HASH: InfoHash = InfoHash([7; 20]);
+
+/// A table with a clock and dice.
+struct World {
+    table: Table,
+    now: Time,
+    dice: fastrand::Rng,
+    changes: Vec<Change>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { table: Table::default(), now: Time::ZERO, dice: fastrand::Rng::with_seed(1), changes: Vec::new() }
+    }
+
+    fn say(&mut self, announce: &Announce, caller: Caller) -> Answer {
+        let reply = self.table.announce(announce, &caller, self.now, &mut self.dice, &mut self.changes);
+        match reply {
+            Reply::Answer(answer) => answer,
+            Reply::Failure(reason) => panic!("{reason}"),
+        }
+    }
+
+    fn changes(&mut self) -> Vec<(What, usize)> {
+        self.changes.drain(..).map(|change| (change.what, change.members)).collect()
+    }
+
+    fn sweep_after(&mut self, seconds: u64) -> Vec<(What, usize)> {
+        self.now += Duration::from_secs(seconds);
+        self.changes = self.table.sweep(self.now);
+        self.changes()
+    }
+}
+
+fn id(prefix: &str, n: u32) -> PeerId {
+    let text = format!("{prefix}{n:0width$}", width = 20 - prefix.len());
+    PeerId(text.into_bytes().try_into().expect("20 bytes"))
+}
+
+fn leecher(n: u32) -> Announce {
+    Announce {
+        info_hash: HASH,
+        id: id("-OC0100-", n),
+        port: 9998,
+        uploaded: 0,
+        downloaded: 0,
+        left: 100,
+        event: None,
+        numwant: None,
+        compact: true,
+        no_peer_id: false,
+        key: Some(n),
+    }
+}
+
+fn seed(n: u32) -> Announce {
+    Announce { left: 0, ..leecher(n) }
+}
+
+fn from(source: &str) -> Caller {
+    let source: core::net::IpAddr = source.parse().expect("an address");
+    let reached = match source.is_ipv4() {
+        true => "10.0.0.254",
+        false => "fd00::ffff",
+    };
+    Caller::new(source, reached.parse().expect("an address"))
+}
+
+/// The n-th machine of a network.
+fn at(n: u32) -> Caller {
+    from(&format!("10.0.{}.{}", n / 250, n % 250 + 1))
+}
+
+fn addresses(answer: &Answer) -> HashSet<String> {
+    answer.peers.iter().map(|peer| peer.address.to_string()).collect()
+}
+
+#[test]
+fn members_hear_of_each_other_and_not_of_themselves() {
+    let mut world = World::new();
+    assert!(world.say(&seed(1), at(1)).peers.is_empty());
+    let answer = world.say(&leecher(2), at(2));
+    assert_eq!(addresses(&answer), ["10.0.0.2:9998".to_owned()].into());
+    assert_eq!(answer.peers[0].id, Some(id("-OC0100-", 1)));
+    assert_eq!((answer.complete, answer.incomplete), (Some(1), Some(1)));
+    assert_eq!(answer.external_ip, Some(at(2).source));
+    let answer = world.say(&seed(1), at(1));
+    assert_eq!(addresses(&answer), ["10.0.0.3:9998".to_owned()].into());
+    assert_eq!(world.changes(), [(What::Joined, 1), (What::Joined, 2)]);
+}
+
+#[test]
+fn events_repeated_change_nothing_and_one_download_counts_once() {
+    let mut world = World::new();
+    for event in [Some(Event::Started), Some(Event::Started), None] {
+        world.say(&Announce { event, ..leecher(1) }, at(1));
+    }
+    assert_eq!(world.table.counts(&HASH).downloaded, 0);
+    for _ in 0..3 {
+        let done = Announce { event: Some(Event::Completed), ..seed(1) };
+        world.say(&done, at(1));
+    }
+    // It never lacked anything here: no download, whatever it says.
+    let claim = Announce { event: Some(Event::Completed), ..seed(2) };
+    world.say(&claim, at(2));
+    let expected = Counts { complete: 2, incomplete: 0, downloaded: 1 };
+    assert_eq!(world.table.counts(&HASH), expected);
+    assert_eq!(world.table.members(), 2);
+}
+
+#[test]
+fn stopped_takes_out_at_once_and_only_once() {
+    let mut world = World::new();
+    world.say(&seed(1), at(1));
+    world.say(&leecher(2), at(2));
+    world.changes();
+    let stop = Announce { event: Some(Event::Stopped), ..seed(1) };
+    assert!(world.say(&stop, at(1)).peers.is_empty());
+    world.say(&stop, at(1));
+    assert_eq!(world.changes(), [(What::Left, 1)]);
+    assert!(world.say(&leecher(2), at(2)).peers.is_empty());
+    assert_eq!(world.table.members(), 1);
+}
+
+#[test]
+fn nobody_can_speak_for_another_without_its_key() {
+    let mut world = World::new();
+    world.say(&seed(1), at(1));
+    let forged = Announce { event: Some(Event::Stopped), key: Some(99), ..seed(1) };
+    world.say(&forged, at(66));
+    let keyless = Announce { key: None, ..forged };
+    world.say(&keyless, at(66));
+    assert_eq!(world.table.members(), 1);
+}
+
+#[test]
+fn our_own_go_after_two_intervals_and_foreign_ones_after_eleven_minutes() {
+    let mut world = World::new();
+    world.say(&seed(1), at(1));
+    let foreign = Announce { id: id("-TR4060-", 2), ..leecher(2) };
+    world.say(&foreign, at(2));
+    assert_eq!(world.sweep_after(9), []);
+    world.say(&seed(1), at(1));
+    assert_eq!(world.sweep_after(9), []);
+    assert_eq!(world.sweep_after(1), [(What::Silent, 1)]);
+    assert_eq!(world.sweep_after(600), []);
+    assert_eq!(world.sweep_after(41), [(What::Silent, 0)]);
+    assert_eq!(world.table.members(), 0);
+    assert!(world.table.swarms.is_empty());
+}
+
+#[test]
+fn a_dual_stack_member_counts_once_and_is_shown_in_the_version_of_the_asker() {
+    let mut world = World::new();
+    world.say(&seed(1), from("10.0.0.1"));
+    world.say(&seed(1), from("fd00::1"));
+    assert_eq!(world.table.counts(&HASH).complete, 1);
+    let answer = world.say(&leecher(2), from("10.0.0.2"));
+    assert_eq!(addresses(&answer), ["10.0.0.1:9998".to_owned()].into());
+    let answer = world.say(&leecher(2), from("fd00::2"));
+    assert_eq!(addresses(&answer), ["[fd00::1]:9998".to_owned()].into());
+    // A member that has only the other version is shown in that.
+    let answer = world.say(&leecher(3), from("fd00::3"));
+    assert_eq!(answer.peers.len(), 2);
+    world.changes();
+    let stop = Announce { event: Some(Event::Stopped), ..seed(1) };
+    world.say(&stop, from("fd00::1"));
+    assert_eq!(world.table.counts(&HASH).complete, 0);
+}
+
+#[test]
+fn one_door_of_two_expires_alone() {
+    let mut world = World::new();
+    world.say(&seed(1), from("10.0.0.1"));
+    world.say(&seed(1), from("fd00::1"));
+    world.sweep_after(6);
+    world.say(&seed(1), from("fd00::1"));
+    assert_eq!(world.sweep_after(6), []);
+    let answer = world.say(&leecher(2), from("10.0.0.2"));
+    assert_eq!(addresses(&answer), ["[fd00::1]:9998".to_owned()].into());
+}
+
+#[test]
+fn a_program_started_again_at_its_old_port_replaces_itself() {
+    let mut world = World::new();
+    world.say(&leecher(1), at(1));
+    world.say(&leecher(2), at(1));
+    assert_eq!(world.changes(), [(What::Joined, 1), (What::Replaced, 0), (What::Joined, 1)]);
+    assert_eq!(world.table.members(), 1);
+    let answer = world.say(&leecher(3), at(3));
+    assert_eq!(answer.peers[0].id, Some(id("-OC0100-", 2)));
+}
+
+#[test]
+fn two_members_behind_one_address_are_two() {
+    let mut world = World::new();
+    world.say(&leecher(1), at(1));
+    let other = Announce { port: 9997, ..leecher(2) };
+    assert_eq!(world.say(&other, at(1)).peers.len(), 1);
+    // Without a port it is counted and never shown.
+    let closed = Announce { port: 0, ..leecher(3) };
+    assert_eq!(world.say(&closed, at(3)).peers.len(), 2);
+    let closed = Announce { port: 0, ..leecher(4) };
+    assert_eq!(world.say(&closed, at(3)).peers.len(), 2);
+    assert_eq!(world.table.members(), 4);
+}
+
+#[test]
+fn a_member_that_moves_keeps_one_entry() {
+    let mut world = World::new();
+    world.say(&leecher(1), at(1));
+    world.say(&leecher(1), at(2));
+    let answer = world.say(&leecher(3), at(3));
+    assert_eq!(addresses(&answer), ["10.0.0.3:9998".to_owned()].into());
+}
+
+#[test]
+fn seeds_hear_of_leechers_alone_and_leechers_of_a_few_seeds_at_least() {
+    let mut world = World::new();
+    (0..300).for_each(|n| drop(world.say(&leecher(n), at(n))));
+    (300..400).for_each(|n| drop(world.say(&seed(n), at(n))));
+    let seeds: HashSet<_> = (300..400).map(|n| at(n).source).collect();
+    let among = |answer: &Answer| {
+        let ips = answer.peers.iter().map(|peer| peer.address.ip());
+        ips.filter(|ip| seeds.contains(ip)).count()
+    };
+    let answer = world.say(&seed(300), at(300));
+    assert_eq!((answer.peers.len(), among(&answer)), (50, 0));
+    let answer = world.say(&leecher(0), at(0));
+    assert_eq!((answer.peers.len(), among(&answer)), (50, 4));
+    assert_eq!(addresses(&answer).len(), 50);
+    let many = Announce { numwant: Some(1000), ..leecher(0) };
+    assert_eq!(world.say(&many, at(0)).peers.len(), 200);
+    let none = Announce { numwant: Some(0), ..leecher(0) };
+    assert!(world.say(&none, at(0)).peers.is_empty());
+}
+
+#[test]
+fn seeds_fill_the_list_where_leechers_are_few() {
+    let mut world = World::new();
+    (0..3).for_each(|n| drop(world.say(&leecher(n), at(n))));
+    (3..103).for_each(|n| drop(world.say(&seed(n), at(n))));
+    let answer = world.say(&leecher(0), at(0));
+    assert!(answer.peers.len() >= 49, "{}", answer.peers.len());
+}
+
+#[test]
+fn the_interval_is_short_for_few_and_longer_for_many() {
+    let mut world = World::new();
+    assert_eq!(world.say(&leecher(0), at(0)).interval, 5);
+    (0..400).for_each(|n| drop(world.say(&leecher(n), at(n))));
+    let answer = world.say(&leecher(0), at(0));
+    assert_eq!(answer.interval, 20);
+    assert_eq!(answer.min_interval, Some(20));
+}
+
+#[test]
+fn swarms_do_not_mix() {
+    let mut world = World::new();
+    world.say(&seed(1), at(1));
+    let other = Announce { info_hash: InfoHash([8; 20]), ..leecher(2) };
+    assert!(world.say(&other, at(2)).peers.is_empty());
+    assert_eq!(world.table.counts(&InfoHash([9; 20])), Counts::default());
+}

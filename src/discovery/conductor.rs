@@ -1,0 +1,349 @@
+//! Members through one conductor: announces over HTTP (BEP 3), over IPv4 and IPv6 where its name has both.
+//!
+//! The first announce leaves at once; the conductor's interval says when the next one does. A member that becomes
+//! complete says so at once. While the conductor does not answer it is tried again after 1, 2, 5 and then every 10
+//! seconds, and its name is resolved anew each time. At the end it is told, if that takes no longer than 0.7 seconds.
+//!
+//! What a hostile conductor can do: name up to a thousand addresses an answer. Its answer is at most 1 MiB, it may take
+//! 5 seconds, redirects and proxies are not followed.
+
+use std::{
+    error::Error,
+    future::pending,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use reqwest::{Client, Response, header, redirect};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Discovered;
+use crate::{
+    announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
+    manifest::{Endpoint, Host},
+    metainfo::InfoHash,
+    wire::handshake::PeerId,
+};
+
+/// How long one announce may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last word may take.
+const LAST_WORD: Duration = Duration::from_millis(700);
+/// The largest answer that is read, in bytes.
+const MAX_BODY: usize = 1 << 20;
+/// Seconds until the next try after the first, second, ... failure in a row.
+const RETRIES: [u64; 4] = [1, 2, 5, 10];
+/// The intervals that are believed, in seconds.
+const INTERVALS: std::ops::RangeInclusive<u32> = 1..=3600;
+
+/// Who announces, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub info_hash: InfoHash,
+    pub id: PeerId,
+    /// The port on which we listen.
+    pub port: u16,
+    /// The address on which we listen, where it is only one: the conductor gives others the address that it sees, so
+    /// it has to see this one.
+    pub bind: Option<IpAddr>,
+}
+
+/// How far we are, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Since the start.
+    pub uploaded: u64,
+    /// Since the start.
+    pub downloaded: u64,
+    pub left: u64,
+}
+
+/// Starts to announce to this conductor. The task ends when `stop` is cancelled, within a second.
+///
+/// To be called inside a tokio runtime.
+pub fn start(
+    conductor: Endpoint,
+    identity: Identity,
+    stats: watch::Receiver<Stats>,
+    found: mpsc::Sender<Discovered>,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        match client(identity.bind) {
+            Ok(client) => {
+                let key = fastrand::u32(..);
+                let asker = Asker { conductor, identity, key, client, found };
+                asker.run(stats, &stop).await;
+            }
+            Err(error) => {
+                let why = root(&error);
+                let _ = found.send(Discovered::Unreachable { conductor, why }).await;
+            }
+        }
+    })
+}
+
+fn client(bind: Option<IpAddr>) -> reqwest::Result<Client> {
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .timeout(PATIENCE)
+        .pool_max_idle_per_host(0)
+        .local_address(bind.filter(|ip| !ip.is_unspecified()))
+        .build()
+}
+
+/// What the conductor knows of us over one IP version.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// `left` of the last announce that it took.
+    told: Option<u64>,
+    /// Where it took one, or may be taking one now.
+    at: Option<SocketAddr>,
+}
+
+impl Line {
+    fn event(&self, left: u64) -> Option<Event> {
+        match self.told {
+            None => Some(Event::Started),
+            Some(before) if before > 0 && left == 0 => Some(Event::Completed),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Why an announce failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Failure {
+    Unreachable(String),
+    Refused(String),
+}
+
+/// What was last told of the conductor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Reached,
+    Unreachable,
+    Refused,
+}
+
+struct Asker {
+    conductor: Endpoint,
+    identity: Identity,
+    key: u32,
+    client: Client,
+    found: mpsc::Sender<Discovered>,
+}
+
+impl Asker {
+    async fn run(&self, mut stats: watch::Receiver<Stats>, stop: &CancellationToken) {
+        let mut lines = [Line::default(); 2];
+        let mut mood = None;
+        let mut failures = 0;
+        loop {
+            let told = *stats.borrow_and_update();
+            let round = self.round(&mut lines, told);
+            let Some(result) = stop.run_until_cancelled(round).await else {
+                break;
+            };
+            let wait = match &result {
+                Ok(interval) => {
+                    failures = 0;
+                    u64::from(*interval)
+                }
+                Err(_) => {
+                    failures += 1;
+                    RETRIES[(failures - 1).min(RETRIES.len() - 1)]
+                }
+            };
+            self.tell(result.map(drop), &mut mood).await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(Duration::from_secs(wait)) => {}
+                () = completed(&mut stats, told) => {}
+            }
+        }
+        let last = *stats.borrow();
+        self.take_leave(&lines, last).await;
+    }
+
+    /// Announces over both IP versions at the same time; gives the interval until the next round.
+    async fn round(&self, lines: &mut [Line; 2], stats: Stats) -> Result<u32, Failure> {
+        let addresses = self.resolve().await?;
+        let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv4);
+        let [line4, line6] = lines;
+        let (first, second) =
+            tokio::join!(self.announce_over(line4, &v4, stats), self.announce_over(line6, &v6, stats));
+        match (first, second) {
+            (Some(Ok(a)), Some(Ok(b))) => Ok(a.min(b)),
+            (Some(Ok(interval)), _) | (_, Some(Ok(interval))) => Ok(interval),
+            (Some(Err(failure)), _) | (None, Some(Err(failure))) => Err(failure),
+            (None, None) => Err(Failure::Unreachable("it has no address that can be reached from ours".into())),
+        }
+    }
+
+    /// Where the conductor is, as far as our own address can reach it.
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let port = self.conductor.port;
+        let addresses: Vec<SocketAddr> = match &self.conductor.host {
+            Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
+            Host::ThisMachine => vec![
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+                SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+            ],
+            Host::Name(name) => {
+                let look_up = tokio::net::lookup_host((name.as_str(), port));
+                let unknown = |why| Failure::Unreachable(format!("{name} is not found: {why}"));
+                let found = tokio::time::timeout(PATIENCE, look_up).await;
+                found
+                    .map_err(|_| unknown("the name service does not answer".into()))?
+                    .map_err(|error| unknown(error.to_string()))?
+                    .collect()
+            }
+        };
+        let bind = self.identity.bind;
+        let reaches = |address: &SocketAddr| bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
+        Ok(addresses.into_iter().filter(reaches).collect())
+    }
+
+    /// Announces to the first of these addresses that answers; None where there is none.
+    async fn announce_over(
+        &self,
+        line: &mut Line,
+        addresses: &[SocketAddr],
+        stats: Stats,
+    ) -> Option<Result<u32, Failure>> {
+        let mut result = None;
+        for address in addresses {
+            line.at = Some(*address);
+            match self.announce(*address, stats, line.event(stats.left)).await {
+                Ok(answer) => {
+                    line.told = Some(stats.left);
+                    return Some(Ok(self.take(answer).await));
+                }
+                Err(failure) => {
+                    log::debug!("{}: {address}: {failure:?}", self.conductor);
+                    line.at = None;
+                    result = result.or(Some(Err(failure)));
+                }
+            }
+        }
+        result
+    }
+
+    /// Passes the members on; gives the interval.
+    async fn take(&self, answer: Answer) -> u32 {
+        if let Some(warning) = &answer.warning {
+            log::warn!("conductor {} says: {warning}", self.conductor);
+        }
+        let addresses: Vec<SocketAddr> = answer
+            .peers
+            .iter()
+            .map(|peer| SocketAddr::new(peer.address.ip().to_canonical(), peer.address.port()))
+            .collect();
+        if !addresses.is_empty() {
+            let _ = self.found.send(Discovered::Found(addresses)).await;
+        }
+        answer.interval.clamp(*INTERVALS.start(), *INTERVALS.end())
+    }
+
+    async fn announce(&self, address: SocketAddr, stats: Stats, event: Option<Event>) -> Result<Answer, Failure> {
+        let announce = Announce {
+            info_hash: self.identity.info_hash,
+            id: self.identity.id,
+            port: self.identity.port,
+            uploaded: stats.uploaded,
+            downloaded: stats.downloaded,
+            left: stats.left,
+            event,
+            numwant: None,
+            compact: true,
+            no_peer_id: true,
+            key: Some(self.key),
+        };
+        let url = format!("http://{address}/announce?{}", write_announce(&announce));
+        let mut request = self.client.get(url);
+        if let Host::Name(_) = self.conductor.host {
+            request = request.header(header::HOST, self.conductor.to_string());
+        }
+        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        let body = body(response).await?;
+        match read_reply(&body) {
+            Ok(Reply::Answer(answer)) => Ok(answer),
+            Ok(Reply::Failure(reason)) => Err(Failure::Refused(reason)),
+            Err(error) => Err(Failure::Unreachable(format!("what answers there is no conductor: {error}"))),
+        }
+    }
+
+    /// Tells what became of the conductor, where that is news.
+    async fn tell(&self, result: Result<(), Failure>, mood: &mut Option<Mood>) {
+        let conductor = self.conductor.clone();
+        let (now, news) = match result {
+            Ok(()) => (Mood::Reached, Discovered::Reached { conductor }),
+            Err(Failure::Unreachable(why)) => (Mood::Unreachable, Discovered::Unreachable { conductor, why }),
+            Err(Failure::Refused(why)) => (Mood::Refused, Discovered::Refused { conductor, why }),
+        };
+        if mood.replace(now) != Some(now) {
+            let _ = self.found.send(news).await;
+        }
+    }
+
+    /// Tells the conductor that we leave.
+    async fn take_leave(&self, lines: &[Line; 2], stats: Stats) {
+        let [v4, v6] = lines.map(|line| async move {
+            if let Some(address) = line.at {
+                let _ = self.announce(address, stats, Some(Event::Stopped)).await;
+            }
+        });
+        let both = async { tokio::join!(v4, v6) };
+        if tokio::time::timeout(LAST_WORD, both).await.is_err() {
+            log::info!("conductor {} did not hear that we leave", self.conductor);
+        }
+    }
+}
+
+/// Waits until nothing is left, if something was when the conductor was last told.
+async fn completed(stats: &mut watch::Receiver<Stats>, told: Stats) {
+    if told.left == 0 || stats.wait_for(|stats| stats.left == 0).await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// The body of an answer that is one.
+async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+    if !response.status().is_success() {
+        let status = response.status();
+        return Err(Failure::Unreachable(format!("what answers there is no conductor: HTTP status {status}")));
+    }
+    let mut body = Vec::new();
+    while let Some(bytes) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        if body.len() + bytes.len() > MAX_BODY {
+            return Err(Failure::Unreachable("what answers there is no conductor: more than 1 MiB".into()));
+        }
+        body.extend_from_slice(&bytes);
+    }
+    Ok(body)
+}
+
+fn unreachable(error: &reqwest::Error) -> Failure {
+    Failure::Unreachable(match error.is_timeout() {
+        true => format!("no answer within {} s", PATIENCE.as_secs()),
+        false => root(error),
+    })
+}
+
+/// The innermost cause: what the system said.
+fn root(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! `NAME.part`: found or made, locked, and of the right length.
+
+use std::{fs::File, io, path::Path};
+
+use super::{
+    Contents, Existing, Stamp, StorageError,
+    finish::Names,
+    open::{plain_file, stamp},
+    os,
+    state::State,
+};
+use crate::wire::bitfield::Bitfield;
+
+/// How often to look again when the file comes or goes while it is being opened.
+const ATTEMPTS: usize = 5;
+
+/// A `NAME.part` that is ours alone.
+pub struct Partial {
+    pub file: File,
+    /// The parts in it that are right; None if that must be found out.
+    pub have: Option<Bitfield>,
+}
+
+/// Opens `NAME.part`, or makes it.
+pub fn open(contents: &Contents, names: &Names, folder: &Path, existing: Existing) -> Result<Partial, StorageError> {
+    for _ in 0..ATTEMPTS {
+        let opened = if plain_file(&names.part)?.is_some() {
+            go_on(contents, names, folder, existing)?
+        } else {
+            begin(contents, names, folder)?
+        };
+        if let Some(partial) = opened {
+            return Ok(partial);
+        }
+    }
+    Err(StorageError::Busy { path: names.part.clone() })
+}
+
+/// Makes a new one; None if somebody else was faster.
+fn begin(contents: &Contents, names: &Names, folder: &Path) -> Result<Option<Partial>, StorageError> {
+    let size = contents.geometry.size();
+    check_room(names, folder, size)?;
+    let file = match os::create_new(&names.part) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(e) => return Err(StorageError::io(&names.part, "make it", e)),
+    };
+    if !take_lock(&file, names)? {
+        return Ok(None);
+    }
+    if let Err(error) = set_aside(&file, names, size) {
+        // It holds nothing, and it is ours.
+        let _ = std::fs::remove_file(&names.part);
+        return Err(error);
+    }
+    let none = Bitfield::none(&contents.geometry);
+    // Whatever happens from here on, the note tells whose file this is.
+    State::new(contents.info_hash, stamp(&file, &names.part)?, &none).write(&names.state)?;
+    Ok(Some(Partial { file, have: Some(none) }))
+}
+
+/// Goes on with one that is there; None if it was taken away meanwhile.
+fn go_on(
+    contents: &Contents,
+    names: &Names,
+    folder: &Path,
+    existing: Existing,
+) -> Result<Option<Partial>, StorageError> {
+    let file = match os::open_existing(&names.part, true) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StorageError::io(&names.part, "open it to write", e)),
+    };
+    if !take_lock(&file, names)? {
+        return Ok(None);
+    }
+    let now = stamp(&file, &names.part)?;
+    let state = State::read(&names.state);
+    let size = contents.geometry.size();
+    let foreign =
+        state.as_ref().is_some_and(|s| s.info_hash != contents.info_hash) || (now.size != size && now.size != 0);
+    if foreign && existing == Existing::Share {
+        return Err(StorageError::Foreign { path: names.part.clone() });
+    }
+    let have = state.and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
+    if now.size != size {
+        check_room(names, folder, size.saturating_sub(now.size))?;
+        set_aside(&file, names, size)?;
+    }
+    Ok(Some(Partial { file, have }))
+}
+
+/// Locks the file; false if `NAME.part` is another one by now.
+fn take_lock(file: &File, names: &Names) -> Result<bool, StorageError> {
+    match os::lock(file) {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(StorageError::Busy { path: names.part.clone() });
+        }
+        Err(error) => log::warn!(
+            "{}: this file system has no locks ({error}): see to it that no other member writes this file",
+            names.part.display()
+        ),
+    }
+    let ours = stamp(file, &names.part)?;
+    Ok(plain_file(&names.part)?.is_some_and(|meta| Stamp::from_metadata(&meta).is_same_file(&ours)))
+}
+
+fn check_room(names: &Names, folder: &Path, needed: u64) -> Result<(), StorageError> {
+    match os::free_space(folder) {
+        Some(free) if free < needed => Err(StorageError::Full { path: names.part.clone(), missing: needed - free }),
+        _ => Ok(()),
+    }
+}
+
+fn set_aside(file: &File, names: &Names, size: u64) -> Result<(), StorageError> {
+    os::make_room(file, size).map_err(|e| StorageError::io(&names.part, "set room aside for it", e))
+}
