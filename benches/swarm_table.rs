@@ -14,10 +14,7 @@ fn main() {
     }
     println!("{HEADER}");
     for scenario in TABLE {
-        if name
-            .as_ref()
-            .is_none_or(|n| scenario.name.contains(n.as_str()))
-        {
+        if name.as_ref().is_none_or(|n| scenario.name.contains(n.as_str())) {
             println!("{}", sim::run(scenario, 1));
         }
     }

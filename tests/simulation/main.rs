@@ -32,10 +32,7 @@ fn a_few_finish_near_the_bound() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let timeless = |seed| Report {
-        took: Duration::ZERO,
-        ..sim::run(&SMALL_HOSTILE, seed)
-    };
+    let timeless = |seed| Report { took: Duration::ZERO, ..sim::run(&SMALL_HOSTILE, seed) };
     assert_eq!(timeless(7), timeless(7));
     assert_ne!(timeless(7), timeless(8));
 }

@@ -34,9 +34,7 @@ pub fn address(host: HostId) -> SocketAddr {
 /// Whose address that is.
 pub fn host_at(address: SocketAddr) -> Option<HostId> {
     match address.ip() {
-        IpAddr::V4(ip) => ip
-            .to_bits()
-            .checked_sub(u32::from(Ipv4Addr::new(10, 0, 0, 1))),
+        IpAddr::V4(ip) => ip.to_bits().checked_sub(u32::from(Ipv4Addr::new(10, 0, 0, 1))),
         IpAddr::V6(_) => None,
     }
 }

@@ -30,26 +30,13 @@ pub struct Liar {
 
 impl Liar {
     pub fn new(id: PeerId, rejects: bool) -> Self {
-        Self {
-            id,
-            rejects,
-            dialled: 0,
-            out: BTreeMap::new(),
-            asks: VecDeque::new(),
-            lies: 0,
-        }
+        Self { id, rejects, dialled: 0, out: BTreeMap::new(), asks: VecDeque::new(), lies: 0 }
     }
 }
 
 impl Actor for Liar {
     fn introduction(&self) -> Introduction {
-        Introduction {
-            id: self.id,
-            address: address(0),
-            dialled: false,
-            fast: true,
-            extended: false,
-        }
+        Introduction { id: self.id, address: address(0), dialled: false, fast: true, extended: false }
     }
 
     fn on_endpoints(&mut self, addresses: Vec<SocketAddr>, _now: Time) {
@@ -62,8 +49,7 @@ impl Actor for Liar {
     fn on_dial_failed(&mut self, _address: SocketAddr, _now: Time) {}
 
     fn on_introduced(&mut self, key: PeerKey, _who: Introduction, _now: Time) {
-        self.out
-            .insert(key, [Message::HaveAll, Message::Unchoke].into());
+        self.out.insert(key, [Message::HaveAll, Message::Unchoke].into());
         self.asks.extend([Ask::Admit(key), Ask::Ready(key)]);
     }
 
@@ -109,9 +95,6 @@ impl Actor for Liar {
     }
 
     fn tally(&self) -> Tally {
-        Tally {
-            lies: self.lies,
-            ..Tally::default()
-        }
+        Tally { lies: self.lies, ..Tally::default() }
     }
 }

@@ -32,16 +32,13 @@ impl World {
     pub(super) fn dial(&mut self, host: HostId, to: SocketAddr) {
         let delay = self.network.delay;
         let Some(to) = host_at(to).filter(|&t| (t as usize) < self.hosts.len() && t != host) else {
-            return self
-                .queue
-                .push(self.now + delay, Event::DialFailed(host, host));
+            return self.queue.push(self.now + delay, Event::DialFailed(host, host));
         };
         let end = self.ends.len() as End;
         self.ends.push(EndState::new(host));
         self.ends.push(EndState::new(to));
         self.hosts[host as usize].ends.insert(end);
-        self.queue
-            .push(self.now + 3 * delay, Event::Introduce(other(end)));
+        self.queue.push(self.now + 3 * delay, Event::Introduce(other(end)));
         self.queue.push(self.now + 4 * delay, Event::Introduce(end));
     }
 
@@ -67,11 +64,7 @@ impl World {
         if !dialled {
             seen_as.set_port(40_000 + (end % 20_000) as u16);
         }
-        let who = Introduction {
-            address: seen_as,
-            dialled,
-            ..self.hosts[from as usize].actor.introduction()
-        };
+        let who = Introduction { address: seen_as, dialled, ..self.hosts[from as usize].actor.introduction() };
         self.tell(host, |a, now| a.on_introduced(key(end), who, now));
     }
 

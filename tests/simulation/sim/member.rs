@@ -198,13 +198,7 @@ impl Member {
 
 impl Actor for Member {
     fn introduction(&self) -> Introduction {
-        Introduction {
-            id: self.id,
-            address: address(0),
-            dialled: false,
-            fast: true,
-            extended: true,
-        }
+        Introduction { id: self.id, address: address(0), dialled: false, fast: true, extended: true }
     }
 
     fn on_endpoints(&mut self, addresses: Vec<SocketAddr>, now: Time) {
@@ -241,8 +235,7 @@ impl Actor for Member {
         match conn.landing {
             Landing::Wanted(block) => {
                 let done = chunk.offset + chunk.len;
-                self.parts
-                    .fill(&self.geometry, block, done, key, chunk.wrong);
+                self.parts.fill(&self.geometry, block, done, key, chunk.wrong);
             }
             Landing::Unwanted => self.tally.unwanted += u64::from(chunk.len),
         }
@@ -271,10 +264,7 @@ impl Actor for Member {
 
     fn on_tick(&mut self, now: Time) {
         self.swarm.tick(now);
-        let due = self
-            .conns
-            .iter()
-            .filter(|(_, c)| c.session.deadline() <= now);
+        let due = self.conns.iter().filter(|(_, c)| c.session.deadline() <= now);
         for key in due.map(|(&key, _)| key).collect::<Vec<_>>() {
             if let Some(conn) = self.touch(key) {
                 let outcome = conn.session.on_deadline(now);
@@ -296,11 +286,7 @@ impl Actor for Member {
 
     fn next_block(&mut self, key: PeerKey) -> Option<RawBlock> {
         let block = self.touch(key)?.session.next_block()?;
-        Some(RawBlock {
-            part: block.part.get(),
-            begin: block.begin,
-            len: block.len,
-        })
+        Some(RawBlock { part: block.part.get(), begin: block.begin, len: block.len })
     }
 
     fn has_block(&self, key: PeerKey) -> bool {

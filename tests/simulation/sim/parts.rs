@@ -38,14 +38,7 @@ impl Parts {
     }
 
     /// `fresh` bytes of this block came, after which `done` bytes of it are there in all.
-    pub fn fill(
-        &mut self,
-        geometry: &Geometry,
-        block: BlockRange,
-        done: u32,
-        from: PeerKey,
-        wrong: bool,
-    ) {
+    pub fn fill(&mut self, geometry: &Geometry, block: BlockRange, done: u32, from: PeerKey, wrong: bool) {
         let blocks = geometry.blocks(block.part) as usize;
         let got = self.parts.entry(block.part).or_insert_with(|| Got {
             blocks: vec![false; blocks],
@@ -58,11 +51,7 @@ impl Parts {
         }
         let first = block.begin / BLOCK;
         let end = block.begin + done;
-        let whole = if end == geometry.part_len(block.part) {
-            end.div_ceil(BLOCK)
-        } else {
-            end / BLOCK
-        };
+        let whole = if end == geometry.part_len(block.part) { end.div_ceil(BLOCK) } else { end / BLOCK };
         for b in first..whole {
             got.blocks[b as usize] = true;
         }

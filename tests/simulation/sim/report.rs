@@ -38,10 +38,7 @@ impl Report {
     pub fn of(scenario: &Scenario, world: &World, took: Duration) -> Self {
         let size = scenario.size() as f64;
         let staying = world.counted();
-        let mut times: Vec<f64> = staying
-            .iter()
-            .filter_map(|h| Some(seconds(h.whole_at?)))
-            .collect();
+        let mut times: Vec<f64> = staying.iter().filter_map(|h| Some(seconds(h.whole_at?))).collect();
         times.sort_by(f64::total_cmp);
         let whole = times.len();
         times.resize(staying.len(), f64::INFINITY);
@@ -59,13 +56,7 @@ impl Report {
             unwanted: unwanted as f64 / received.max(1) as f64,
             wrong_parts: sum(|h| h.actor.tally().wrong_parts),
             messages: world.messages,
-            withheld: sum(|h| {
-                if h.fault == Fault::None {
-                    0
-                } else {
-                    h.withheld
-                }
-            }),
+            withheld: sum(|h| if h.fault == Fault::None { 0 } else { h.withheld }),
             lies: sum(|h| h.actor.tally().lies),
             wrong_bytes: sum(|h| h.sent_wrong),
             left: world.left,

@@ -65,17 +65,8 @@ pub struct Scenario {
     pub at_most: f64,
 }
 
-const NOBODY: Crowd = Crowd {
-    stalling: 0,
-    lying: 0,
-    corrupting: 0,
-    leaving: 0,
-    stock: 0,
-    quarter: 0,
-    tenth: 0,
-    late: 0,
-    late_by_ms: 0,
-};
+const NOBODY: Crowd =
+    Crowd { stalling: 0, lying: 0, corrupting: 0, leaving: 0, stock: 0, quarter: 0, tenth: 0, late: 0, late_by_ms: 0 };
 
 /// 256 MiB in 1,024 parts on links of 100 Mbit/s.
 const LAN: Scenario = Scenario {
@@ -106,27 +97,14 @@ pub const CROWDED: Scenario = Scenario {
 /// The same with 5 % that stall, lie or send wrong bytes, and 10 % that leave.
 pub const HOSTILE: Scenario = Scenario {
     name: "200 leechers, 5 % bad, 10 % leave",
-    crowd: Crowd {
-        stalling: 4,
-        lying: 3,
-        corrupting: 3,
-        leaving: 20,
-        ..NOBODY
-    },
+    crowd: Crowd { stalling: 4, lying: 3, corrupting: 3, leaving: 20, ..NOBODY },
     at_most: 1.10,
     ..CROWDED
 };
 
 /// The same, half of them other clients.
-pub const MIXED: Scenario = Scenario {
-    name: "200 leechers, half stock",
-    crowd: Crowd {
-        stock: 100,
-        ..NOBODY
-    },
-    at_most: 1.25,
-    ..CROWDED
-};
+pub const MIXED: Scenario =
+    Scenario { name: "200 leechers, half stock", crowd: Crowd { stock: 100, ..NOBODY }, at_most: 1.25, ..CROWDED };
 
 /// A few leechers and few parts: what can be run at every change.
 pub const SMALL: Scenario = Scenario {
@@ -142,13 +120,7 @@ pub const SMALL: Scenario = Scenario {
 pub const SMALL_HOSTILE: Scenario = Scenario {
     name: "24 leechers, 256 parts, all kinds of bad",
     leechers: 24,
-    crowd: Crowd {
-        stalling: 2,
-        lying: 2,
-        corrupting: 1,
-        leaving: 2,
-        ..NOBODY
-    },
+    crowd: Crowd { stalling: 2, lying: 2, corrupting: 1, leaving: 2, ..NOBODY },
     at_most: 2.0,
     ..SMALL
 };
@@ -157,10 +129,7 @@ pub const SMALL_HOSTILE: Scenario = Scenario {
 pub const SMALL_MIXED: Scenario = Scenario {
     name: "24 leechers, 256 parts, half stock",
     leechers: 24,
-    crowd: Crowd {
-        stock: 12,
-        ..NOBODY
-    },
+    crowd: Crowd { stock: 12, ..NOBODY },
     at_most: 1.6,
     ..SMALL
 };
@@ -209,12 +178,8 @@ enum Kind {
 impl Crowd {
     fn kinds(&self, size: u64) -> Vec<Kind> {
         let mut kinds = Vec::new();
-        kinds.extend((0..self.stalling).map(|i| Kind::Stalls {
-            after: (i as u64 % 2) * size / 8,
-        }));
-        kinds.extend((0..self.lying).map(|i| Kind::Lies {
-            rejects: i % 2 == 0,
-        }));
+        kinds.extend((0..self.stalling).map(|i| Kind::Stalls { after: (i as u64 % 2) * size / 8 }));
+        kinds.extend((0..self.lying).map(|i| Kind::Lies { rejects: i % 2 == 0 }));
         kinds.extend([Kind::Corrupts].repeat(self.corrupting));
         kinds.extend([Kind::Leaves].repeat(self.leaving));
         kinds.extend([Kind::Stock].repeat(self.stock));
@@ -254,9 +219,7 @@ impl Scenario {
         let slow = self.crowd.quarter as f64;
         let all = seed + (counted - slow) * rate + slow * rate / 4.0;
         let late = self.crowd.late_by_ms as f64 / 1000.0;
-        (size / seed)
-            .max(late + size / rate)
-            .max(counted * size / all)
+        (size / seed).max(late + size / rate).max(counted * size / all)
     }
 
     /// When a run that does not end is ended.
@@ -308,10 +271,7 @@ impl Scenario {
         };
         let middle = || (self.bound() * (0.1 + 0.8 * dice.f64()) * 1e9) as Nanos;
         let leaves = (kind == Kind::Leaves).then(middle);
-        let stays = matches!(
-            kind,
-            Kind::Honest | Kind::Stock | Kind::Quarter | Kind::Late
-        );
+        let stays = matches!(kind, Kind::Honest | Kind::Stock | Kind::Quarter | Kind::Late);
         world.add(Host::new(actor, fault, up, down), starts, leaves, stays);
     }
 
@@ -329,13 +289,7 @@ impl Scenario {
 
     fn stock(&self, number: u64, seed: u64) -> Box<dyn Actor> {
         let (peers, dialled) = (self.max_peers, self.max_dialled);
-        Box::new(Stock::new(
-            self.geometry(),
-            id_of(number),
-            peers,
-            dialled,
-            seed,
-        ))
+        Box::new(Stock::new(self.geometry(), id_of(number), peers, dialled, seed))
     }
 }
 

@@ -72,13 +72,7 @@ pub struct Stock {
 }
 
 impl Stock {
-    pub fn new(
-        geometry: Geometry,
-        id: PeerId,
-        max_peers: usize,
-        max_dialled: usize,
-        seed: u64,
-    ) -> Self {
+    pub fn new(geometry: Geometry, id: PeerId, max_peers: usize, max_dialled: usize, seed: u64) -> Self {
         Self {
             geometry,
             id,
@@ -144,10 +138,7 @@ impl Stock {
     /// A part begun before a new one, the rarest of those, and in the end what others were asked for.
     fn pick(&mut self, key: PeerKey) -> Option<RawBlock> {
         let conn = self.conns.get(&key)?;
-        let begun = self
-            .under_way
-            .iter()
-            .filter(|(part, _)| conn.has.has(**part));
+        let begun = self.under_way.iter().filter(|(part, _)| conn.has.has(**part));
         for (&part, blocks) in begun {
             if let Some(i) = blocks.iter().position(|&b| b == Block::Free) {
                 return Some(self.mark(part, i));
@@ -187,11 +178,7 @@ impl Stock {
     fn raw(&self, part: PartIndex, block: usize) -> RawBlock {
         let first = block as u32;
         let range = self.geometry.block_run(part, first..first + 1);
-        RawBlock {
-            part: part.get(),
-            begin: range.begin,
-            len: range.len,
-        }
+        RawBlock { part: part.get(), begin: range.begin, len: range.len }
     }
 
     /// The end game: everything is asked for somewhere, so ask here too.
@@ -201,15 +188,9 @@ impl Stock {
             return None;
         }
         let conn = self.conns.get(&key)?;
-        let parts = self
-            .under_way
-            .iter()
-            .filter(|(part, _)| conn.has.has(**part));
+        let parts = self.under_way.iter().filter(|(part, _)| conn.has.has(**part));
         let blocks = parts.flat_map(|(&part, blocks)| {
-            let open = blocks
-                .iter()
-                .enumerate()
-                .filter(|(_, b)| **b != Block::Here);
+            let open = blocks.iter().enumerate().filter(|(_, b)| **b != Block::Here);
             open.map(move |(i, _)| self.raw(part, i))
         });
         blocks.into_iter().find(|block| !conn.asked.contains(block))
@@ -220,11 +201,7 @@ impl Stock {
         for block in blocks {
             let elsewhere = self.conns.values().any(|c| c.asked.contains(&block));
             let part = self.geometry.part(block.part);
-            let state = part.and_then(|p| {
-                self.under_way
-                    .get_mut(&p)?
-                    .get_mut((block.begin / BLOCK) as usize)
-            });
+            let state = part.and_then(|p| self.under_way.get_mut(&p)?.get_mut((block.begin / BLOCK) as usize));
             if let Some(state) = state.filter(|s| **s == Block::Asked && !elsewhere) {
                 *state = Block::Free;
             }
@@ -245,11 +222,7 @@ impl Stock {
             (Some(part), Some(state)) => {
                 *state = Block::Here;
                 self.cancel_elsewhere(block);
-                if self
-                    .under_way
-                    .get(&part)
-                    .is_some_and(|b| b.iter().all(|b| *b == Block::Here))
-                {
+                if self.under_way.get(&part).is_some_and(|b| b.iter().all(|b| *b == Block::Here)) {
                     self.part_came(part);
                 }
             }
@@ -282,14 +255,7 @@ impl Stock {
         };
         conn.choked = choke;
         let rejected = std::mem::take(&mut conn.waiting);
-        self.say(
-            key,
-            if choke {
-                Message::Choke
-            } else {
-                Message::Unchoke
-            },
-        );
+        self.say(key, if choke { Message::Choke } else { Message::Unchoke });
         for block in rejected {
             self.say(key, Message::Reject(block));
         }
@@ -299,9 +265,7 @@ impl Stock {
         let seed = self.have.is_full();
         let dice = &mut self.dice;
         let wish = self.conns.iter().filter(|(_, c)| c.interested);
-        let mut wish: Vec<_> = wish
-            .map(|(&key, c)| (if seed { 0 } else { c.gave }, dice.u32(..), key))
-            .collect();
+        let mut wish: Vec<_> = wish.map(|(&key, c)| (if seed { 0 } else { c.gave }, dice.u32(..), key)).collect();
         wish.sort_unstable();
         wish.reverse();
         if wish.len() > SLOTS {
@@ -317,11 +281,7 @@ impl Stock {
     }
 
     fn on_interested(&mut self, key: PeerKey) {
-        let open = self
-            .conns
-            .values()
-            .filter(|c| !c.choked && c.interested)
-            .count();
+        let open = self.conns.values().filter(|c| !c.choked && c.interested).count();
         if let Some(conn) = self.conns.get_mut(&key) {
             conn.interested = true;
         }
@@ -331,10 +291,7 @@ impl Stock {
     }
 
     fn on_request(&mut self, key: PeerKey, block: RawBlock) {
-        let mine = self
-            .geometry
-            .part(block.part)
-            .is_some_and(|p| self.have.has(p));
+        let mine = self.geometry.part(block.part).is_some_and(|p| self.have.has(p));
         let Some(conn) = self.conns.get_mut(&key) else {
             return;
         };
@@ -349,13 +306,7 @@ impl Stock {
 
 impl Actor for Stock {
     fn introduction(&self) -> Introduction {
-        Introduction {
-            id: self.id,
-            address: address(0),
-            dialled: false,
-            fast: true,
-            extended: false,
-        }
+        Introduction { id: self.id, address: address(0), dialled: false, fast: true, extended: false }
     }
 
     fn on_endpoints(&mut self, addresses: Vec<SocketAddr>, _now: Time) {
@@ -497,9 +448,6 @@ impl Actor for Stock {
     }
 
     fn tally(&self) -> Tally {
-        Tally {
-            unwanted: self.unwanted,
-            ..Tally::default()
-        }
+        Tally { unwanted: self.unwanted, ..Tally::default() }
     }
 }

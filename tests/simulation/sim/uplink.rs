@@ -124,12 +124,7 @@ impl World {
             state.block = Some((block, offset));
             state.in_flight += len;
             h.uplink_free = h.uplink_free.max(self.now) + duration(len + header, h.up);
-            let chunk = Chunk {
-                block,
-                offset,
-                len,
-                wrong,
-            };
+            let chunk = Chunk { block, offset, len, wrong };
             h.sending = Some((end, chunk));
             self.queue.push(h.uplink_free, Event::UplinkDone(host));
             self.settle(host);

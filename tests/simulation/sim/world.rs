@@ -168,10 +168,7 @@ impl World {
 
     /// The hosts that must be whole for the run to end.
     pub fn counted(&self) -> Vec<&Host> {
-        self.counted
-            .iter()
-            .map(|&h| &self.hosts[h as usize])
-            .collect()
+        self.counted.iter().map(|&h| &self.hosts[h as usize]).collect()
     }
 
     /// Lets events happen until all that are awaited are whole, or until then.
@@ -195,9 +192,7 @@ impl World {
             Event::Announce(host) => self.announce(host),
             Event::Leave(host) => self.leave(host),
             Event::Introduce(end) => self.introduce(end),
-            Event::DialFailed(host, to) => {
-                self.tell(host, |a, now| a.on_dial_failed(address(to), now))
-            }
+            Event::DialFailed(host, to) => self.tell(host, |a, now| a.on_dial_failed(address(to), now)),
             Event::Deliver(end, count) => self.deliver(end, count),
             Event::Closed(end) => self.closed(end),
             Event::UplinkDone(host) => self.uplink_done(host),
@@ -258,12 +253,7 @@ impl World {
         self.queue.push(self.now + ANNOUNCE, Event::Announce(host));
         let mut others = self.known.clone();
         others.retain(|&o| o != host);
-        let addresses = self
-            .dice
-            .choose_multiple(others, ADDRESSES)
-            .into_iter()
-            .map(address)
-            .collect();
+        let addresses = self.dice.choose_multiple(others, ADDRESSES).into_iter().map(address).collect();
         self.tell(host, |a, now| a.on_endpoints(addresses, now));
     }
 
