@@ -30,7 +30,7 @@ impl Faulty {
 
     fn step(&self, len: usize) -> io::Result<usize> {
         let Some(step) = self.step else { return Ok(len) };
-        if self.faults.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+        if self.faults.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
             return Err(Errno::INTR.into());
         }
         Ok(len.min(step))
@@ -94,8 +94,8 @@ async fn a_full_disk_is_told_and_the_part_is_free_again() {
         let lab = Lab::new();
         let (mut opened, faults) = open_faulty(&lab, |disk| disk.room = u64::from(PART + 100).into());
         let store = opened.store.clone();
+        let _memory = spooled.then(|| store.take_all_memory());
         lab.fetch(&mut opened, 0).await;
-        let memory = spooled.then(|| store.take_all_memory());
         let mut assembly = store.begin(lab.part(1)).unwrap();
         lab.fill(&store, &mut assembly, PEER).await;
         match store.verify(assembly).await {
@@ -107,7 +107,6 @@ async fn a_full_disk_is_told_and_the_part_is_free_again() {
         let Some(DiskEvent::Failed { part: Some(part), error }) = told else { panic!("{told:?}") };
         assert_eq!(part, lab.part(1));
         assert!(error.is_about_room(), "{error}");
-        drop(memory);
         assert!(faults.load(Ordering::Relaxed) > 0);
         save(&store).await.unwrap();
         assert!(store.begin(lab.part(1)).is_some());

@@ -82,7 +82,7 @@ async fn a_wrong_byte_is_put_down_to_its_sender() {
         assert!(matches!(store.verify(assembly).await, Verdict::Wrong { alone: None }));
 
         let mut assembly = store.begin(part).unwrap();
-        assert_eq!(assembly.missing(), [0..3]);
+        assert_eq!(assembly.missing(), one(0..3));
         lab.fill(store, &mut assembly, PEER).await;
         assert!(matches!(store.verify(assembly).await, Verdict::Right(_)));
     }
@@ -155,7 +155,7 @@ async fn parked_parts_are_bounded() {
     assert!(opened.store.take_parked(lab.part(0)).is_none());
     assert!(opened.store.take_parked(lab.part(99)).is_some());
     let mut first = opened.store.begin(lab.part(0)).unwrap();
-    assert_eq!(first.missing(), [0..1]);
+    assert_eq!(first.missing(), one(0..1));
     lab.fill(&opened.store, &mut first, PEER).await;
 }
 
