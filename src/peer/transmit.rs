@@ -256,7 +256,10 @@ impl Transmitter {
                 self.bulk = None;
             }
         }
-        while let Some((_, block)) = self.short.pop_front_if(|(end, _)| *end <= self.gone) {
+        while let Some(&(end, block)) = self.short.front()
+            && end <= self.gone
+        {
+            self.short.pop_front();
             talk.session.on_sent(block, now);
         }
     }

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    geometry::{BLOCK, Geometry},
+    geometry::{BLOCK, Geometry, PartIndex},
     hashing::Digest,
     metainfo::InfoHash,
     peer::{
@@ -305,6 +305,12 @@ async fn who_sends_wrong_bytes_is_held_to_account() {
     owner.until_event(&Event::Wrong { part, alone: true }).await;
 }
 
+/// The blocks that lack to a part that was put away.
+fn blocks_missing(owner: &Owner, part: PartIndex) -> Vec<u32> {
+    let parked = owner.store.take_parked(part).unwrap();
+    parked.missing().into_iter().flatten().collect()
+}
+
 #[tokio::test]
 async fn what_came_of_a_part_is_kept_when_the_connection_breaks() {
     let (mut seed, mut owner, _folder) = ByHand::seed().await;
@@ -324,8 +330,7 @@ async fn what_came_of_a_part_is_kept_when_the_connection_breaks() {
     drop(seed);
     assert_eq!(owner.closed().await, Closed::ByThem);
     let part = owner.store.geometry().part(3).unwrap();
-    let parked = owner.store.take_parked(part).unwrap();
-    assert_eq!(parked.missing(), [1..4]);
+    assert_eq!(blocks_missing(&owner, part), [1, 2, 3]);
 }
 
 #[tokio::test]
@@ -346,7 +351,7 @@ async fn a_part_released_in_the_middle_of_a_block_is_put_away_first() {
     let part = owner.store.geometry().part(0).unwrap();
     owner.tell(Command::Release(part)).await;
     owner.until_event(&Event::Released { part, refused: false }).await;
-    assert_eq!(owner.store.take_parked(part).unwrap().missing(), [1..4]);
+    assert_eq!(blocks_missing(&owner, part), [1, 2, 3]);
     // What comes late is read over, and the conversation goes on.
     seed.stream.write_all(later).await.unwrap();
     seed.say(&[Message::Have(1)]).await;
@@ -367,4 +372,35 @@ async fn an_owner_that_goes_away_ends_the_conversation() {
     drop(owner);
     let mut rest = Vec::new();
     seed.stream.read_to_end(&mut rest).await.unwrap();
+}
+
+/// Somebody asks for 4 MiB, and reads nothing of it until we noticed.
+#[tokio::test]
+async fn who_does_not_read_is_clogged_and_gets_everything_in_the_end() {
+    let bytes = composition(4 << 20);
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("composition"), &bytes).unwrap();
+    let (store, _disk) = opened(contents(&bytes, 1 << 20), folder.path()).await;
+    let (ours, stream) = two_sockets().await;
+    let mut owner = Owner::start(ours, store, Show::Everything, false, Limiter::default());
+    let mut leech = ByHand { stream, bytes, came: Vec::new() };
+    let blocks: Vec<_> = (0..256).map(|i| RawBlock { part: i / 64, begin: i % 64 * BLOCK, len: BLOCK }).collect();
+    let requests: Vec<_> = blocks.iter().map(|block| Message::Request(*block)).collect();
+    leech.say(&requests).await;
+    owner.until_event(&Event::Asks).await;
+    owner.tell(Command::Serve { bytes: 8 << 20 }).await;
+    owner.until_event(&Event::Clogged(true)).await;
+
+    for block in blocks {
+        while leech.hear().await != Frame::Block(block) {}
+        while leech.came.len() < BLOCK as usize {
+            assert!(leech.stream.read_buf(&mut leech.came).await.unwrap() > 0);
+        }
+        let start = ((block.part << 20) + block.begin) as usize;
+        assert!(leech.came[..BLOCK as usize] == leech.bytes[start..][..BLOCK as usize]);
+        leech.came.drain(..BLOCK as usize);
+    }
+    owner.until_event(&Event::Clogged(false)).await;
+    let last = owner.store.geometry().part(3).unwrap();
+    owner.until_event(&Event::Sent(last)).await;
 }

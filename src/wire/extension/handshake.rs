@@ -111,7 +111,8 @@ fn client(bytes: &[u8]) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MOST_CLIENT)]
+    let end = text.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= MOST_CLIENT).last();
+    &text[..end.unwrap_or(0)]
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
