@@ -305,6 +305,12 @@ impl Store {
         self.0.pool.held()
     }
 
+    /// Takes all the memory that whole parts may have, so that the next ones are spooled.
+    #[cfg(test)]
+    pub(super) fn take_all_memory(&self) -> Buffer {
+        self.0.pool.part(super::pool::PARTS_LIMIT).unwrap()
+    }
+
     async fn written_so_far(&self) {
         let (done, wait) = oneshot::channel();
         if self.0.jobs.send(Job::Tell(done)).await.is_ok() {
