@@ -241,7 +241,9 @@ fn summary(report: &Report) -> String {
 
 fn bar_of(name: &Name, geometry: &Geometry, colour: bool) -> ProgressBar {
     let name = name.shown().into_owned();
+    // A terminal that does not know its size says 0.
     let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+    let columns = if columns == 0 { 80 } else { columns };
     let style = ProgressStyle::with_template(&template(columns, name.chars().count(), colour))
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("██░")
@@ -257,8 +259,7 @@ fn bar_of(name: &Name, geometry: &Geometry, colour: bool) -> ProgressBar {
         .with_prefix(name)
 }
 
-/// Columns for the percentage, the rate and the time left, with some to spare: a line that ends in the last column is
-/// broken in two by the `^C` that a terminal shows.
+/// Columns for the percentage, the rate and the time left.
 const FIGURES: usize = 40;
 const LONGEST_BAR: usize = 40;
 
