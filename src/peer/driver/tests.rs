@@ -71,7 +71,14 @@ impl Owner {
             fast: true,
             extended,
         };
-        let setup = Setup { geometry: *store.geometry(), info: Arc::default(), listen_port: 1, remote, show };
+        let setup = Setup {
+            geometry: *store.geometry(),
+            info: Arc::default(),
+            name: "test".into(),
+            listen_port: 1,
+            remote,
+            show,
+        };
         tokio::spawn(run(Link {
             key: PeerKey(1),
             stream,
