@@ -110,7 +110,10 @@ fn converse(opened: &Opened, stream: TcpStream, show: Show, extended: bool) -> R
     tokio::spawn(run(Link {
         key: PeerKey(1),
         stream,
-        session: Session::new(Setup { geometry, info: Arc::default(), listen_port: 1, remote, show }, Time::ZERO),
+        session: Session::new(
+            Setup { geometry, info: Arc::default(), name: "test".into(), listen_port: 1, remote, show },
+            Time::ZERO,
+        ),
         store: opened.store.clone(),
         commands: their_commands,
         events: their_events,
