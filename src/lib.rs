@@ -47,3 +47,5 @@ pub mod storage;
 pub mod cli;
 pub mod composer;
 pub mod conductor;
+pub mod member;
+pub mod ui;

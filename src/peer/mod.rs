@@ -72,6 +72,8 @@ pub enum Event {
 pub struct Hello {
     /// Name and version of its program, as it says.
     pub client: String,
+    /// How people see it, if it is one of our own members. Not safe for a terminal.
+    pub name: Option<String>,
     /// The port it listens on.
     pub port: Option<u16>,
     /// One of our own members: it agreed on requests of this many bytes.

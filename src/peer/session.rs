@@ -48,6 +48,8 @@ pub struct Setup {
     pub geometry: Geometry,
     /// The raw info dictionary, to serve to who came by a magnet link (BEP 9); empty when there is none to give.
     pub info: Arc<[u8]>,
+    /// How people see this member.
+    pub name: String,
     pub listen_port: u16,
     pub remote: Introduction,
     pub show: Show,
@@ -105,7 +107,7 @@ enum Shown {
 impl Session {
     /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let Setup { geometry, info, listen_port, remote, show } = setup;
+        let Setup { geometry, info, name, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
             geometry,
@@ -129,7 +131,7 @@ impl Session {
         };
         if session.remote.extended {
             let complete = show == Show::Everything;
-            session.say_hello(Some(listen_port), complete);
+            session.say_hello(Some(listen_port), Some(name), complete);
         } else {
             session.events.push_back(Event::Hello(Hello::default()));
         }
@@ -138,7 +140,7 @@ impl Session {
         session
     }
 
-    fn say_hello(&mut self, port: Option<u16>, complete: bool) {
+    fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
             metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
@@ -148,6 +150,7 @@ impl Session {
             client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
+            name,
             ..Default::default()
         };
         self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
@@ -274,6 +277,7 @@ impl Session {
         }
         self.events.push_back(Event::Hello(Hello {
             client: hello.client.unwrap_or_default(),
+            name: hello.name,
             port: hello.port.filter(|p| *p > 0),
             max_request: hello.max_request.map(|_| self.max_request),
         }));
@@ -361,7 +365,7 @@ impl Session {
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
-            Command::Complete if self.remote.extended => self.say_hello(None, true),
+            Command::Complete if self.remote.extended => self.say_hello(None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
         self.pump();

@@ -183,7 +183,8 @@ impl Swarm {
 
     fn after_has(&mut self, key: PeerKey, now: Time) {
         if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
-            self.copies.insert(n.introduction.id);
+            let name = n.hello.as_ref().and_then(|h| h.name.clone());
+            self.copies.insert(n.introduction.id, name);
         }
         self.part_if_both_complete(key);
         self.update_reveal(now);

@@ -80,10 +80,11 @@ impl Reveal {
         let Some(gift) = self.gifts.get_mut(&part) else {
             return;
         };
-        if holders > 1 && std::mem::take(&mut gift.lonely) {
-            if let Some(account) = self.accounts.get_mut(&gift.to) {
-                account.lonely = account.lonely.saturating_sub(1);
-            }
+        if holders > 1
+            && std::mem::take(&mut gift.lonely)
+            && let Some(account) = self.accounts.get_mut(&gift.to)
+        {
+            account.lonely = account.lonely.saturating_sub(1);
         }
         // It got the part elsewhere: it will never ask us for it.
         if gift.to == key && !gift.sent {

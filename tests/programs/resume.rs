@@ -81,6 +81,6 @@ fn what_changed_meanwhile_is_not_trusted() {
     partial.write_all_at(&[!byte[0]], at).expect("written");
     drop(partial);
     let (missing, last, _) = stopped.go_on();
-    assert!(missing >= PART && missing < SIZE, "{missing}");
+    assert!((PART..SIZE).contains(&missing), "{missing}");
     assert_eq!(last["fetched"], missing);
 }

@@ -1,0 +1,80 @@
+//! The swarm's policies, shown in virtual time against the lower bound. See [`sim`].
+
+mod sim;
+
+use std::time::Duration;
+
+use sim::{
+    report::{HEADER, Report},
+    scenario::{CROWDED, HOSTILE, MIXED, SMALL, SMALL_HOSTILE, SMALL_MIXED, Scenario, TABLE},
+};
+
+/// Runs it, says what came of it, and holds it to its limit.
+fn within_limit(scenario: &Scenario, seed: u64) -> Report {
+    let report = sim::run(scenario, seed);
+    println!("{HEADER}\n{report}");
+    assert_eq!(report.whole, report.counted, "all that stay are whole");
+    assert!(
+        report.ratio() <= scenario.at_most,
+        "{}: {:.3} x the bound, at most {} is allowed",
+        report.name,
+        report.ratio(),
+        scenario.at_most
+    );
+    report
+}
+
+#[test]
+fn a_few_finish_near_the_bound() {
+    let report = within_limit(&SMALL, 1);
+    assert_eq!(report.wrong_parts, 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let timeless = |seed| Report { took: Duration::ZERO, ..sim::run(&SMALL_HOSTILE, seed) };
+    assert_eq!(timeless(7), timeless(7));
+    assert_ne!(timeless(7), timeless(8));
+}
+
+fn every_fault_happened(report: &Report) {
+    assert!(report.withheld > 0, "the stallers stalled");
+    assert!(report.lies > 0, "the liars lied");
+    assert!(report.wrong_bytes > 0, "wrong bytes were sent");
+    assert!(report.wrong_parts > 0, "and seen");
+    assert!(report.left > 0, "some left");
+}
+
+#[test]
+fn a_few_finish_among_bad_ones() {
+    every_fault_happened(&within_limit(&SMALL_HOSTILE, 3));
+}
+
+#[test]
+fn a_few_finish_beside_other_clients() {
+    within_limit(&SMALL_MIXED, 4);
+}
+
+#[test]
+fn two_hundred_finish_near_the_bound() {
+    let report = within_limit(&CROWDED, 1);
+    assert!(report.seed_sent < 1.15, "the seed gives each part once");
+}
+
+#[test]
+fn two_hundred_finish_among_bad_ones() {
+    every_fault_happened(&within_limit(&HOSTILE, 1));
+}
+
+#[test]
+fn two_hundred_finish_beside_other_clients() {
+    within_limit(&MIXED, 1);
+}
+
+#[test]
+fn no_scenario_is_below_its_bound() {
+    for scenario in TABLE {
+        assert!(scenario.crowd.counted(scenario.leechers) > 0);
+        assert!(scenario.bound() > 0.0 && scenario.at_most > 1.0);
+    }
+}

@@ -1,0 +1,313 @@
+//! A host that runs our own member: a real [`Swarm`] and real [`Session`]s, driven as `peer::driver` does it.
+
+use core::net::SocketAddr;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use orchestra::{
+    geometry::{Geometry, PartIndex},
+    peer::{
+        Closed, Command, Event, Introduction, PeerKey,
+        session::{Fault, Landing, Session, Setup, Show},
+    },
+    swarm::{Config, Effect, Input, Swarm},
+    time::Time,
+    wire::{
+        handshake::PeerId,
+        message::{Message, RawBlock},
+    },
+};
+
+use super::{
+    actor::{Actor, Ask, Chunk, Tally, Timer, address},
+    parts::Parts,
+};
+
+/// Bytes that are checked in a second, and what it takes until a part is written.
+const HASHING: f64 = 1e9;
+const WRITING: Duration = Duration::from_micros(200);
+
+struct Conn {
+    session: Session,
+    /// Where the block that is arriving goes.
+    landing: Landing,
+    /// Parts that came whole and are being checked.
+    checking: Vec<PartIndex>,
+    /// Its events were not yet handed to the swarm.
+    touched: bool,
+}
+
+/// Our own member.
+pub struct Member {
+    geometry: Geometry,
+    id: PeerId,
+    swarm: Swarm,
+    conns: BTreeMap<PeerKey, Conn>,
+    introduced: BTreeMap<PeerKey, Introduction>,
+    parts: Parts,
+    touched: Vec<PeerKey>,
+    asks: VecDeque<Ask>,
+    tally: Tally,
+}
+
+impl Member {
+    pub fn new(config: Config) -> Self {
+        Self {
+            geometry: config.geometry,
+            id: config.id,
+            swarm: Swarm::new(config),
+            conns: BTreeMap::new(),
+            introduced: BTreeMap::new(),
+            parts: Parts::default(),
+            touched: Vec::new(),
+            asks: VecDeque::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The conversation, which will have something to say.
+    fn touch(&mut self, key: PeerKey) -> Option<&mut Conn> {
+        let conn = self.conns.get_mut(&key)?;
+        if !conn.touched {
+            conn.touched = true;
+            self.touched.push(key);
+        }
+        Some(conn)
+    }
+
+    fn on_fault(&mut self, key: PeerKey, outcome: Result<(), Fault>, now: Time) {
+        if let Err(Fault(what)) = outcome {
+            self.end(key, Closed::Fault(what), now);
+        }
+    }
+
+    /// The conversation is over, by whatever side. What it brought whole is checked first.
+    fn end(&mut self, key: PeerKey, why: Closed, now: Time) {
+        let checking = self.conns.get_mut(&key).map(|c| std::mem::take(&mut c.checking));
+        for part in checking.unwrap_or_default() {
+            self.judge(key, part);
+        }
+        self.flush(key, now);
+        if self.conns.remove(&key).is_some() {
+            self.asks.push_back(Ask::Close(key));
+            self.swarm.handle(Input::Peer(key, Event::Closed(why)), now);
+        }
+    }
+
+    /// Hands the swarm what the conversation has to say.
+    fn flush(&mut self, key: PeerKey, now: Time) {
+        let Some(conn) = self.conns.get_mut(&key) else {
+            return;
+        };
+        conn.touched = false;
+        while let Some(event) = conn.session.next_event() {
+            if let (Event::Released { part, .. }, Landing::Wanted(block)) = (&event, conn.landing)
+                && block.part == *part
+            {
+                conn.landing = Landing::Unwanted;
+            }
+            self.swarm.handle(Input::Peer(key, event), now);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, now: Time) {
+        match effect {
+            Effect::Dial(to) => self.asks.push_back(Ask::Dial(to)),
+            Effect::Admit(key, show) => self.admit(key, show, now),
+            Effect::Refuse(key, _) => {
+                self.introduced.remove(&key);
+                self.asks.push_back(Ask::Close(key));
+            }
+            Effect::Tell(key, Command::Close(why)) => self.end(key, Closed::ByUs(why), now),
+            Effect::Tell(key, Command::Fetch(part)) => {
+                let missing = self.parts.missing(&self.geometry, part);
+                if let Some(conn) = self.touch(key) {
+                    conn.session.fetch(part, &missing, now);
+                }
+            }
+            Effect::Tell(key, command) => {
+                if let Some(conn) = self.touch(key) {
+                    conn.session.command(command);
+                }
+            }
+            Effect::Complete => self.asks.push_back(Ask::Complete),
+        }
+    }
+
+    fn admit(&mut self, key: PeerKey, show: Show, now: Time) {
+        let Some(remote) = self.introduced.remove(&key) else {
+            return;
+        };
+        let setup = Setup {
+            geometry: self.geometry,
+            info: Arc::default(),
+            listen_port: self.introduction().address.port(),
+            remote,
+            show,
+        };
+        let conn = Conn {
+            session: Session::new(setup, now),
+            landing: Landing::Unwanted,
+            checking: Vec::new(),
+            touched: false,
+        };
+        self.conns.insert(key, conn);
+        self.touch(key);
+        self.asks.push_back(Ask::Admit(key));
+    }
+
+    fn block_came(&mut self, key: PeerKey, now: Time) {
+        let Some(conn) = self.touch(key) else {
+            return;
+        };
+        if let Some(part) = conn.session.on_block_end(now) {
+            conn.checking.push(part);
+            let len = self.geometry.part_len(part);
+            let after = Duration::from_secs_f64(f64::from(len) / HASHING);
+            self.asks.push_back(Ask::Wake(after, Timer::Checked(key, part)));
+        }
+    }
+
+    fn checked(&mut self, key: PeerKey, part: PartIndex) {
+        let Some(conn) = self.conns.get_mut(&key) else {
+            return;
+        };
+        if let Some(at) = conn.checking.iter().position(|p| *p == part) {
+            conn.checking.remove(at);
+            self.judge(key, part);
+        }
+    }
+
+    fn judge(&mut self, key: PeerKey, part: PartIndex) {
+        let (right, alone) = self.parts.check(part);
+        let verdict = if right {
+            self.asks.push_back(Ask::Wake(WRITING, Timer::Written(part)));
+            Event::Right(part)
+        } else {
+            self.tally.wrong_parts += 1;
+            Event::Wrong { part, alone }
+        };
+        if let Some(conn) = self.touch(key) {
+            conn.session.on_verdict(verdict);
+        }
+    }
+}
+
+impl Actor for Member {
+    fn introduction(&self) -> Introduction {
+        Introduction { id: self.id, address: address(0), dialled: false, fast: true, extended: true }
+    }
+
+    fn on_endpoints(&mut self, addresses: Vec<SocketAddr>, now: Time) {
+        self.swarm.handle(Input::Endpoints(addresses), now);
+    }
+
+    fn on_dial_failed(&mut self, address: SocketAddr, now: Time) {
+        self.swarm.handle(Input::DialFailed(address), now);
+    }
+
+    fn on_introduced(&mut self, key: PeerKey, who: Introduction, now: Time) {
+        self.introduced.insert(key, who.clone());
+        self.swarm.handle(Input::Introduced(key, who), now);
+    }
+
+    fn on_message(&mut self, key: PeerKey, message: Message, now: Time) {
+        if let Some(conn) = self.touch(key) {
+            let outcome = conn.session.on_message(message, now);
+            self.on_fault(key, outcome, now);
+        }
+    }
+
+    fn on_chunk(&mut self, key: PeerKey, chunk: Chunk, now: Time) {
+        let Some(conn) = self.touch(key) else {
+            return;
+        };
+        if chunk.is_first() {
+            match conn.session.on_block(chunk.block, now) {
+                Ok(landing) => conn.landing = landing,
+                Err(fault) => return self.on_fault(key, Err(fault), now),
+            }
+        }
+        conn.session.on_bytes(chunk.len, now);
+        match conn.landing {
+            Landing::Wanted(block) => {
+                let done = chunk.offset + chunk.len;
+                self.parts.fill(&self.geometry, block, done, key, chunk.wrong);
+            }
+            Landing::Unwanted => self.tally.unwanted += u64::from(chunk.len),
+        }
+        if chunk.is_last() {
+            self.block_came(key, now);
+        }
+    }
+
+    fn on_sent(&mut self, key: PeerKey, block: RawBlock, now: Time) {
+        let range = self.geometry.range(block.part, block.begin, block.len);
+        if let (Some(conn), Some(range)) = (self.touch(key), range) {
+            conn.session.on_sent(range, now);
+        }
+    }
+
+    fn on_clogged(&mut self, key: PeerKey, clogged: bool, _now: Time) {
+        if let Some(conn) = self.touch(key) {
+            conn.session.on_clogged(clogged);
+        }
+    }
+
+    fn on_closed(&mut self, key: PeerKey, now: Time) {
+        self.introduced.remove(&key);
+        self.end(key, Closed::ByThem, now);
+    }
+
+    fn on_tick(&mut self, now: Time) {
+        self.swarm.tick(now);
+        let due = self.conns.iter().filter(|(_, c)| c.session.deadline() <= now);
+        for key in due.map(|(&key, _)| key).collect::<Vec<_>>() {
+            if let Some(conn) = self.touch(key) {
+                let outcome = conn.session.on_deadline(now);
+                self.on_fault(key, outcome, now);
+            }
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, now: Time) {
+        match timer {
+            Timer::Checked(key, part) => self.checked(key, part),
+            Timer::Written(part) => self.swarm.handle(Input::Have(part), now),
+        }
+    }
+
+    fn next_message(&mut self, key: PeerKey) -> Option<Message> {
+        self.conns.get_mut(&key)?.session.next_message()
+    }
+
+    fn next_block(&mut self, key: PeerKey) -> Option<RawBlock> {
+        let block = self.touch(key)?.session.next_block()?;
+        Some(RawBlock { part: block.part.get(), begin: block.begin, len: block.len })
+    }
+
+    fn has_block(&self, key: PeerKey) -> bool {
+        self.conns.get(&key).is_some_and(|c| c.session.has_block())
+    }
+
+    /// Sessions speak to the swarm and the swarm to the sessions until both are silent; only then is anything sent.
+    fn next_ask(&mut self, now: Time) -> Option<Ask> {
+        loop {
+            if let Some(effect) = self.swarm.next_effect() {
+                self.carry_out(effect, now);
+            } else if let Some(key) = self.touched.pop() {
+                self.flush(key, now);
+                self.asks.push_back(Ask::Ready(key));
+            } else {
+                return self.asks.pop_front();
+            }
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+}
