@@ -3,8 +3,11 @@
 //! One task, one loop. It waits for nobody: neighbours get commands into their queues, the disk works on threads of
 //! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
 
+mod ending;
+
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
+use ending::Ending;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -13,10 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    blocking,
     links::{Arrival, Heard, Links},
     on_complete, report,
-    until::{self, Facts},
 };
 use crate::{
     cli::{
@@ -30,7 +31,7 @@ use crate::{
     swarm::{Effect, Input, Swarm},
     time::Time,
     ui::{
-        End, Phase, Report, Screen, View,
+        Phase, Report, Screen, View,
         keys::{Keys, Quit},
     },
 };
@@ -38,9 +39,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Having written nothing for so long, what is on the disk is noted.
 const NOTE_AFTER: Time = Time::from_secs(10);
-/// How long the neighbours have to put away what they hold at the end.
-const FAREWELL: Duration = Duration::from_millis(300);
-
 pub struct Parts<'a> {
     pub settings: &'a Settings,
     pub manifest: Arc<Manifest>,
@@ -71,12 +69,6 @@ enum Stage {
     Whole {
         since: Time,
     },
-}
-
-/// What ends the loop.
-struct Ending {
-    exit: Exit,
-    error: Option<String>,
 }
 
 pub struct Owner<'a> {
@@ -172,17 +164,6 @@ impl<'a> Owner<'a> {
                 return ending;
             }
         }
-    }
-
-    /// `q`, Ctrl-C, or a signal.
-    fn leave(&self) -> Ending {
-        let whole = matches!(self.stage, Stage::Whole { .. });
-        let exit = match whole {
-            true if self.copies_missing() => Exit::CopiesMissing,
-            true => Exit::Done,
-            false => Exit::Interrupted,
-        };
-        Ending { exit, error: None }
     }
 
     fn hear(&mut self, input: Input) {
@@ -357,59 +338,6 @@ impl<'a> Owner<'a> {
         screen.event(&Report::Copies { name: self.name(), copies, wanted });
     }
 
-    fn copies_missing(&self) -> bool {
-        match &self.parts.settings.until.all {
-            None => false,
-            Some(UntilAll::Members(wanted)) => self.parts.swarm.snapshot(self.now()).copies < *wanted as usize,
-            Some(UntilAll::Named(names)) => {
-                names.iter().any(|name| !self.parts.swarm.names_of_copies().any(|n| n == name))
-            }
-        }
-    }
-
-    /// One of the conditions that were given is met.
-    fn is_over(&self) -> Option<Ending> {
-        let Stage::Whole { since } = self.stage else { return None };
-        let snapshot = self.parts.swarm.snapshot(self.now());
-        let facts = Facts {
-            since,
-            uploaded: snapshot.uploaded,
-            size: snapshot.bytes,
-            copies_missing: self.parts.settings.until.all.as_ref().map(|_| self.copies_missing()),
-        };
-        let met = until::met(&self.parts.settings.until, &facts, self.now())?;
-        log::info!("ends: {}", met.reason());
-        Some(self.leave())
-    }
-
-    /// No part came, and no copy was made, for as long as was allowed.
-    fn gives_up(&self, now: Time) -> Option<Ending> {
-        let timeout = self.parts.settings.timeout?;
-        if now < self.progress + timeout || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_)) {
-            return None;
-        }
-        let after = crate::cli::units::duration(timeout);
-        let (exit, error) = match (&self.stage, self.reached) {
-            (Stage::Whole { .. }, _) if self.copies_missing() => {
-                (Exit::CopiesMissing, format!("not all that were waited for got it whole within {after}"))
-            }
-            (Stage::Whole { .. }, _) => return None,
-            (_, false) => (
-                Exit::NobodyAnswered,
-                format!(
-                    "no conductor and no member answered within {after}: is the conductor running, and its address right?"
-                ),
-            ),
-            (_, true) => (
-                Exit::Missing,
-                format!(
-                    "nobody had the missing parts within {after}: start a member beside a whole copy, and try again"
-                ),
-            ),
-        };
-        Some(Ending { exit, error: Some(error) })
-    }
-
     /// Notes what is on the disk once nothing was written for a while, so that even a kill costs no check.
     fn note(&mut self, now: Time) {
         let have = self.parts.swarm.have().count();
@@ -420,61 +348,6 @@ impl<'a> Owner<'a> {
             let store = self.parts.store.clone();
             self.noting = Some(tokio::task::spawn_blocking(move || save(&store)));
         }
-    }
-
-    /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
-    async fn end(mut self, ending: Ending, screen: &Screen) -> Exit {
-        self.parts.ended.cancel();
-        self.parts.links.close_all();
-        let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
-        let farewell = async {
-            while !links.are_all_closed() {
-                let Some((key, events)) = heard.events.recv().await else { return };
-                if let Some(Event::Closed(_)) = events.last() {
-                    links.closed(key);
-                }
-            }
-        };
-        let whole = matches!(self.stage, Stage::Whole { .. });
-        let store = self.parts.store.clone();
-        let noted = async {
-            let _ = tokio::time::timeout(FAREWELL, farewell).await;
-            if !whole {
-                blocking(move || save(&store)).await;
-            }
-        };
-        let sources = std::mem::take(&mut self.parts.sources);
-        let told = async {
-            for source in sources {
-                let _ = source.await;
-            }
-        };
-        tokio::join!(noted, told);
-        self.tell_end(&ending, screen);
-        ending.exit
-    }
-
-    fn tell_end(&self, ending: &Ending, screen: &Screen) {
-        let snapshot = self.parts.swarm.snapshot(self.now());
-        screen.finish();
-        if let Some(text) = &ending.error {
-            log::error!("{text}");
-            screen.event(&Report::Error { name: Some(self.name()), code: ending.exit, text: text.clone() });
-        }
-        screen.event(&Report::End(End {
-            name: self.name(),
-            code: ending.exit,
-            path: self.parts.store.path(),
-            size: snapshot.bytes,
-            have: snapshot.bytes_done,
-            fetched: snapshot.fetched,
-            uploaded: snapshot.uploaded,
-            seconds: self.now(),
-            whole_after: match self.stage {
-                Stage::Whole { since } => Some(since),
-                _ => None,
-            },
-        }));
     }
 }
 

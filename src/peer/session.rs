@@ -8,6 +8,8 @@
 //! - carries [`Session::next_event`] to the swarm and the swarm's commands back;
 //! - calls [`Session::on_deadline`] when [`Session::deadline`] has come.
 
+mod extensions;
+
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
@@ -16,7 +18,6 @@ use crate::{
     time::Time,
     wire::{
         bitfield::Bitfield,
-        extension::{self, handshake::ExtensionHandshake, metadata},
         message::{Message, RawBlock},
     },
 };
@@ -140,22 +141,6 @@ impl Session {
         session
     }
 
-    fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
-        let hello = ExtensionHandshake {
-            ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
-            metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
-            port,
-            reqq: Some(uploads::MAX_QUEUE as u32),
-            upload_only: complete,
-            client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
-            your_ip: Some(self.remote.address.ip()),
-            max_request: Some(MAX_REQUEST),
-            name,
-            ..Default::default()
-        };
-        self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
-    }
-
     /// BEP 6: exactly one of these, before any `have`; without the fast extension nothing means none.
     fn say_what_we_have(&mut self, show: Show) {
         let bits = match &show {
@@ -251,55 +236,6 @@ impl Session {
         if let Some(block) = self.requests.arrived(raw) {
             self.give_up(block.part, true);
         }
-    }
-
-    fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
-        match id {
-            extension::HANDSHAKE => {
-                let hello = ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
-                self.on_hello(hello);
-            }
-            extension::OUR_METADATA => self.on_metadata(payload)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn on_hello(&mut self, hello: ExtensionHandshake) {
-        if let Some(id) = hello.ut_metadata {
-            self.their_metadata = Some(id).filter(|id| *id > 0);
-        }
-        if let Some(queue) = hello.reqq {
-            self.their_queue = (queue as usize).clamp(1, QUEUE.1);
-        }
-        if let Some(longest) = hello.max_request {
-            self.max_request = longest.clamp(BLOCK, MAX_REQUEST);
-        }
-        self.events.push_back(Event::Hello(Hello {
-            client: hello.client.unwrap_or_default(),
-            name: hello.name,
-            port: hello.port.filter(|p| *p > 0),
-            max_request: hello.max_request.map(|_| self.max_request),
-        }));
-    }
-
-    fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        let message = metadata::Metadata::decode(payload).map_err(|e| Fault(e.to_string()))?;
-        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata) else {
-            return Ok(());
-        };
-        let start = u64::from(piece) * u64::from(metadata::PIECE);
-        let bytes = usize::try_from(start).ok().and_then(|s| self.info.get(s..)).filter(|b| !b.is_empty());
-        let answer = match bytes.filter(|_| self.metadata_waiting < MAX_METADATA_QUEUE) {
-            Some(rest) => {
-                let bytes = rest[..rest.len().min(metadata::PIECE as usize)].to_vec();
-                metadata::Metadata::Data { piece, total: self.info.len() as u32, bytes }
-            }
-            None => metadata::Metadata::Reject { piece },
-        };
-        self.metadata_waiting += 1;
-        self.messages.push_back(Message::Extended { id, payload: answer.encode() });
-        Ok(())
     }
 
     /// The 13 bytes before a block came.
