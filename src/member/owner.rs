@@ -256,7 +256,10 @@ impl<'a> Owner<'a> {
                 return end(Exit::OtherData, error.to_string());
             }
             DiskEvent::Checked => {
-                self.stage = Stage::Fetching;
+                // The whole may have been verified in the same pass: then it is being named already.
+                if let Stage::Checking(_) = self.stage {
+                    self.stage = Stage::Fetching;
+                }
                 self.noted = self.parts.swarm.have().count();
                 self.hear(Input::Checked);
                 self.progress = self.now();
