@@ -90,6 +90,8 @@ pub struct Session {
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
+    /// The part that it asked for last.
+    last_wanted: Option<PartIndex>,
     rate: BusyRate,
     received: u32,
     uploaded: u32,
@@ -120,6 +122,7 @@ impl Session {
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
+            last_wanted: None,
             rate: BusyRate::default(),
             received: 0,
             uploaded: 0,
@@ -214,6 +217,9 @@ impl Session {
             Shown::These(bits) => bits.has(block.part),
         };
         let served = shown && block.len <= self.max_request && self.uploads.request(block);
+        if served && self.last_wanted.replace(block.part) != Some(block.part) {
+            self.events.push_back(Event::Wants(block.part));
+        }
         if !served && self.remote.fast {
             self.messages.push_back(Message::Reject(raw));
         } else if !served && block.len > self.max_request {

@@ -30,7 +30,7 @@ impl Swarm {
         if introduction.dialled {
             self.known.connected(introduction.address, key, now);
         }
-        let show = self.first_show(key);
+        let show = self.first_show(key, now);
         let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
         let neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
         self.neighbours.insert(key, neighbour);
@@ -94,6 +94,11 @@ impl Swarm {
             Event::Clogged(clogged) => {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
+            }
+            Event::Wants(part) => {
+                if let Some(reveal) = &mut self.reveal {
+                    reveal.wanted(key, part, now);
+                }
             }
             Event::Sent(part) => {
                 if let Some(reveal) = &mut self.reveal {
