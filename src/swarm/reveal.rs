@@ -70,8 +70,8 @@ impl Reveal {
 
     /// Somebody who sees everything asked for a part: it need not be given to another.
     pub fn wanted(&mut self, key: PeerKey, part: PartIndex, now: Time) {
-        if !self.gifts.contains_key(&part) {
-            self.gifts.insert(part, Gift { to: key, sent: false, lonely: false });
+        if let std::collections::btree_map::Entry::Vacant(place) = self.gifts.entry(part) {
+            place.insert(Gift { to: key, sent: false, lonely: false });
             self.wanted.push_back((now, part));
         }
     }
