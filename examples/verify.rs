@@ -26,8 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ControlFlow::Continue(())
     })?;
     println!("{right} of {} parts are right", manifest.geometry.parts());
-    match whole == manifest.whole {
-        true => Ok(println!("the whole file is right")),
-        false => Err("the whole file's SHA-1 is different".into()),
+    if whole != manifest.whole {
+        return Err("the whole file's SHA-1 is different".into());
     }
+    println!("the whole file is right");
+    Ok(())
 }
