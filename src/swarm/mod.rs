@@ -43,7 +43,7 @@ pub struct Config {
     pub checked: bool,
     /// Connections at most, in all.
     pub max_peers: usize,
-    /// Connections that we open ourselves, at most.
+    /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
     /// Seed of its dice.
     pub seed: u64,
@@ -114,6 +114,8 @@ pub struct Swarm {
     suspect: BTreeSet<PartIndex>,
     /// Ids of members that were seen to have everything.
     copies: BTreeSet<PeerId>,
+    /// What the lots are drawn with that decide who stays when there are too many.
+    lots: u64,
     dice: fastrand::Rng,
     effects: VecDeque<Effect>,
     down: Meter,
@@ -139,6 +141,7 @@ impl Swarm {
             known: KnownPeers::default(),
             suspect: BTreeSet::new(),
             copies: BTreeSet::new(),
+            lots: dice.u64(..),
             dice,
             effects: VecDeque::new(),
             down: Meter::default(),
