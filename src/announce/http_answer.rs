@@ -276,10 +276,10 @@ mod tests {
             })
     }
 
+    const FORMS: &[ListForm] = &[ListForm::Compact, ListForm::Long, ListForm::LongWithoutIds];
+
     fn bodies() -> impl Strategy<Value = Vec<u8>> {
-        let forms = [ListForm::Compact, ListForm::Long, ListForm::LongWithoutIds];
-        (answers(), prop::sample::select(&forms[..]))
-            .prop_map(|(answer, form)| write_reply(&Reply::Answer(answer), form))
+        (answers(), prop::sample::select(FORMS)).prop_map(|(answer, form)| write_reply(&Reply::Answer(answer), form))
     }
 
     proptest! {

@@ -112,7 +112,7 @@ fn parse_part_size(text: &str) -> Result<u64, String> {
 /// The file is read once, on all cores; the manifest is a small text file ending in .orch. Give it to whoever wants
 /// the file, run a conductor where it says, and share the file with "member FILE.orch".
 #[derive(Parser, Clone, Debug)]
-#[command(name = "composer", version, max_term_width = 100, styles = STYLES, after_help = after_help())]
+#[command(name = "composer", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(
     override_usage = "composer [OPTIONS] FILE [CONDUCTOR] [PART_SIZE]\n       composer [OPTIONS] --from X.orch|X.torrent [CONDUCTOR]"
 )]
@@ -172,9 +172,9 @@ struct Args {
 fn after_help() -> String {
     format!(
         "Examples:\n  \
-           composer big.iso                          big.orch, the conductor to be filled in later\n  \
-           composer big.iso 10.0.0.1:9999            with its conductor\n  \
-           composer big.iso 10.0.0.1 1M --torrent    parts of 1 MiB, and big.torrent for other clients\n  \
+           composer big.iso                           big.orch, the conductor to be filled in later\n  \
+           composer big.iso 10.0.0.1:9999             with its conductor\n  \
+           composer big.iso 10.0.0.1 1M --torrent     parts of 1 MiB, and big.torrent for other clients\n  \
            composer --from big.orch 10.0.0.2 --force  the same composition, another conductor\n\n{}",
         Exit::help(&[Exit::Done, Exit::Other, Exit::Usage, Exit::BadManifest, Exit::Disk, Exit::Interrupted])
     )

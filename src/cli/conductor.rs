@@ -43,7 +43,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
 /// Members and other BitTorrent clients ask it over HTTP (/announce, /scrape) for each other's addresses; the
 /// compositions themselves never pass through it. It runs until Ctrl-C or SIGTERM.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "conductor", version, max_term_width = 100, styles = STYLES, after_help = after_help())]
+#[command(name = "conductor", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 struct Args {
     /// Listen here (repeatable)
     ///

@@ -98,7 +98,7 @@ pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, cl
 
 fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
     let (args, _) = read::<Args>(args, &dot_env)?;
-    let Args { network, end, .. } = args;
+    let (network, end) = (args.network, args.end);
     let all = match end.until_all {
         None => None,
         Some(Wanted::Members(count)) => Some(UntilAll::Members(count)),
@@ -117,7 +117,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         timeout: end.timeout,
         upload: network.upload,
         download: network.download,
-        on_complete: end.on_complete,
+        on_complete: args.on_complete,
         check: args.check,
         repair: args.repair,
         name: network.name.unwrap_or_else(host_name),
@@ -134,7 +134,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
 /// shared, what is missing is fetched from everybody who has it. Pressing q or Ctrl-C leaves at once; the same command
 /// goes on where it was.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "member", version, max_term_width = 100, styles = STYLES, after_help = after_help())]
+#[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 struct Args {
     /// The manifests of the compositions
     #[arg(required = true, value_name = "FILE.orch")]
@@ -159,6 +159,12 @@ struct Args {
     /// left alone, and the exit code is 6.
     #[arg(long, env = "ORCHESTRA_REPAIR", hide_env_values = true, value_parser = flag())]
     repair: bool,
+
+    /// Run this program once the file is whole
+    ///
+    /// It is started without a shell; the file's path is its argument and in ORCHESTRA_PATH.
+    #[arg(long, value_name = "CMD", env = "ORCHESTRA_ON_COMPLETE", hide_env_values = true)]
+    on_complete: Option<PathBuf>,
 
     #[command(flatten)]
     network: Network,
@@ -281,12 +287,6 @@ struct End {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     #[arg(env = "ORCHESTRA_TIMEOUT", hide_env_values = true)]
     timeout: Option<Duration>,
-
-    /// Run this program once the file is whole
-    ///
-    /// It is started without a shell; the file's path is its argument and in ORCHESTRA_PATH.
-    #[arg(long, value_name = "CMD", env = "ORCHESTRA_ON_COMPLETE", hide_env_values = true)]
-    on_complete: Option<PathBuf>,
 }
 
 /// `--until-all` as it is typed.
@@ -352,10 +352,10 @@ fn host_name() -> String {
 fn after_help() -> String {
     format!(
         "Examples:\n  \
-           member big.orch                          fetch into this folder, or share what is here, until q\n  \
-           member big.orch -o /data --exit-when-done  fetch and leave\n  \
+           member big.orch                               fetch into this folder, or share what is here, until q\n  \
+           member big.orch -o /data --exit-when-done     fetch into /data, and leave\n  \
            member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
-           member big.orch --peer 10.0.0.5:9998     no conductor: that member has it\n\n{}",
+           member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n\n{}",
         Exit::help(&Exit::ALL)
     )
 }

@@ -18,6 +18,8 @@ pub enum ComposeError {
     Folder(PathBuf),
     #[error("{} is no ordinary file: copy what it holds into one and compose that", .0.display())]
     Special(PathBuf),
+    #[error("{} is a symbolic link, and no member shares through one: compose {} itself", .link.display(), .file.display())]
+    Link { link: PathBuf, file: PathBuf },
     #[error("the name of {} is not UTF-8, which every manifest is: rename the file", .0.display())]
     NameNotUtf8(PathBuf),
     #[error("{}: {error}: rename the file", .path.display())]
@@ -68,6 +70,7 @@ impl ComposeError {
             Self::Read { .. }
             | Self::Folder(_)
             | Self::Special(_)
+            | Self::Link { .. }
             | Self::NameNotUtf8(_)
             | Self::Name { .. }
             | Self::Changed(_)

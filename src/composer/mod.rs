@@ -196,6 +196,7 @@ fn finish(settings: &Settings, manifest: &Manifest, places: Places, decided: &De
         info_hash: manifest.info_hash(),
         whole: manifest.whole,
         magnet,
+        magnet_asked: settings.magnet,
         read: None,
     })
 }

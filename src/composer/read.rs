@@ -42,6 +42,10 @@ impl Reading {
         if !kind.is_file() {
             return Err(ComposeError::Special(path.to_owned()));
         }
+        if fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
+            let file = path.canonicalize().map_err(failed)?;
+            return Err(ComposeError::Link { link: path.to_owned(), file });
+        }
         let file = File::open(path).map_err(failed)?;
         let young = youth(&Stamp::of(&file).map_err(failed)?);
         thread::sleep(young);
@@ -198,6 +202,10 @@ mod tests {
         let open = |path: &Path| Reading::open(path).unwrap_err();
         assert!(matches!(open(folder.path()), ComposeError::Folder(_)));
         assert!(matches!(open(Path::new("/dev/null")), ComposeError::Special(_)));
+        let link = folder.path().join("link");
+        fs::write(folder.path().join("file"), b"x").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        assert!(matches!(open(&link), ComposeError::Link { .. }));
         let missing = folder.path().join("missing");
         assert!(matches!(open(&missing), ComposeError::Read { .. }));
     }

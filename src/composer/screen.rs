@@ -4,6 +4,7 @@
 //! composition; with `--json` one object instead. Nobody reading there is no error.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::{self, IsTerminal, Write},
     path::PathBuf,
@@ -12,11 +13,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use serde_json::json;
+use serde::Serialize;
 
 use super::ComposeError;
 use crate::{
-    cli::{ScreenOptions, units},
+    cli::{Exit, ScreenOptions, units},
     geometry::Geometry,
     hashing::Digest,
     manifest::{Name, shown},
@@ -34,6 +35,8 @@ pub struct Report {
     pub info_hash: InfoHash,
     pub whole: Option<Digest>,
     pub magnet: Option<String>,
+    /// Whether people are to see the magnet link; an object has it anyway.
+    pub magnet_asked: bool,
     /// The command that shares it.
     pub share: String,
     /// What the person should know about the conductor named in it.
@@ -105,28 +108,27 @@ impl Screen {
     pub fn done(&self, report: &Report) {
         self.end();
         if self.options.json {
-            return print(&object(report, self.started.elapsed()));
+            return print(&end(report, self.started.elapsed()));
         }
         self.say(&summary(report));
         if let Some(hint) = &report.hint {
             self.say(hint);
         }
-        if let Some(magnet) = &report.magnet {
+        if let Some(magnet) = report.magnet.as_ref().filter(|_| report.magnet_asked) {
             print(magnet);
         }
+        self.say("share it with:");
         print(&report.share);
     }
 
     /// Why there is none.
     pub fn failed(&self, error: &ComposeError) {
         self.end();
-        let text = error.to_string();
-        let _ = writeln!(io::stderr(), "error: {}", shown(&text));
+        // Where stderr is gone nobody is there to tell.
+        let _ = writeln!(io::stderr(), "error: {}", shown(&error.to_string()));
         if self.options.json {
-            let time = now();
-            print(&json!({"v": 1, "time": time, "event": "error", "message": text}).to_string());
-            let code = error.exit().code();
-            print(&json!({"v": 1, "time": time, "event": "end", "code": code}).to_string());
+            print(&failure("error", error));
+            print(&failure("end", error));
         }
     }
 
@@ -152,26 +154,64 @@ fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-fn object(report: &Report, elapsed: Duration) -> String {
-    let paths: Vec<_> = report.written.iter().map(|path| path.to_string_lossy()).collect();
-    json!({
-        "v": 1,
-        "time": now(),
-        "event": "end",
-        "code": 0,
-        "path": report.manifest.to_string_lossy(),
-        "written": paths,
-        "name": report.name.as_str(),
-        "size": report.geometry.size(),
-        "part_size": report.geometry.part_size(),
-        "parts": report.geometry.parts(),
-        "info_hash": report.info_hash.to_string(),
-        "sha1": report.whole.map(|digest| digest.to_string()),
-        "magnet": report.magnet,
-        "share": report.share,
-        "seconds": elapsed.as_secs_f64(),
+/// The last object of `--json`.
+#[derive(Serialize)]
+struct End<'a> {
+    v: u8,
+    time: String,
+    event: &'static str,
+    code: u8,
+    path: Cow<'a, str>,
+    /// What was really written, the manifest first.
+    written: Vec<Cow<'a, str>>,
+    name: &'a str,
+    size: u64,
+    part_size: u32,
+    parts: u32,
+    info_hash: String,
+    sha1: Option<String>,
+    magnet: Option<&'a str>,
+    share: &'a str,
+    seconds: f64,
+}
+
+fn end(report: &Report, elapsed: Duration) -> String {
+    json(&End {
+        v: 1,
+        time: now(),
+        event: "end",
+        code: Exit::Done.code(),
+        path: report.manifest.to_string_lossy(),
+        written: report.written.iter().map(|path| path.to_string_lossy()).collect(),
+        name: report.name.as_str(),
+        size: report.geometry.size(),
+        part_size: report.geometry.part_size(),
+        parts: report.geometry.parts(),
+        info_hash: report.info_hash.to_string(),
+        sha1: report.whole.map(|digest| digest.to_string()),
+        magnet: report.magnet.as_deref(),
+        share: &report.share,
+        seconds: elapsed.as_secs_f64(),
     })
-    .to_string()
+}
+
+/// The objects of `--json` when nothing was composed: the message, and the end.
+#[derive(Serialize)]
+struct Failure<'a> {
+    v: u8,
+    time: String,
+    event: &'static str,
+    code: u8,
+    message: &'a str,
+}
+
+fn failure(event: &'static str, error: &ComposeError) -> String {
+    json(&Failure { v: 1, time: now(), event, code: error.exit().code(), message: &error.to_string() })
+}
+
+/// As one line. Plain data with text for keys always can be written.
+fn json(object: &impl Serialize) -> String {
+    serde_json::to_string(object).unwrap_or_default()
 }
 
 /// What was composed and what was written, in two lines.
@@ -182,25 +222,29 @@ fn summary(report: &Report) -> String {
         1 => "1 part".to_owned(),
         _ => format!("{parts} parts of {}", units::size(u64::from(report.geometry.part_size()))),
     };
-    let read = report.read.map_or(String::new(), |time| {
-        let rate = units::rate(size as f64 / time.as_secs_f64().max(0.001));
-        format!(", composed in {} ({rate})", units::duration(time))
-    });
+    let read = match report.read {
+        None => String::new(),
+        // A rate says nothing about what is done at once.
+        Some(time) if time < Duration::from_millis(100) => format!(", composed in {}", units::duration(time)),
+        Some(time) => {
+            let rate = units::rate(size as f64 / time.as_secs_f64());
+            format!(", composed in {} ({rate})", units::duration(time))
+        }
+    };
     let written: Vec<_> = report.written.iter().map(|path| path.display().to_string()).collect();
     let written = match written.is_empty() {
-        true => format!("{} says so already", report.manifest.display()),
+        true => format!("{} stays as it is", report.manifest.display()),
         false => format!("wrote {}", written.join(" and ")),
     };
-    format!("{}: {} in {cut}{read}\n{written}; share it with:", report.name.as_str(), units::size(size))
+    format!("{}: {} in {cut}{read}\n{written}", report.name.as_str(), units::size(size))
 }
 
 fn bar_of(name: &Name, geometry: &Geometry, colour: bool) -> ProgressBar {
-    let bar = match colour {
-        true => "{wide_bar:.cyan/dim}",
-        false => "{wide_bar}",
-    };
-    let template = format!("{{prefix}}  {bar} {{percent:>3}}%  {{rate}}  ETA {{left}}");
-    let style = ProgressStyle::with_template(&template)
+    let name = name.shown().into_owned();
+    // A terminal that does not know its size says 0.
+    let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+    let columns = if columns == 0 { 80 } else { columns };
+    let style = ProgressStyle::with_template(&template(columns, name.chars().count(), colour))
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("██░")
         .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
@@ -212,7 +256,29 @@ fn bar_of(name: &Name, geometry: &Geometry, colour: bool) -> ProgressBar {
         });
     ProgressBar::with_draw_target(Some(geometry.size()), ProgressDrawTarget::stderr_with_hz(10))
         .with_style(style)
-        .with_prefix(name.shown().into_owned())
+        .with_prefix(name)
+}
+
+/// Columns for the percentage, the rate and the time left.
+const FIGURES: usize = 40;
+const LONGEST_BAR: usize = 40;
+
+/// What fits in so many columns: the figures before the name, the name before the bar.
+fn template(columns: usize, name: usize, colour: bool) -> String {
+    let figures = "{percent:>3}%  {rate}  ETA {left}";
+    let room = columns.saturating_sub(FIGURES);
+    if columns < FIGURES {
+        return "{percent:>3}%".to_owned();
+    }
+    if room < name + 2 {
+        return figures.to_owned();
+    }
+    let bar = match (room - name - 2).min(LONGEST_BAR) {
+        0..8 => return format!("{{prefix}}  {figures}"),
+        columns => columns,
+    };
+    let style = if colour { ".cyan/dim" } else { "" };
+    format!("{{prefix}}  {{bar:{bar}{style}}} {figures}")
 }
 
 /// An estimate is not worth its milliseconds.
@@ -271,6 +337,7 @@ mod tests {
             info_hash: InfoHash([1; 20]),
             whole: None,
             magnet: None,
+            magnet_asked: false,
             share: "member big.orch".into(),
             hint: None,
             read: Some(Duration::from_millis(700)),
@@ -282,22 +349,30 @@ mod tests {
         assert_eq!(
             summary(&report()),
             "big.iso: 1 GiB in 2048 parts of 512 KiB, composed in 700 ms (1.4 GiB/s)\n\
-             wrote big.orch and big.torrent; share it with:"
+             wrote big.orch and big.torrent"
         );
         let unchanged = Report { written: Vec::new(), read: None, ..report() };
-        assert_eq!(
-            summary(&unchanged),
-            "big.iso: 1 GiB in 2048 parts of 512 KiB\nbig.orch says so already; share it with:"
-        );
+        assert_eq!(summary(&unchanged), "big.iso: 1 GiB in 2048 parts of 512 KiB\nbig.orch stays as it is");
     }
 
     #[test]
     fn the_object_has_what_a_script_wants() {
-        let object: serde_json::Value = serde_json::from_str(&object(&report(), Duration::from_secs(1))).unwrap();
+        let object: serde_json::Value = serde_json::from_str(&end(&report(), Duration::from_secs(1))).unwrap();
         assert_eq!(object["event"], "end");
         assert_eq!(object["size"], 1 << 30);
         assert_eq!(object["sha1"], serde_json::Value::Null);
         assert_eq!(object["share"], "member big.orch");
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_the_bar_then_the_name() {
+        let figures = "{percent:>3}%  {rate}  ETA {left}";
+        assert_eq!(template(80, 7, false), format!("{{prefix}}  {{bar:31}} {figures}"));
+        assert_eq!(template(200, 7, true), format!("{{prefix}}  {{bar:40.cyan/dim}} {figures}"));
+        assert_eq!(template(55, 7, true), format!("{{prefix}}  {figures}"));
+        assert_eq!(template(45, 7, true), figures);
+        assert_eq!(template(80, 100, true), figures);
+        assert_eq!(template(20, 7, true), "{percent:>3}%");
     }
 
     #[test]

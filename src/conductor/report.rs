@@ -15,7 +15,7 @@ use std::{
     time::SystemTime,
 };
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::table::{Change, What};
@@ -68,13 +68,13 @@ fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, json: bool) {
     for happening in happenings {
         log(&happening);
         let text = match json {
-            true => Some(format!("{}\n", object(&happening, &now()))),
+            true => serde_json::to_string(&line(&happening, now())).ok(),
             false => people(&happening),
         };
         if let Some(text) = text {
             // Nobody reads it any more: that ends the telling, not the conductor.
             let mut out = io::stdout().lock();
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            let _ = writeln!(out, "{text}").and_then(|()| out.flush());
         }
         match lost.swap(0, Ordering::Relaxed) {
             0 => {}
@@ -117,9 +117,9 @@ fn people(happening: &Happening) -> Option<String> {
     let Happening::Listening { addresses, reach } = happening else {
         return None;
     };
-    let mut text = format!("conductor listens on {}\n", list(addresses));
+    let mut text = format!("conductor listens on {}", list(addresses));
     if let Some(reach) = reach {
-        text += &format!("compose for it with: composer FILE {reach}\n");
+        text += &format!("\ncompose for it with: composer FILE {reach}");
     }
     Some(text)
 }
@@ -129,11 +129,42 @@ fn list(addresses: &[SocketAddr]) -> String {
     addresses.join(" and ")
 }
 
-fn object(happening: &Happening, time: &str) -> Value {
+/// One line of `--json`; keys are only ever added.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u32,
+    time: String,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<&'a [SocketAddr]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+}
+
+fn line(happening: &Happening, time: String) -> Line<'_> {
+    let empty = |event| Line {
+        v: 1,
+        time,
+        event,
+        addresses: None,
+        reach: None,
+        hash: None,
+        address: None,
+        members: None,
+        why: None,
+    };
     match happening {
-        Happening::Listening { addresses, reach } => json!({
-            "v": 1, "time": time, "event": "listening", "addresses": addresses, "reach": reach,
-        }),
+        Happening::Listening { addresses, reach } => {
+            Line { addresses: Some(addresses), reach: *reach, ..empty("listening") }
+        }
         Happening::Change(change) => {
             let (event, why) = match change.what {
                 What::Joined => ("joined", None),
@@ -141,16 +172,15 @@ fn object(happening: &Happening, time: &str) -> Value {
                 What::Silent => ("left", Some("silent")),
                 What::Replaced => ("left", Some("replaced")),
             };
-            let mut object = json!({
-                "v": 1, "time": time, "event": event, "hash": change.info_hash.to_string(),
-                "address": change.address, "members": change.members,
-            });
-            if let Some(why) = why {
-                object["why"] = why.into();
+            Line {
+                hash: Some(change.info_hash.to_string()),
+                address: Some(change.address),
+                members: Some(change.members),
+                why,
+                ..empty(event)
             }
-            object
         }
-        Happening::End => json!({ "v": 1, "time": time, "event": "end" }),
+        Happening::End => empty("end"),
     }
 }
 
@@ -169,7 +199,7 @@ mod tests {
             people(&listening).as_deref(),
             Some(
                 "conductor listens on 0.0.0.0:9999 and [::]:9999\n\
-                 compose for it with: composer FILE 10.0.0.1:9999\n"
+                 compose for it with: composer FILE 10.0.0.1:9999"
             )
         );
     }
@@ -182,10 +212,12 @@ mod tests {
             what: What::Silent,
             members: 2,
         });
-        let object = object(&change, "now");
-        assert_eq!(object["event"], "left");
-        assert_eq!(object["why"], "silent");
-        assert_eq!(object["address"], "10.0.0.1:9998");
-        assert_eq!(object["hash"], "ab".repeat(20));
+        assert_eq!(
+            serde_json::to_string(&line(&change, "now".into())).unwrap(),
+            format!(
+                r#"{{"v":1,"time":"now","event":"left","hash":"{}","address":"10.0.0.1:9998","members":2,"why":"silent"}}"#,
+                "ab".repeat(20)
+            )
+        );
     }
 }

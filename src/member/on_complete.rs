@@ -18,12 +18,8 @@ pub const PATH_VARIABLE: &str = "ORCHESTRA_PATH";
 /// # Errors
 /// It could not be started; the message names it. How it ends is only logged.
 pub fn start(program: &Path, path: &Path) -> Result<(), String> {
-    let child = Command::new(program)
-        .arg(path)
-        .env(PATH_VARIABLE, path)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .spawn();
+    let child =
+        Command::new(program).arg(path).env(PATH_VARIABLE, path).stdin(Stdio::null()).stdout(std::io::stderr()).spawn();
     let mut child = child.map_err(|e| format!("--on-complete: cannot start {}: {e}", program.display()))?;
     let shown = program.display().to_string();
     thread::spawn(move || match child.wait() {

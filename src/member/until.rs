@@ -1,19 +1,16 @@
 //! When a member ends by itself: pure rules over numbers.
 
-use crate::{
-    cli::member::{Until, UntilAll},
-    time::Time,
-};
+use crate::{cli::member::Until, time::Time};
 
-/// What the rules look at.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the rules look at, once the own copy is whole: nothing counts before.
+#[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// When the own copy was whole, verified and had its final name.
-    pub whole_since: Option<Time>,
+    pub since: Time,
     pub uploaded: u64,
     pub size: u64,
-    /// Others that were seen to have it whole.
-    pub copies: usize,
+    /// Whether others that are waited for lack it still; None: none are waited for.
+    pub copies_missing: Option<bool>,
 }
 
 /// Why it ends.
@@ -37,17 +34,16 @@ impl Met {
     }
 }
 
-/// The first condition that is met; nothing counts before the own copy is whole.
+/// The first condition that is met.
 pub fn met(until: &Until, facts: &Facts, now: Time) -> Option<Met> {
-    let since = facts.whole_since?;
     let ratio = |wanted: f64| facts.uploaded as f64 >= wanted * facts.size as f64;
     if until.done {
         Some(Met::Done)
-    } else if until.seed_time.is_some_and(|time| now >= since + time) {
+    } else if until.seed_time.is_some_and(|time| now >= facts.since + time) {
         Some(Met::SeedTime)
     } else if until.seed_ratio.is_some_and(ratio) {
         Some(Met::SeedRatio)
-    } else if matches!(&until.all, Some(UntilAll::Members(n)) if facts.copies >= *n as usize) {
+    } else if facts.copies_missing == Some(false) {
         Some(Met::Copies)
     } else {
         None
@@ -59,7 +55,7 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts { whole_since: Some(Time::from_secs(10)), uploaded: 150, size: 100, copies: 2 }
+        Facts { since: Time::from_secs(10), uploaded: 150, size: 100, copies_missing: None }
     }
 
     fn at(until: Until, facts: Facts, seconds: u64) -> Option<Met> {
@@ -72,23 +68,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counts_before_the_own_copy_is_whole() {
-        let all = Until {
-            done: true,
-            seed_time: Some(Time::ZERO),
-            seed_ratio: Some(0.0),
-            all: Some(UntilAll::Members(1)),
-        };
-        assert_eq!(at(all, Facts { whole_since: None, ..facts() }, 100), None);
-    }
-
-    #[test]
     fn the_first_condition_that_is_met_ends_it() {
         let until = Until { seed_time: Some(Time::from_secs(5)), seed_ratio: Some(2.0), ..Until::default() };
         assert_eq!(at(until.clone(), facts(), 14), None);
         assert_eq!(at(until.clone(), facts(), 15), Some(Met::SeedTime));
         assert_eq!(at(until, Facts { uploaded: 200, ..facts() }, 14), Some(Met::SeedRatio));
-        let all = Until { all: Some(UntilAll::Members(2)), ..Until::default() };
-        assert_eq!(at(all, facts(), 10), Some(Met::Copies));
+    }
+
+    #[test]
+    fn copies_are_waited_for_only_where_that_was_asked() {
+        let waits = |copies_missing| at(Until::default(), Facts { copies_missing, ..facts() }, 10);
+        assert_eq!(waits(None), None);
+        assert_eq!(waits(Some(true)), None);
+        assert_eq!(waits(Some(false)), Some(Met::Copies));
     }
 }

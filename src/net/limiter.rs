@@ -59,7 +59,8 @@ impl Bucket {
     pub fn when_next(&mut self, now: Time) -> Time {
         self.fill(now);
         let lacking = (self.quantum - self.tokens).max(0.0);
-        now + Duration::from_secs_f64(lacking / self.rate)
+        // Rounded up: who comes at that time must not find a fraction of a token lacking.
+        now + Duration::from_secs_f64(lacking / self.rate) + Duration::from_micros(1)
     }
 
     fn fill(&mut self, now: Time) {

@@ -172,3 +172,96 @@ fn meet(
         introduction: Introduction { id: theirs.id, address, dialled, fast: theirs.fast, extended: theirs.extended },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::handshake::PeerId;
+
+    fn handshake(swarm: u8, id: u8) -> Handshake {
+        Handshake { info_hash: InfoHash([swarm; 20]), id: PeerId([id; 20]), extended: true, fast: true, dht: false }
+    }
+
+    /// Dials as the one and accepts as the other, who shares only swarm 1.
+    async fn meet(dials: Handshake, accepts: Handshake) -> (Result<Met, DialError>, Result<Met, DialError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = async {
+            let (stream, from) = listener.accept().await.unwrap();
+            let ours = |hash| (hash == InfoHash([1; 20])).then_some(accepts);
+            accept(stream, from, ours, ACCEPT_TIMEOUT).await
+        };
+        tokio::join!(dial(address, None, &dials, DIAL_TIMEOUT), accepting)
+    }
+
+    #[tokio::test]
+    async fn both_learn_who_the_other_is() {
+        let (dialled, accepted) = meet(handshake(1, 5), handshake(1, 6)).await;
+        let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+        assert_eq!(dialled.introduction.id, PeerId([6; 20]));
+        assert_eq!(accepted.introduction.id, PeerId([5; 20]));
+        assert!(dialled.introduction.dialled && !accepted.introduction.dialled);
+        assert!(accepted.introduction.fast && accepted.introduction.extended);
+        assert_eq!(accepted.introduction.address, dialled.stream.local_addr().unwrap());
+        assert_eq!(accepted.info_hash, InfoHash([1; 20]));
+    }
+
+    #[tokio::test]
+    async fn who_shares_something_else_learns_nothing() {
+        let (dialled, accepted) = meet(handshake(2, 5), handshake(2, 6)).await;
+        assert!(matches!(dialled, Err(DialError::Broken { .. })), "{dialled:?}");
+        assert!(matches!(accepted, Err(DialError::OtherSwarm { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_member_knows_itself() {
+        let (_, accepted) = meet(handshake(1, 5), handshake(1, 5)).await;
+        assert!(matches!(accepted, Err(DialError::Ourselves { .. })));
+    }
+
+    /// What comes of these bytes, trickling in one by one. The rest of the connection is given back unread.
+    async fn hears(bytes: &[u8], limit: Duration) -> (Result<Met, DialError>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        there.set_nodelay(true).unwrap();
+        let (here, from) = listener.accept().await.unwrap();
+        let trickle = async {
+            for byte in bytes {
+                if there.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            there
+        };
+        let accepting = accept(here, from, |_| Some(handshake(1, 6)), limit);
+        tokio::join!(accepting, trickle)
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_handshake_is_left_for_the_driver() {
+        let mut bytes = handshake(1, 5).encode().to_vec();
+        bytes.extend(b"and more");
+        let (met, mut there) = hears(&bytes, ACCEPT_TIMEOUT).await;
+        let mut rest = [0; 8];
+        met.unwrap().stream.read_exact(&mut rest).await.unwrap();
+        assert_eq!(&rest, b"and more");
+        let mut answer = [0; handshake::LENGTH];
+        there.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, handshake(1, 6).encode());
+    }
+
+    #[tokio::test]
+    async fn who_tries_encryption_first_is_let_go_at_once() {
+        let (met, _there) = hears(&[0x51; 96], ACCEPT_TIMEOUT).await;
+        assert!(matches!(met, Err(DialError::NotPlain { .. })));
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_let_go() {
+        let (met, _there) = hears(&handshake(1, 5).encode()[..67], Duration::ZERO).await;
+        assert!(matches!(met, Err(DialError::Silent { .. })));
+    }
+}

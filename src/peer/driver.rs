@@ -122,7 +122,8 @@ impl Driver {
             let came = self.receiver.turn(&mut self.talk)?;
             let went = self.transmitter.turn(&mut self.talk)?;
             self.report(None).await;
-            if came == Turn::More || went == Turn::More {
+            let heard = came == Turn::Nothing && self.talk.session.takes_input();
+            if came == Turn::More || went == Turn::More || heard {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -136,7 +137,6 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Closed> {
-        let now = self.talk.now();
         match command {
             Command::Fetch(part) => self.receiver.fetch(part, &mut self.talk),
             Command::Close(why) => return Err(Closed::ByUs(why)),
@@ -230,3 +230,6 @@ impl From<DecodeError> for Closed {
         Self::Fault(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,8 @@ pub enum Event {
     Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
+    /// It asked for blocks of this part.
+    Wants(PartIndex),
     /// Every byte of this part was sent to it.
     Sent(PartIndex),
     /// The conversation is over; parts asked of it are free again.
@@ -72,6 +74,8 @@ pub enum Event {
 pub struct Hello {
     /// Name and version of its program, as it says.
     pub client: String,
+    /// How people see it, if it is one of our own members. Not safe for a terminal.
+    pub name: Option<String>,
     /// The port it listens on.
     pub port: Option<u16>,
     /// One of our own members: it agreed on requests of this many bytes.

@@ -197,7 +197,7 @@ impl Receiver {
             Frame::Message(message) => talk.session.on_message(message, now)?,
             Frame::Block(raw) => {
                 let into = match talk.session.on_block(raw, now)? {
-                    Landing::Wanted(block) => self.land(block, talk, now),
+                    Landing::Wanted(block) => self.land(block, talk),
                     Landing::Unwanted => None,
                 };
                 self.payload = Some(Payload { into, len: raw.len, done: 0 });
@@ -207,7 +207,7 @@ impl Receiver {
     }
 
     /// Takes memory for a part when its first block comes, not when it is asked for.
-    fn land(&mut self, block: BlockRange, talk: &mut Talk, now: Time) -> Option<BlockRange> {
+    fn land(&mut self, block: BlockRange, talk: &mut Talk) -> Option<BlockRange> {
         if find(&mut self.parts, block.part).is_none() {
             let Some(assembly) = talk.store.begin(block.part) else {
                 talk.session.command(Command::Release(block.part));

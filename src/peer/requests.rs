@@ -133,7 +133,7 @@ mod tests {
         let g = geometry();
         let part = g.part(1).unwrap();
         let mut r = Requests::default();
-        r.add(part, &[0..g.blocks(part)]);
+        r.add(part, std::slice::from_ref(&(0..g.blocks(part))));
         let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, BLOCK, 100)).collect();
         assert_eq!(blocks.iter().map(|b| b.len).collect::<Vec<_>>(), [16384, 16384, 1696]);
         for (i, b) in blocks.iter().enumerate() {
@@ -158,7 +158,7 @@ mod tests {
         let g = geometry();
         let part = g.part(0).unwrap();
         let mut r = Requests::default();
-        r.add(part, &[0..4]);
+        r.add(part, std::slice::from_ref(&(0..4)));
         let block = r.next(&g, BLOCK, 1).unwrap();
         assert_eq!(r.next(&g, BLOCK, 1), None, "the queue is full");
         assert_eq!(r.release(part), Some(vec![block]));

@@ -8,6 +8,8 @@
 //! - carries [`Session::next_event`] to the swarm and the swarm's commands back;
 //! - calls [`Session::on_deadline`] when [`Session::deadline`] has come.
 
+mod extensions;
+
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
@@ -16,7 +18,6 @@ use crate::{
     time::Time,
     wire::{
         bitfield::Bitfield,
-        extension::{self, handshake::ExtensionHandshake, metadata},
         message::{Message, RawBlock},
     },
 };
@@ -50,6 +51,8 @@ pub struct Setup {
     pub geometry: Geometry,
     /// The raw info dictionary, to serve to who came by a magnet link (BEP 9); empty when there is none to give.
     pub info: Arc<[u8]>,
+    /// How people see this member.
+    pub name: String,
     pub listen_port: u16,
     pub remote: Introduction,
     pub show: Show,
@@ -89,6 +92,8 @@ pub struct Session {
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
+    /// The part that it asked for last.
+    last_wanted: Option<PartIndex>,
     rate: BusyRate,
     received: u32,
     uploaded: u32,
@@ -107,7 +112,7 @@ enum Shown {
 impl Session {
     /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let Setup { geometry, info, listen_port, remote, show } = setup;
+        let Setup { geometry, info, name, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
             geometry,
@@ -119,6 +124,7 @@ impl Session {
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
+            last_wanted: None,
             rate: BusyRate::default(),
             received: 0,
             uploaded: 0,
@@ -131,28 +137,13 @@ impl Session {
         };
         if session.remote.extended {
             let complete = show == Show::Everything;
-            session.say_hello(Some(listen_port), complete);
+            session.say_hello(Some(listen_port), Some(name), complete);
         } else {
             session.events.push_back(Event::Hello(Hello::default()));
         }
         session.say_what_we_have(show);
         session.messages.push_back(Message::Unchoke);
         session
-    }
-
-    fn say_hello(&mut self, port: Option<u16>, complete: bool) {
-        let hello = ExtensionHandshake {
-            ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
-            metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
-            port,
-            reqq: Some(uploads::MAX_QUEUE as u32),
-            upload_only: complete,
-            client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
-            your_ip: Some(self.remote.address.ip()),
-            max_request: Some(MAX_REQUEST),
-            ..Default::default()
-        };
-        self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }
 
     /// BEP 6: exactly one of these, before any `have`; without the fast extension nothing means none.
@@ -228,6 +219,9 @@ impl Session {
             Shown::These(bits) => bits.has(block.part),
         };
         let served = shown && block.len <= self.max_request && self.uploads.request(block);
+        if served && self.last_wanted.replace(block.part) != Some(block.part) {
+            self.events.push_back(Event::Wants(block.part));
+        }
         if !served && self.remote.fast {
             self.messages.push_back(Message::Reject(raw));
         } else if !served && block.len > self.max_request {
@@ -250,54 +244,6 @@ impl Session {
         if let Some(block) = self.requests.arrived(raw) {
             self.give_up(block.part, true);
         }
-    }
-
-    fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
-        match id {
-            extension::HANDSHAKE => {
-                let hello = ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
-                self.on_hello(hello);
-            }
-            extension::OUR_METADATA => self.on_metadata(payload)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn on_hello(&mut self, hello: ExtensionHandshake) {
-        if let Some(id) = hello.ut_metadata {
-            self.their_metadata = Some(id).filter(|id| *id > 0);
-        }
-        if let Some(queue) = hello.reqq {
-            self.their_queue = (queue as usize).clamp(1, QUEUE.1);
-        }
-        if let Some(longest) = hello.max_request {
-            self.max_request = longest.clamp(BLOCK, MAX_REQUEST);
-        }
-        self.events.push_back(Event::Hello(Hello {
-            client: hello.client.unwrap_or_default(),
-            port: hello.port.filter(|p| *p > 0),
-            max_request: hello.max_request.map(|_| self.max_request),
-        }));
-    }
-
-    fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        let message = metadata::Metadata::decode(payload).map_err(|e| Fault(e.to_string()))?;
-        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata) else {
-            return Ok(());
-        };
-        let start = u64::from(piece) * u64::from(metadata::PIECE);
-        let bytes = usize::try_from(start).ok().and_then(|s| self.info.get(s..)).filter(|b| !b.is_empty());
-        let answer = match bytes.filter(|_| self.metadata_waiting < MAX_METADATA_QUEUE) {
-            Some(rest) => {
-                let bytes = rest[..rest.len().min(metadata::PIECE as usize)].to_vec();
-                metadata::Metadata::Data { piece, total: self.info.len() as u32, bytes }
-            }
-            None => metadata::Metadata::Reject { piece },
-        };
-        self.metadata_waiting += 1;
-        self.messages.push_back(Message::Extended { id, payload: answer.encode() });
-        Ok(())
     }
 
     /// The 13 bytes before a block came.
@@ -363,7 +309,7 @@ impl Session {
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
-            Command::Complete if self.remote.extended => self.say_hello(None, true),
+            Command::Complete if self.remote.extended => self.say_hello(None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
         self.pump();

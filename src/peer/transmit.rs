@@ -138,11 +138,17 @@ impl Transmitter {
             let Some(block) = self.next else {
                 break;
             };
-            if !self.is_warm(block, &talk.store) {
+            // A limit holds up short blocks, and everything before a long one's header is free of it.
+            let apart = block.len >= BULK && !self.short.is_empty();
+            if apart || !self.is_warm(block, &talk.store) {
                 break;
             }
             self.append(block, &talk.store)?;
             self.next = None;
+        }
+        if self.out.is_empty() {
+            // Who is idle holds no memory.
+            self.out = Vec::new();
         }
         Ok(())
     }
@@ -250,7 +256,10 @@ impl Transmitter {
                 self.bulk = None;
             }
         }
-        while let Some((_, block)) = self.short.pop_front_if(|(end, _)| *end <= self.gone) {
+        while let Some(&(end, block)) = self.short.front()
+            && end <= self.gone
+        {
+            self.short.pop_front();
             talk.session.on_sent(block, now);
         }
     }

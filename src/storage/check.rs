@@ -1,11 +1,14 @@
 //! Proving what was on the disk at the start: every part's SHA-1, on all cores, each part told as soon as it is proven.
+//!
+//! A file with its final name goes through [`hash_file`], from end to end with the whole file's SHA-1 in the same pass.
+//! A `NAME.part` is full of holes and a file to repair has to be copied: these go part by part.
 
 use std::{
     fs::File,
     io,
-    ops::Range,
+    ops::{ControlFlow, Range},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
@@ -14,7 +17,7 @@ use std::{
 use super::{DiskEvent, disk::Disk, os, store::Shared};
 use crate::{
     geometry::PartIndex,
-    hashing::{Digest, Hasher},
+    hashing::{Digest, Hasher, file::hash_file},
 };
 
 /// Read in steps of this many bytes.
@@ -69,6 +72,14 @@ pub(super) fn start(shared: Arc<Shared>, sources: Vec<Source>) -> Check {
     Check { state, total }
 }
 
+/// What the threads that look through a file share.
+struct Turn {
+    /// The next part to look at.
+    next: AtomicU32,
+    /// Why they stop early.
+    over: OnceLock<Stop>,
+}
+
 struct Work {
     shared: Arc<Shared>,
     state: Arc<State>,
@@ -78,54 +89,83 @@ struct Work {
 enum Stop {
     Asked,
     Different(PartIndex),
-    Failed(PartIndex, &'static str, io::Error),
+    Failed(Option<PartIndex>, &'static str, io::Error),
 }
 
 impl Work {
     fn run(&self, sources: &[Source]) {
         for source in sources {
-            if let Err(stop) = self.look_through(source) {
-                match stop {
-                    Stop::Asked => {}
-                    Stop::Different(part) => self.shared.tell(DiskEvent::Different(part)),
-                    Stop::Failed(part, doing, error) => self.shared.failed(Some(part), doing, error),
+            let done = match source {
+                Source::Final => self.look_at_all(),
+                Source::Partial | Source::Other(_) => self.look_through(source),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stop::Asked) => return,
+                Err(Stop::Different(part)) => return self.shared.tell(DiskEvent::Different(part)),
+                Err(Stop::Failed(part, doing, error)) => {
+                    return self.shared.failed(part, doing, error);
                 }
-                return;
             }
         }
         self.shared.unchecked.store(false, Ordering::Release);
         self.shared.tell(DiskEvent::Checked);
     }
 
-    fn look_through(&self, source: &Source) -> Result<(), Stop> {
-        let next = AtomicU32::new(0);
-        let over = AtomicBool::new(false);
-        let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
-        thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(|| self.take_parts(source, &next, &over))).collect();
-            let own = self.take_parts(source, &next, &over);
-            workers
-                .into_iter()
-                .map(|w| w.join().unwrap_or(Err(Stop::Asked)))
-                .chain([own])
-                // What went wrong counts more than that somebody stopped for it.
-                .fold(Ok(()), |so_far, one| match (&so_far, &one) {
-                    (Ok(()), _) | (Err(Stop::Asked), Err(_)) => one,
-                    _ => so_far,
-                })
-        })
-    }
-
-    fn take_parts(&self, source: &Source, next: &AtomicU32, over: &AtomicBool) -> Result<(), Stop> {
-        let geometry = &self.shared.contents.geometry;
-        let mut scratch = vec![0; STEP.min(u64::from(geometry.part_size())) as usize];
-        while let Some(part) = geometry.part(next.fetch_add(1, Ordering::Relaxed)) {
-            if over.load(Ordering::Relaxed) {
-                return Err(Stop::Asked);
+    /// A file with its final name: every part must be right, and the whole too.
+    fn look_at_all(&self) -> Result<(), Stop> {
+        let Shared { contents, file, .. } = &*self.shared;
+        let mut stop = Ok(());
+        let mut on_part = |part: PartIndex, digest| {
+            if self.state.stop.load(Ordering::Relaxed) {
+                stop = Err(Stop::Asked);
+            } else if digest != contents.parts[part.as_usize()] {
+                stop = Err(Stop::Different(part));
+            } else {
+                self.count(u64::from(contents.geometry.part_len(part)));
+                self.shared.landed(part, DiskEvent::Proven(part), None);
+                return ControlFlow::Continue(());
             }
-            self.prove(source, part, &mut scratch).inspect_err(|_| over.store(true, Ordering::Relaxed))?;
+            ControlFlow::Break(())
+        };
+        let whole = hash_file(file, &contents.geometry, contents.whole.is_some(), &mut on_part)
+            .map_err(|e| Stop::Failed(None, "read", e))?;
+        stop?;
+        match whole {
+            Some(digest) if contents.whole != Some(digest) => {
+                self.shared.tell(DiskEvent::WholeWrong(digest));
+            }
+            Some(_) => self.shared.is_whole(),
+            None => {}
         }
         Ok(())
+    }
+
+    /// A file that may have some of the parts.
+    fn look_through(&self, source: &Source) -> Result<(), Stop> {
+        let turn = Turn { next: AtomicU32::new(0), over: OnceLock::new() };
+        let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| self.take_parts(source, &turn));
+            }
+            self.take_parts(source, &turn);
+        });
+        turn.over.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn take_parts(&self, source: &Source, turn: &Turn) {
+        let geometry = &self.shared.contents.geometry;
+        let mut scratch = vec![0; STEP.min(u64::from(geometry.part_size())) as usize];
+        while let Some(part) = geometry.part(turn.next.fetch_add(1, Ordering::Relaxed)) {
+            if turn.over.get().is_some() {
+                return;
+            }
+            if let Err(stop) = self.prove(source, part, &mut scratch) {
+                // One reason is enough.
+                let _ = turn.over.set(stop);
+            }
+        }
     }
 
     fn prove(&self, source: &Source, part: PartIndex, scratch: &mut [u8]) -> Result<(), Stop> {
@@ -143,12 +183,8 @@ impl Work {
         }?;
         if digest == Some(shared.contents.parts[part.as_usize()]) {
             shared.landed(part, DiskEvent::Proven(part), None);
-            Ok(())
-        } else if matches!(source, Source::Final) {
-            Err(Stop::Different(part))
-        } else {
-            Ok(())
         }
+        Ok(())
     }
 
     /// The SHA-1 of these bytes, which are written to `copy` on the way; None where the file is too short.
@@ -174,11 +210,11 @@ impl Work {
                     self.count(range.end - at);
                     return Ok(None);
                 }
-                Err(e) => return Err(Stop::Failed(part, "read", e)),
+                Err(e) => return Err(Stop::Failed(Some(part), "read", e)),
             }
             hasher.update(bytes);
             if let Some(copy) = copy {
-                copy.write_all_at(bytes, at).map_err(|e| Stop::Failed(part, "write", e))?;
+                copy.write_all_at(bytes, at).map_err(|e| Stop::Failed(Some(part), "write", e))?;
             }
             at += len as u64;
             self.count(len as u64);

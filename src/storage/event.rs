@@ -15,7 +15,8 @@ pub enum DiskEvent {
     Different(PartIndex),
     /// What was on the disk at the start is all known now.
     Checked,
-    /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do).
+    /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do). Of a file under
+    /// its final name this comes before [`DiskEvent::Checked`], else after.
     Whole,
     /// Every part is in and right, and yet the whole file's SHA-1 is this one: the manifest contradicts itself.
     WholeWrong(Digest),

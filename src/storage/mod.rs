@@ -29,6 +29,8 @@ pub mod proof;
 mod stamp;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod whole;
 mod writer;
 

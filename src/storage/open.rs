@@ -4,10 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use tokio::sync::mpsc;
@@ -215,8 +212,9 @@ impl Setup {
         let (events, told) = mpsc::unbounded_channel();
         let whole = Arc::new(AtomicBool::new(self.found == Found::Whole));
         let path: PathBuf = home.path().to_owned();
+        let under_final_name = matches!(self.found, Found::Whole | Found::Unproven);
         let follower = match self.contents.whole {
-            Some(expected) if self.found != Found::Whole => {
+            Some(expected) if !under_final_name => {
                 let task = Task {
                     geometry: self.contents.geometry,
                     expected,
@@ -241,8 +239,8 @@ impl Setup {
             unchecked: AtomicBool::new(unchecked),
             parts: Mutex::new(Parts::new(self.have.clone())),
         });
-        let proven_by_parts = shared.follower.is_none() && self.have.is_full();
-        if proven_by_parts && !shared.whole.load(Ordering::Acquire) {
+        let parts_must_do = self.found != Found::Whole && shared.contents.whole.is_none();
+        if parts_must_do && self.have.is_full() {
             shared.is_whole();
         }
         let jobs = writer::start(shared.clone())?;

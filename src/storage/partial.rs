@@ -1,6 +1,6 @@
 //! `NAME.part`: found or made, locked, and of the right length.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, os::unix::fs::MetadataExt, path::Path};
 
 use super::{
     Contents, Existing, Stamp, StorageError,
@@ -83,10 +83,8 @@ fn go_on(
         return Err(StorageError::Foreign { path: names.part.clone() });
     }
     let have = state.and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
-    if now.size != size {
-        check_room(names, folder, size.saturating_sub(now.size))?;
-        set_aside(&file, names, size)?;
-    }
+    check_room(names, folder, still_needed(contents, &file, names, have.as_ref())?)?;
+    set_aside(&file, names, size)?;
     Ok(Some(Partial { file, have }))
 }
 
@@ -104,6 +102,22 @@ fn take_lock(file: &File, names: &Names) -> Result<bool, StorageError> {
     }
     let ours = stamp(file, &names.part)?;
     Ok(plain_file(&names.part)?.is_some_and(|meta| Stamp::from_metadata(&meta).is_same_file(&ours)))
+}
+
+/// Bytes of the disk that the rest will take. Unknown counts as nothing: a file system that compresses sets less
+/// aside than it holds, and nobody must be turned away for that.
+fn still_needed(contents: &Contents, file: &File, names: &Names, have: Option<&Bitfield>) -> Result<u64, StorageError> {
+    let size = contents.geometry.size();
+    let meta = file.metadata().map_err(|e| StorageError::io(&names.part, "look at it", e))?;
+    let not_set_aside = size.saturating_sub(meta.blocks() * 512);
+    Ok(match have {
+        Some(have) => {
+            let there = u64::from(have.count()) * u64::from(contents.geometry.part_size());
+            not_set_aside.min(size.saturating_sub(there))
+        }
+        None if meta.len() == 0 => size,
+        None => 0,
+    })
 }
 
 fn check_room(names: &Names, folder: &Path, needed: u64) -> Result<(), StorageError> {

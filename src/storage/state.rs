@@ -80,7 +80,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_state_is_read_back_as_written(state in any_state()) {
-            prop_assert_eq!(State::parse(&state.render()).as_ref(), Some(&state));
+            prop_assert_eq!(State::parse(&state.render()), Some(state));
         }
 
         #[test]

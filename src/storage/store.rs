@@ -58,7 +58,7 @@ pub(super) struct Shared {
     pub file: Arc<File>,
     pub disk: Arc<dyn Disk>,
     pub events: mpsc::UnboundedSender<DiskEvent>,
-    /// The whole file's SHA-1 in the making; None if it is not known or was verified before.
+    /// The whole file's SHA-1 in the making; None if it is not known, or comes with the check.
     pub follower: Option<Follower>,
     pub whole: Arc<AtomicBool>,
     /// What is on the disk is still to be checked: nothing may be written.
@@ -92,7 +92,7 @@ impl Shared {
         self.tell(event);
         match &self.follower {
             Some(follower) => follower.landed(part, bytes),
-            None if full => self.is_whole(),
+            None if full && self.contents.whole.is_none() => self.is_whole(),
             None => {}
         }
     }
@@ -259,14 +259,13 @@ impl Store {
     pub async fn verify(&self, mut assembly: Assembly) -> Verdict {
         debug_assert!(assembly.is_complete());
         self.spool(&mut assembly).await;
-        let tail = assembly.unhashed();
-        let spooled = !assembly.is_in_memory();
-        if spooled && !tail.is_empty() {
-            self.written_so_far().await;
-        }
+        let tail = assembly.unhashed().len();
         let shared = self.0.shared.clone();
-        if tail.len() <= SHORT_TAIL && !(spooled && !tail.is_empty()) {
+        if tail == 0 || (assembly.is_in_memory() && tail <= SHORT_TAIL) {
             return verdict(&shared, assembly);
+        }
+        if !assembly.is_in_memory() {
+            self.written_so_far().await;
         }
         tokio::task::spawn_blocking(move || verdict(&shared, assembly)).await.unwrap_or(Verdict::Lost)
     }
@@ -303,6 +302,12 @@ impl Store {
     /// Bytes of memory that parts on their way take, at most [`super::pool::LIMIT`] but for very many connections.
     pub fn memory(&self) -> usize {
         self.0.pool.held()
+    }
+
+    /// Takes all the memory that whole parts may have, so that the next ones are spooled.
+    #[cfg(test)]
+    pub(super) fn take_all_memory(&self) -> Buffer {
+        self.0.pool.part(super::pool::PARTS_LIMIT).unwrap()
     }
 
     async fn written_so_far(&self) {

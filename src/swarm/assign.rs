@@ -10,6 +10,8 @@ use crate::{
 
 /// Outstanding with one member: what it sends in this time, and at least one part or [`LEAST_OUTSTANDING`].
 const AHEAD: f64 = 0.25;
+/// With a complete member, while others are there to get it from: what it gives to us alone should be little.
+const AHEAD_OF_SEED: f64 = 0.05;
 const LEAST_OUTSTANDING: u64 = 32 << 10;
 /// More is never asked of one member at a time.
 const MOST_OUTSTANDING: u64 = 64 << 20;
@@ -38,7 +40,9 @@ impl Swarm {
             let Some(n) = self.neighbours.get(&key).filter(|n| n.may_be_asked()) else {
                 return;
             };
-            let by_rate = (n.rate.get() * AHEAD) as u64;
+            let ahead =
+                if n.is_complete() && self.neighbours.values().any(|n| n.counts()) { AHEAD_OF_SEED } else { AHEAD };
+            let by_rate = (n.rate.get() * ahead) as u64;
             let part_size = u64::from(self.config.geometry.part_size());
             let target = by_rate.min(MOST_OUTSTANDING).max(part_size).max(LEAST_OUTSTANDING);
             if n.outstanding() >= target {

@@ -112,10 +112,10 @@ pub struct Swarm {
     reveal: Option<Reveal>,
     /// Parts that came wrong in pieces from several members: fetched from one alone, to know whom to blame.
     suspect: BTreeSet<PartIndex>,
-    /// Ids of members that were seen to have everything.
-    copies: BTreeSet<PeerId>,
     /// What the lots are drawn with that decide who stays when there are too many.
     lots: u64,
+    /// Members that were seen to have everything, and their names where they said them.
+    copies: BTreeMap<PeerId, Option<String>>,
     dice: fastrand::Rng,
     effects: VecDeque<Effect>,
     down: Meter,
@@ -140,8 +140,8 @@ impl Swarm {
             neighbours: BTreeMap::new(),
             known: KnownPeers::default(),
             suspect: BTreeSet::new(),
-            copies: BTreeSet::new(),
             lots: dice.u64(..),
+            copies: BTreeMap::new(),
             dice,
             effects: VecDeque::new(),
             down: Meter::default(),
@@ -246,6 +246,21 @@ impl Swarm {
             complete_members: self.neighbours.values().filter(|n| n.is_complete()).count(),
             copies: self.copies.len(),
             wrong_parts: self.wrong_parts,
+        }
+    }
+
+    /// The names of the members that were ever seen to have everything.
+    pub fn names_of_copies(&self) -> impl Iterator<Item = &str> {
+        self.copies.values().filter_map(|name| name.as_deref())
+    }
+
+    /// Who a neighbour is, for people: its name or else its address. Not safe for a terminal.
+    pub fn name_of(&self, key: PeerKey) -> String {
+        let Some(n) = self.neighbours.get(&key) else { return String::new() };
+        let name = n.hello.as_ref().and_then(|h| h.name.as_deref());
+        match name {
+            Some(name) => format!("{name} ({})", n.introduction.address),
+            None => n.introduction.address.to_string(),
         }
     }
 

@@ -36,7 +36,7 @@ impl Swarm {
         if introduction.dialled {
             self.known.connected(introduction.address, key, now);
         }
-        let show = self.first_show(key);
+        let show = self.first_show(key, now);
         let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
         let neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
         self.neighbours.insert(key, neighbour);
@@ -119,6 +119,11 @@ impl Swarm {
             Event::Clogged(clogged) => {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
+            }
+            Event::Wants(part) => {
+                if let Some(reveal) = &mut self.reveal {
+                    reveal.wanted(key, part, now);
+                }
             }
             Event::Sent(part) => {
                 if let Some(reveal) = &mut self.reveal {
@@ -208,7 +213,8 @@ impl Swarm {
 
     fn after_has(&mut self, key: PeerKey, now: Time) {
         if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
-            self.copies.insert(n.introduction.id);
+            let name = n.hello.as_ref().and_then(|h| h.name.clone());
+            self.copies.insert(n.introduction.id, name);
         }
         self.part_if_both_complete(key);
         self.update_reveal(now);

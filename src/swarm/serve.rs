@@ -48,8 +48,8 @@ impl Swarm {
     }
 
     /// Whether parts are revealed one by one: we are the first seed, and there are members to spread them.
-    fn is_revealing(&self, incomplete: usize) -> bool {
-        let over = self.reveal.as_ref().is_none_or(|r| r.is_over());
+    fn is_revealing(&self, incomplete: usize, now: Time) -> bool {
+        let over = self.reveal.as_ref().is_none_or(|r| r.is_over(now));
         !over && incomplete > 1 && !self.neighbours.values().any(|n| n.is_complete())
     }
 
@@ -58,8 +58,8 @@ impl Swarm {
     }
 
     /// What a new neighbour is told that we have.
-    pub(super) fn first_show(&mut self, key: PeerKey) -> Show {
-        if self.is_revealing(self.incomplete() + 1) {
+    pub(super) fn first_show(&mut self, key: PeerKey, now: Time) -> Show {
+        if self.is_revealing(self.incomplete() + 1, now) {
             if let Some(reveal) = &mut self.reveal {
                 reveal.joined(key);
             }
@@ -85,7 +85,7 @@ impl Swarm {
             return;
         }
         let blind: Vec<_> = self.neighbours.iter().filter(|(_, n)| !n.sees_all).map(|(k, _)| *k).collect();
-        let revealing = self.is_revealing(self.incomplete());
+        let revealing = self.is_revealing(self.incomplete(), now);
         for key in blind {
             if revealing {
                 self.reveal_to(key, now);

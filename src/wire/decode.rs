@@ -5,8 +5,9 @@
 
 use super::message::{Frame, Message, RawBlock, id};
 
-/// The longest message that is not a block: its number and payload. Longer ones end the conversation.
-pub const MAX_MESSAGE: u32 = 1 << 20;
+/// The longest message that is not a block: its number and payload; with its length before it, 1 MiB. Longer ones end
+/// the conversation.
+pub const MAX_MESSAGE: u32 = (1 << 20) - 4;
 /// The longest bitfield payload, in bytes: 2^20 parts.
 pub const MAX_BITFIELD: u32 = 131_072;
 /// What comes before a block's payload: length, number, part, begin.

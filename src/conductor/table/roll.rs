@@ -19,10 +19,6 @@ impl<K: Copy + Eq + Hash, V> Roll<K, V> {
         self.row.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.row.is_empty()
-    }
-
     pub fn contains(&self, key: &K) -> bool {
         self.place.contains_key(key)
     }

@@ -52,7 +52,7 @@ fn endpoint(port: u16) -> Endpoint {
 async fn conductor(stop: &CancellationToken) -> (Endpoint, Arc<Desk>) {
     let listeners = Listeners::bind(Some(HERE.into()), 0, 0).expect("a free port");
     let endpoint = endpoint(listeners.port());
-    let (reporter, _) = report::start(true);
+    let (reporter, _) = report::start(false);
     let desk = Arc::new(Desk::new(reporter));
     let serve = http::serve(listeners, desk.clone(), http::Room::new(), stop.clone());
     tokio::spawn(serve);
@@ -76,7 +76,7 @@ async fn members_find_each_other_complete_and_leave() {
     assert_eq!(leecher.hears().await, Discovered::Found(vec![at]));
     assert_eq!(leecher.hears().await, reached);
     assert_eq!(seeds_and_leechers(&desk), (1, 1));
-    // The announce of a completed member leaves at once and is answered: with no leechers, hence silence.
+    // The interval is not waited for.
     leecher.stats.send_modify(|stats| stats.left = 0);
     let mut third = Member::start(&endpoint, 1003, 5);
     third.hears().await;

@@ -28,6 +28,8 @@ pub struct ExtensionHandshake {
     pub your_ip: Option<IpAddr>,
     /// `oc_maxreq`: our own members take requests of up to this many bytes.
     pub max_request: Option<u32>,
+    /// `oc_name`: how people see one of our own members; at most 100 bytes are written.
+    pub name: Option<String>,
 }
 
 /// It is no bencoded dictionary.
@@ -44,6 +46,9 @@ impl ExtensionHandshake {
         out.push(b'e');
         integer("metadata_size", self.metadata_size, &mut out);
         integer("oc_maxreq", self.max_request, &mut out);
+        if let Some(name) = &self.name {
+            string("oc_name", cut(name).as_bytes(), &mut out);
+        }
         integer("p", self.port, &mut out);
         integer("reqq", self.reqq, &mut out);
         // Never 0: Transmission looks whether the key is there, not at its value.
@@ -78,6 +83,7 @@ impl ExtensionHandshake {
             client: dict.get("v").and_then(Value::as_bytes).map(client),
             your_ip: dict.get("yourip").and_then(Value::as_bytes).and_then(ip),
             max_request: number(&dict, "oc_maxreq"),
+            name: dict.get("oc_name").and_then(Value::as_bytes).map(client),
         })
     }
 }
@@ -105,7 +111,8 @@ fn client(bytes: &[u8]) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MOST_CLIENT)]
+    let end = text.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= MOST_CLIENT).last();
+    &text[..end.unwrap_or(0)]
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
@@ -129,6 +136,7 @@ mod tests {
             upload_only: bool,
             client in proptest::option::of("\\PC{0,20}"),
             your_ip: Option<IpAddr>,
+            name in proptest::option::of("\\PC{0,20}"),
         ) -> ExtensionHandshake {
             ExtensionHandshake {
                 ut_metadata: ids.0,
@@ -140,6 +148,7 @@ mod tests {
                 client,
                 your_ip,
                 max_request: numbers.2,
+                name,
             }
         }
     }
@@ -189,8 +198,9 @@ mod tests {
             client: Some("c".into()),
             your_ip: Some([1, 2, 3, 4].into()),
             max_request: Some(8),
+            name: Some("n".into()),
         };
-        let expected = b"d1:md11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e9:oc_maxreqi8e1:pi6e\
+        let expected = b"d1:md11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e9:oc_maxreqi8e7:oc_name1:n1:pi6e\
             4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
         assert_eq!(hello.encode(), expected);
     }

@@ -142,6 +142,7 @@ impl Member {
             return;
         };
         let setup = Setup {
+            name: String::new(),
             geometry: self.geometry,
             info: Arc::default(),
             listen_port: self.introduction().address.port(),

@@ -1,0 +1,186 @@
+//! Connections: the tasks that carry out what the swarm wants done with its neighbours.
+//!
+//! Nothing here decides whom to dial or to admit. The owner never waits for a neighbour: a command that does not fit
+//! into its queue ends the conversation, since the task behind it does not keep up.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    geometry::Geometry,
+    metainfo::InfoHash,
+    net::{limiter::Limiter, listen::Listeners},
+    peer::{
+        Command, Event, Introduction, PeerKey,
+        dial::{self, ACCEPT_TIMEOUT, DIAL_TIMEOUT, DialError, Met},
+        driver::{self, Link},
+        session::{Session, Setup, Show},
+    },
+    storage::Store,
+    wire::handshake::Handshake,
+};
+
+/// Commands that wait for one neighbour.
+const COMMANDS: usize = 4096;
+/// Batches of events that wait for the owner.
+const EVENTS: usize = 1024;
+/// Connections that are being introduced at the same time, dialled ones not counted.
+const STRANGERS: usize = 64;
+
+/// What every conversation of a swarm shares.
+#[derive(Clone)]
+pub struct Common {
+    pub store: Store,
+    pub geometry: Geometry,
+    pub ours: Handshake,
+    /// The raw info dictionary.
+    pub info: Arc<[u8]>,
+    pub name: String,
+    pub port: u16,
+    /// Where connections are dialled from, if that matters.
+    pub bind: Option<std::net::IpAddr>,
+    pub start: Instant,
+    pub upload: Limiter,
+    pub download: Limiter,
+}
+
+/// What came of dialling or listening.
+pub enum Arrival {
+    Met(Box<Met>),
+    DialFailed(SocketAddr, DialError),
+}
+
+pub struct Links {
+    common: Common,
+    /// Without a sender: it was told to end and has not said its last word yet.
+    conversations: HashMap<PeerKey, Option<mpsc::Sender<Command>>>,
+    introduced: HashMap<PeerKey, Met>,
+    next_key: u32,
+    arrivals: mpsc::Sender<Arrival>,
+    events: mpsc::Sender<(PeerKey, Vec<Event>)>,
+}
+
+/// What the owner listens to.
+pub struct Heard {
+    pub arrivals: mpsc::Receiver<Arrival>,
+    pub events: mpsc::Receiver<(PeerKey, Vec<Event>)>,
+}
+
+impl Links {
+    /// Starts to accept connections, until `stop`.
+    pub fn start(common: Common, listeners: Listeners, stop: CancellationToken) -> (Self, Heard) {
+        let (arrivals_in, arrivals) = mpsc::channel(EVENTS);
+        let (events_in, events) = mpsc::channel(EVENTS);
+        let door = welcome(common.ours, listeners, arrivals_in.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(door).await });
+        let links = Self {
+            common,
+            conversations: HashMap::new(),
+            introduced: HashMap::new(),
+            next_key: 0,
+            arrivals: arrivals_in,
+            events: events_in,
+        };
+        (links, Heard { arrivals, events })
+    }
+
+    pub fn dial(&self, address: SocketAddr) {
+        let (ours, bind, arrivals) = (self.common.ours, self.common.bind, self.arrivals.clone());
+        tokio::spawn(async move {
+            let arrival = match dial::dial(address, bind, &ours, DIAL_TIMEOUT).await {
+                Ok(met) => Arrival::Met(Box::new(met)),
+                Err(error) => Arrival::DialFailed(address, error),
+            };
+            let _ = arrivals.send(arrival).await;
+        });
+    }
+
+    /// Keeps a connection until the swarm says whether to admit it.
+    pub fn introduce(&mut self, met: Met) -> (PeerKey, Introduction) {
+        let key = PeerKey(self.next_key);
+        self.next_key = self.next_key.wrapping_add(1);
+        let introduction = met.introduction.clone();
+        self.introduced.insert(key, met);
+        (key, introduction)
+    }
+
+    pub fn refuse(&mut self, key: PeerKey) {
+        self.introduced.remove(&key);
+    }
+
+    pub fn admit(&mut self, key: PeerKey, show: Show) {
+        let Some(met) = self.introduced.remove(&key) else { return };
+        let common = &self.common;
+        let setup = Setup {
+            geometry: common.geometry,
+            info: common.info.clone(),
+            name: common.name.clone(),
+            listen_port: common.port,
+            remote: met.introduction,
+            show,
+        };
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        self.conversations.insert(key, Some(sender));
+        tokio::spawn(driver::run(Link {
+            key,
+            stream: met.stream,
+            session: Session::new(setup, common.start.elapsed()),
+            store: common.store.clone(),
+            commands,
+            events: self.events.clone(),
+            start: common.start,
+            upload: common.upload.clone(),
+            download: common.download.clone(),
+        }));
+    }
+
+    pub fn tell(&mut self, key: PeerKey, command: Command) {
+        let Some(conversation) = self.conversations.get_mut(&key) else { return };
+        if conversation.as_ref().is_some_and(|sender| sender.try_send(command).is_err()) {
+            *conversation = None;
+        }
+    }
+
+    /// The conversation said its last word.
+    pub fn closed(&mut self, key: PeerKey) {
+        self.conversations.remove(&key);
+    }
+
+    /// Ends every conversation: each puts away what it has, and then says its last word.
+    pub fn close_all(&mut self) {
+        self.conversations.values_mut().for_each(|sender| *sender = None);
+        self.introduced.clear();
+    }
+
+    pub fn are_all_closed(&self) -> bool {
+        self.conversations.is_empty()
+    }
+}
+
+/// Lets in whoever names this swarm.
+async fn welcome(ours: Handshake, listeners: Listeners, arrivals: mpsc::Sender<Arrival>) {
+    let places = Arc::new(tokio::sync::Semaphore::new(STRANGERS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, address) = match listeners.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: others must close first.
+                log::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        let arrivals = arrivals.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let known = |hash: InfoHash| (hash == ours.info_hash).then_some(ours);
+            match dial::accept(stream, address, known, ACCEPT_TIMEOUT).await {
+                Ok(met) => drop(arrivals.send(Arrival::Met(Box::new(met))).await),
+                Err(error) => log::debug!("{error}"),
+            }
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! From the name that was typed to a manifest that can be worked with.
+
+use std::{fs::File, io::Read, path::PathBuf};
+
+use crate::{
+    cli::Exit,
+    manifest::{self, Manifest, ManifestError},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{path}: cannot read the manifest: {error}")]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("{path}: this is no manifest of a composition: {error}; ask for it again where it came from")]
+    Bad { path: PathBuf, error: ManifestError },
+    #[error("{path}: larger than any manifest can be ({} MiB at most): is it the composition itself? Make its manifest with: composer {path}", manifest::MAX_BYTES >> 20)]
+    TooLarge { path: PathBuf },
+    #[error("{path}: {what} are not supported yet; this version of member takes manifests of a single file")]
+    NotYet { path: PathBuf, what: &'static str },
+}
+
+impl LoadError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. } | Self::NotYet { .. } => Exit::Other,
+            Self::Bad { .. } | Self::TooLarge { .. } => Exit::BadManifest,
+        }
+    }
+}
+
+/// Reads the manifest at `path`. Blocks.
+///
+/// # Errors
+/// It cannot be read, or is none, or asks for what this version cannot do.
+pub fn manifest(path: PathBuf) -> Result<Manifest, LoadError> {
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(LoadError::Read { path, error }),
+    };
+    if bytes.len() > manifest::MAX_BYTES {
+        return Err(LoadError::TooLarge { path });
+    }
+    let manifest = match Manifest::parse(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => return Err(LoadError::Bad { path, error }),
+    };
+    if manifest.is_folder() {
+        return Err(LoadError::NotYet { path, what: "folders" });
+    }
+    if manifest.is_closed() {
+        return Err(LoadError::NotYet { path, what: "closed orchestras" });
+    }
+    Ok(manifest)
+}
+
+fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(manifest::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Manifest, LoadError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.orch");
+        std::fs::write(&path, text).unwrap();
+        manifest(path)
+    }
+
+    #[test]
+    fn what_cannot_be_worked_with_has_its_exit_code() {
+        assert_eq!(manifest("/no/such.orch".into()).unwrap_err().exit(), Exit::Other);
+        assert_eq!(load("hello").unwrap_err().exit(), Exit::BadManifest);
+        let empty = "0.0.0.0:0\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n";
+        assert!(load(empty).is_ok());
+        let secret = format!("{empty}secret {}\n", "00".repeat(32));
+        assert_eq!(load(&secret).unwrap_err().exit(), Exit::Other);
+    }
+}

@@ -1,0 +1,395 @@
+//! The owner of a swarm's state: hears everything, and carries out what the swarm wants.
+//!
+//! One task, one loop. It waits for nobody: neighbours get commands into their queues, the disk works on threads of
+//! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
+
+mod ending;
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use ending::Ending;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Duration, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    links::{Arrival, Heard, Links},
+    on_complete, report,
+};
+use crate::{
+    cli::{
+        Exit,
+        member::{Settings, UntilAll},
+    },
+    discovery::{Discovered, conductor::Stats},
+    manifest::{Endpoint, Manifest, shown},
+    peer::{Event, PeerKey},
+    storage::{Check, DiskEvent, Found, StorageError, Store},
+    swarm::{Effect, Input, Snapshot, Swarm},
+    time::Time,
+    ui::{
+        Phase, Report, Screen, View,
+        keys::{Keys, Quit},
+    },
+};
+
+const TICK: Duration = Duration::from_millis(100);
+/// Having written nothing for so long, what is on the disk is noted.
+const NOTE_AFTER: Time = Time::from_secs(10);
+pub struct Parts<'a> {
+    pub settings: &'a Settings,
+    pub manifest: Arc<Manifest>,
+    pub swarm: Swarm,
+    pub store: Store,
+    pub found: Found,
+    pub disk: mpsc::UnboundedReceiver<DiskEvent>,
+    pub links: Links,
+    pub heard: Heard,
+    pub discovered: mpsc::Receiver<Discovered>,
+    pub conductors: Vec<Endpoint>,
+    pub stats: watch::Sender<Stats>,
+    pub sources: Vec<JoinHandle<()>>,
+    /// q, where keys are read.
+    pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
+    pub start: Instant,
+    /// Ends all that was started with this owner.
+    pub ended: CancellationToken,
+}
+
+/// How far the own copy is.
+enum Stage {
+    /// Proving what was on the disk.
+    Checking(Check),
+    Fetching,
+    /// Verified; it is being given its final name.
+    Naming(JoinHandle<Result<PathBuf, StorageError>>),
+    Whole {
+        since: Time,
+    },
+}
+
+pub struct Owner<'a> {
+    parts: Parts<'a>,
+    stage: Stage,
+    /// A conductor or a member answered.
+    reached: bool,
+    /// When something was last gained: a part, a copy elsewhere.
+    progress: Time,
+    gained: (u32, usize),
+    noted: u32,
+    noting: Option<JoinHandle<()>>,
+}
+
+impl<'a> Owner<'a> {
+    pub fn new(parts: Parts<'a>) -> Self {
+        let stage = match parts.found {
+            Found::Whole => Stage::Whole { since: parts.start.elapsed() },
+            Found::Unproven | Found::Unchecked => Stage::Checking(parts.store.check()),
+            Found::Ready => Stage::Fetching,
+        };
+        let noted = parts.swarm.have().count();
+        Self { parts, stage, reached: false, progress: Time::ZERO, gained: (0, 0), noted, noting: None }
+    }
+
+    fn now(&self) -> Time {
+        self.parts.start.elapsed()
+    }
+
+    fn name(&self) -> String {
+        self.parts.manifest.name.shown().into_owned()
+    }
+
+    pub async fn run(mut self, screen: &Screen, stop: &CancellationToken) -> Exit {
+        self.tell_first(screen);
+        let ending = self.work(screen, stop).await;
+        self.end(ending, screen).await
+    }
+
+    /// What people should know before the first part comes.
+    fn tell_first(&mut self, screen: &Screen) {
+        let have = self.parts.swarm.snapshot(self.now());
+        match self.stage {
+            Stage::Fetching if have.bytes_done < have.bytes => screen.event(&Report::Fetch {
+                name: self.name(),
+                path: self.parts.store.path(),
+                size: have.bytes,
+                missing: have.bytes - have.bytes_done,
+            }),
+            Stage::Whole { .. } => self.tell_whole(screen),
+            // A small file is checked before the first tick.
+            Stage::Checking(_) => self.show(&have, self.now(), screen),
+            _ => {}
+        }
+    }
+
+    fn tell_whole(&self, screen: &Screen) {
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        screen.event(&Report::Whole {
+            name: self.name(),
+            path: self.parts.store.path(),
+            size: snapshot.bytes,
+            fetched: snapshot.fetched,
+            seconds: self.now(),
+            sharing: !self.parts.settings.until.done,
+        });
+    }
+
+    async fn work(&mut self, screen: &Screen, stop: &CancellationToken) -> Ending {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let ending = tokio::select! {
+                biased;
+                () = stop.cancelled() => Some(self.leave()),
+                () = quit(&mut self.parts.keys) => Some(self.leave()),
+                Some((key, events)) = self.parts.heard.events.recv() => {
+                    self.on_events(key, events, screen);
+                    None
+                }
+                Some(event) = self.parts.disk.recv() => self.on_disk(event, screen),
+                Some(arrival) = self.parts.heard.arrivals.recv() => {
+                    self.on_arrival(arrival);
+                    None
+                }
+                Some(found) = self.parts.discovered.recv() => {
+                    self.on_discovered(found, screen);
+                    None
+                }
+                named = named(&mut self.stage) => self.on_named(named, screen),
+                _ = tick.tick() => self.on_tick(screen),
+            };
+            self.carry_out();
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        let now = self.now();
+        self.parts.swarm.handle(input, now);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.parts.swarm.next_effect() {
+            match effect {
+                Effect::Dial(address) => self.parts.links.dial(address),
+                Effect::Admit(key, show) => {
+                    self.reached = true;
+                    log::info!("{} joins", shown(&self.parts.swarm.name_of(key)));
+                    self.parts.links.admit(key, show);
+                }
+                Effect::Refuse(key, why) => {
+                    log::debug!("a connection is refused: {why}");
+                    self.parts.links.refuse(key);
+                }
+                Effect::Tell(key, command) => self.parts.links.tell(key, command),
+                // What follows from it comes from the disk, when the whole is verified too.
+                Effect::Complete => {}
+            }
+        }
+    }
+
+    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Screen) {
+        for event in events {
+            match &event {
+                Event::Right(part) if screen.is_verbose() => {
+                    let from = self.parts.swarm.name_of(key);
+                    screen.verbose(&format!("part {} from {}", part.get() + 1, shown(&from)));
+                }
+                Event::Wrong { part, .. } => {
+                    let from = self.parts.swarm.name_of(key);
+                    let text = format!("part {} from {} is wrong: asking someone else", part.get() + 1, shown(&from));
+                    log::warn!("{text}");
+                    screen.event(&Report::Warning { name: Some(self.name()), text });
+                }
+                Event::Closed(why) => {
+                    log::info!("{} leaves: {}", shown(&self.parts.swarm.name_of(key)), shown(&why.to_string()));
+                    self.parts.links.closed(key);
+                }
+                _ => {}
+            }
+            self.hear(Input::Peer(key, event));
+        }
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Met(met) => {
+                let (key, introduction) = self.parts.links.introduce(*met);
+                self.hear(Input::Introduced(key, introduction));
+            }
+            Arrival::DialFailed(address, error) => {
+                log::debug!("{error}");
+                self.hear(Input::DialFailed(address));
+            }
+        }
+    }
+
+    fn on_discovered(&mut self, found: Discovered, screen: &Screen) {
+        let warn = |text: String| {
+            log::warn!("{text}");
+            screen.event(&Report::Warning { name: None, text });
+        };
+        match found {
+            Discovered::Found(addresses) => self.hear(Input::Endpoints(addresses)),
+            Discovered::Reached { conductor } => {
+                log::info!("conductor {conductor} answers");
+                self.reached = true;
+            }
+            Discovered::Unreachable { conductor, why } => warn(format!(
+                "conductor {conductor} does not answer ({why}): trying again; members that are known go on"
+            )),
+            Discovered::Refused { conductor, why } => {
+                warn(format!("conductor {conductor} refuses: {}", shown(&why)));
+            }
+        }
+    }
+
+    fn on_disk(&mut self, event: DiskEvent, screen: &Screen) -> Option<Ending> {
+        let end = |exit, error: String| Some(Ending { exit, error: Some(error) });
+        match event {
+            DiskEvent::Written(part) | DiskEvent::Proven(part) => self.hear(Input::Have(part)),
+            DiskEvent::Different(_) => {
+                let error = StorageError::Different { path: self.parts.store.path() };
+                return end(Exit::OtherData, error.to_string());
+            }
+            DiskEvent::Checked => {
+                // The whole may have been verified in the same pass: then it is being named already.
+                if let Stage::Checking(_) = self.stage {
+                    self.stage = Stage::Fetching;
+                }
+                self.noted = self.parts.swarm.have().count();
+                self.hear(Input::Checked);
+                self.progress = self.now();
+                self.tell_first(screen);
+            }
+            DiskEvent::Whole => {
+                let store = self.parts.store.clone();
+                self.stage = Stage::Naming(tokio::task::spawn_blocking(move || store.finish()));
+            }
+            DiskEvent::WholeWrong(digest) => {
+                let text = format!(
+                    "every part is right, and yet the whole file's SHA-1 is {digest}: the manifest contradicts itself; \
+                     ask for it again where it came from"
+                );
+                return end(Exit::BadManifest, text);
+            }
+            DiskEvent::Failed { part, error } => {
+                log::error!("part {part:?}: {error}");
+                return end(report::exit_of(&error), error.to_string());
+            }
+        }
+        None
+    }
+
+    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Screen) -> Option<Ending> {
+        let path = match named {
+            Ok(path) => path,
+            Err(error) => return Some(Ending { exit: report::exit_of(&error), error: Some(error.to_string()) }),
+        };
+        self.stage = Stage::Whole { since: self.now() };
+        self.progress = self.now();
+        self.tell_whole(screen);
+        log::info!("{}: whole and verified", self.name());
+        if let Some(program) = &self.parts.settings.on_complete
+            && let Err(text) = on_complete::start(program, &path)
+        {
+            log::error!("{text}");
+            screen.event(&Report::Warning { name: Some(self.name()), text });
+        }
+        self.is_over()
+    }
+
+    fn on_tick(&mut self, screen: &Screen) -> Option<Ending> {
+        let now = self.now();
+        self.parts.swarm.tick(now);
+        let snapshot = self.parts.swarm.snapshot(now);
+        let gained = (snapshot.parts_done, snapshot.copies);
+        if self.gained != gained {
+            if self.gained.1 != gained.1 {
+                self.tell_copies(gained.1, screen);
+            }
+            self.gained = gained;
+            self.progress = now;
+        }
+        let stats = stats_of(&self.parts.swarm, now);
+        self.parts.stats.send_if_modified(|old| std::mem::replace(old, stats) != stats);
+        self.show(&snapshot, now, screen);
+        self.note(now);
+        self.is_over().or_else(|| self.gives_up(now))
+    }
+
+    /// How far it is, for the screen.
+    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Screen) {
+        let (conductors, reached) = (self.parts.conductors.len(), self.reached);
+        let phase = match &self.stage {
+            Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
+            Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
+            Stage::Fetching => {
+                report::waiting(snapshot, conductors, reached, self.progress, now).unwrap_or(Phase::Fetching)
+            }
+            Stage::Naming(_) => Phase::Verifying,
+            Stage::Whole { .. } => Phase::Sharing,
+        };
+        let eta = report::eta(snapshot);
+        screen.update(0, &View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
+    }
+
+    fn tell_copies(&self, copies: usize, screen: &Screen) {
+        let wanted = match &self.parts.settings.until.all {
+            Some(UntilAll::Members(wanted)) => *wanted as usize,
+            Some(UntilAll::Named(names)) => names.len(),
+            None => return,
+        };
+        screen.event(&Report::Copies { name: self.name(), copies, wanted });
+    }
+
+    /// Notes what is on the disk once nothing was written for a while, so that even a kill costs no check.
+    fn note(&mut self, now: Time) {
+        let have = self.parts.swarm.have().count();
+        let busy = self.noting.as_ref().is_some_and(|n| !n.is_finished());
+        let due = matches!(self.stage, Stage::Fetching) && now >= self.progress + NOTE_AFTER && have != self.noted;
+        if due && !busy {
+            self.noted = have;
+            let store = self.parts.store.clone();
+            self.noting = Some(tokio::task::spawn_blocking(move || save(&store)));
+        }
+    }
+}
+
+fn save(store: &Store) {
+    if let Err(error) = store.save_state() {
+        log::warn!("{error}; what is there is checked at the next start");
+    }
+}
+
+/// Until q is pressed.
+async fn quit(keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>) {
+    let pressed = match keys {
+        Some((_, pressed)) => pressed.recv().await,
+        None => None,
+    };
+    if pressed.is_none() {
+        std::future::pending().await
+    }
+}
+
+async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
+    match stage {
+        Stage::Naming(task) => match task.await {
+            Ok(named) => named,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        _ => std::future::pending().await,
+    }
+}
+
+/// How far this member is, for its conductors.
+pub fn stats_of(swarm: &Swarm, now: Time) -> Stats {
+    let snapshot = swarm.snapshot(now);
+    Stats { uploaded: snapshot.uploaded, downloaded: snapshot.fetched, left: snapshot.bytes - snapshot.bytes_done }
+}

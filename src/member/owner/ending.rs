@@ -1,0 +1,145 @@
+//! When the owner's work is over, and how it leaves.
+
+use tokio::time::Duration;
+
+use super::{Owner, Stage, save};
+use crate::{
+    cli::{Exit, member::UntilAll},
+    member::{
+        blocking,
+        until::{self, Facts},
+    },
+    peer::Event,
+    time::Time,
+    ui::{End, Report, Screen},
+};
+
+/// How long the neighbours have to put away what they hold.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// What ends the loop.
+pub(super) struct Ending {
+    pub exit: Exit,
+    pub error: Option<String>,
+}
+
+impl Owner<'_> {
+    /// `q`, Ctrl-C, or a signal.
+    pub(super) fn leave(&self) -> Ending {
+        let whole = matches!(self.stage, Stage::Whole { .. });
+        let exit = match whole {
+            true if self.copies_missing() => Exit::CopiesMissing,
+            true => Exit::Done,
+            false => Exit::Interrupted,
+        };
+        Ending { exit, error: None }
+    }
+
+    pub(super) fn copies_missing(&self) -> bool {
+        match &self.parts.settings.until.all {
+            None => false,
+            Some(UntilAll::Members(wanted)) => self.parts.swarm.snapshot(self.now()).copies < *wanted as usize,
+            Some(UntilAll::Named(names)) => {
+                names.iter().any(|name| !self.parts.swarm.names_of_copies().any(|n| n == name))
+            }
+        }
+    }
+
+    /// One of the conditions that were given is met.
+    pub(super) fn is_over(&self) -> Option<Ending> {
+        let Stage::Whole { since } = self.stage else { return None };
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        let facts = Facts {
+            since,
+            uploaded: snapshot.uploaded,
+            size: snapshot.bytes,
+            copies_missing: self.parts.settings.until.all.as_ref().map(|_| self.copies_missing()),
+        };
+        let met = until::met(&self.parts.settings.until, &facts, self.now())?;
+        log::info!("ends: {}", met.reason());
+        Some(self.leave())
+    }
+
+    /// No part came, and no copy was made, for as long as was allowed.
+    pub(super) fn gives_up(&self, now: Time) -> Option<Ending> {
+        let timeout = self.parts.settings.timeout?;
+        if now < self.progress + timeout || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_)) {
+            return None;
+        }
+        let after = crate::cli::units::duration(timeout);
+        let (exit, error) = match (&self.stage, self.reached) {
+            (Stage::Whole { .. }, _) if self.copies_missing() => {
+                (Exit::CopiesMissing, format!("not all that were waited for got it whole within {after}"))
+            }
+            (Stage::Whole { .. }, _) => return None,
+            (_, false) => (
+                Exit::NobodyAnswered,
+                format!(
+                    "no conductor and no member answered within {after}: is the conductor running, and its address right?"
+                ),
+            ),
+            (_, true) => (
+                Exit::Missing,
+                format!(
+                    "nobody had the missing parts within {after}: start a member beside a whole copy, and try again"
+                ),
+            ),
+        };
+        Some(Ending { exit, error: Some(error) })
+    }
+
+    /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
+    pub(super) async fn end(mut self, ending: Ending, screen: &Screen) -> Exit {
+        self.parts.ended.cancel();
+        self.parts.links.close_all();
+        let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
+        let farewell = async {
+            while !links.are_all_closed() {
+                let Some((key, events)) = heard.events.recv().await else { return };
+                if let Some(Event::Closed(_)) = events.last() {
+                    links.closed(key);
+                }
+            }
+        };
+        let whole = matches!(self.stage, Stage::Whole { .. });
+        let store = self.parts.store.clone();
+        let noted = async {
+            let _ = tokio::time::timeout(FAREWELL, farewell).await;
+            if !whole {
+                blocking(move || save(&store)).await;
+            }
+        };
+        let sources = std::mem::take(&mut self.parts.sources);
+        let told = async {
+            for source in sources {
+                let _ = source.await;
+            }
+        };
+        tokio::join!(noted, told);
+        self.tell_end(&ending, screen);
+        ending.exit
+    }
+
+    pub(super) fn tell_end(&self, ending: &Ending, screen: &Screen) {
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        screen.finish();
+        if let Some(text) = &ending.error {
+            log::error!("{text}");
+            screen.event(&Report::Error { name: Some(self.name()), code: ending.exit, text: text.clone() });
+        }
+        screen.event(&Report::End(End {
+            name: self.name(),
+            code: ending.exit,
+            path: self.parts.store.path(),
+            size: snapshot.bytes,
+            have: snapshot.bytes_done,
+            fetched: snapshot.fetched,
+            uploaded: snapshot.uploaded,
+            seconds: self.now(),
+            whole_after: match self.stage {
+                Stage::Whole { since } => Some(since),
+                _ => None,
+            },
+        }));
+    }
+}

@@ -1,0 +1,413 @@
+//! Conversations over real sockets: between two of ours, and with members written by hand.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc::UnboundedReceiver,
+};
+
+use super::*;
+use crate::{
+    geometry::{BLOCK, Geometry, PartIndex},
+    hashing::Digest,
+    metainfo::InfoHash,
+    peer::{
+        Introduction,
+        session::{Setup, Show},
+    },
+    storage::{self, Contents, DiskEvent, Existing, Found},
+    wire::{
+        decode::decode,
+        encode::{encode, encode_block_header},
+        handshake::PeerId,
+        message::{Frame, Message, RawBlock},
+    },
+};
+
+fn composition(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    fastrand::Rng::with_seed(size as u64).fill(&mut bytes);
+    bytes
+}
+
+fn contents(bytes: &[u8], part_size: usize) -> Contents {
+    Contents {
+        name: "composition".into(),
+        geometry: Geometry::new(bytes.len() as u64, part_size as u64).unwrap(),
+        parts: bytes.chunks(part_size).map(Digest::of).collect(),
+        whole: Some(Digest::of(bytes)),
+        info_hash: InfoHash([7; 20]),
+    }
+}
+
+async fn opened(contents: Contents, folder: &Path) -> (Store, UnboundedReceiver<DiskEvent>) {
+    let mut opened = storage::open(contents, folder, Existing::Share, None).unwrap();
+    if opened.found == Found::Unproven {
+        let _check = opened.store.check();
+        while !matches!(opened.events.recv().await, Some(DiskEvent::Whole)) {}
+    }
+    (opened.store, opened.events)
+}
+
+/// The owner's end of a conversation.
+struct Owner {
+    store: Store,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<(PeerKey, Vec<Event>)>,
+    heard: std::collections::VecDeque<Event>,
+}
+
+impl Owner {
+    fn start(stream: TcpStream, store: Store, show: Show, extended: bool, limiter: Limiter) -> Self {
+        let (commands, their_commands) = mpsc::channel(64);
+        let (their_events, events) = mpsc::channel(4);
+        let remote = Introduction {
+            id: PeerId([1; 20]),
+            address: stream.peer_addr().unwrap(),
+            dialled: true,
+            fast: true,
+            extended,
+        };
+        let setup = Setup {
+            geometry: *store.geometry(),
+            info: Arc::default(),
+            name: String::new(),
+            listen_port: 1,
+            remote,
+            show,
+        };
+        tokio::spawn(run(Link {
+            key: PeerKey(1),
+            stream,
+            session: Session::new(setup, Time::ZERO),
+            store: store.clone(),
+            commands: their_commands,
+            events: their_events,
+            start: Instant::now(),
+            upload: limiter.clone(),
+            download: limiter,
+        }));
+        Self { store, commands, events, heard: Default::default() }
+    }
+
+    async fn tell(&self, command: Command) {
+        self.commands.send(command).await.unwrap();
+    }
+
+    async fn fetch(&self, part: u32) {
+        let part = self.store.geometry().part(part).unwrap();
+        self.tell(Command::Fetch(part)).await;
+    }
+
+    async fn next(&mut self) -> Event {
+        while self.heard.is_empty() {
+            let (key, batch) = self.events.recv().await.expect("the last event is Closed");
+            assert_eq!(key, PeerKey(1));
+            self.heard.extend(batch);
+        }
+        self.heard.pop_front().unwrap()
+    }
+
+    /// The next event for which `wanted` gives something.
+    async fn until<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(&self.next().await) {
+                return found;
+            }
+        }
+    }
+
+    async fn until_event(&mut self, event: &Event) {
+        self.until(|e| (e == event).then_some(())).await;
+    }
+
+    async fn closed(&mut self) -> Closed {
+        self.until(|event| match event {
+            Event::Closed(closed) => Some(closed.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Serves whatever is asked for, until the end.
+    async fn serve(mut self) -> Closed {
+        loop {
+            match self.next().await {
+                Event::Asks => self.tell(Command::Serve { bytes: 1 << 20 }).await,
+                Event::Closed(closed) => return closed,
+                _ => {}
+            }
+        }
+    }
+
+    /// Fetches every part, two at a time.
+    async fn fetch_all(&mut self) {
+        self.until_event(&Event::Choked(false)).await;
+        let mut parts = self.store.geometry().all_parts();
+        let mut left = parts.len();
+        for part in parts.by_ref().take(2) {
+            self.tell(Command::Fetch(part)).await;
+        }
+        while left > 0 {
+            match self.next().await {
+                Event::Right(_) => {
+                    left -= 1;
+                    if let Some(part) = parts.next() {
+                        self.tell(Command::Fetch(part)).await;
+                    }
+                }
+                event => assert!(matches!(event, Event::Received(_) | Event::Hello(_) | Event::HasAll), "{event:?}"),
+            }
+        }
+    }
+}
+
+async fn two_sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (dialled, listener.accept().await.unwrap().0)
+}
+
+/// A whole composition from one member to another.
+async fn transfer(size: usize, part_size: usize, extended: bool, limiter: Limiter) {
+    let bytes = composition(size);
+    let (there, here) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::write(there.path().join("composition"), &bytes).unwrap();
+    let (full, _disk) = opened(contents(&bytes, part_size), there.path()).await;
+    let (empty, mut disk) = opened(contents(&bytes, part_size), here.path()).await;
+    let (a, b) = two_sockets().await;
+    let seed = Owner::start(a, full, Show::Everything, extended, limiter.clone());
+    let mut member = Owner::start(b, empty, Show::Nothing, extended, limiter);
+    let serving = tokio::spawn(seed.serve());
+    member.fetch_all().await;
+    loop {
+        match disk.recv().await.unwrap() {
+            DiskEvent::Whole => break,
+            event => assert!(matches!(event, DiskEvent::Written(_)), "{event:?}"),
+        }
+    }
+    let store = member.store.clone();
+    let path = tokio::task::spawn_blocking(move || store.finish()).await.unwrap().unwrap();
+    assert!(std::fs::read(path).unwrap() == bytes);
+    member.tell(Command::Close("that was all")).await;
+    assert_eq!(member.closed().await, Closed::ByUs("that was all"));
+    assert_eq!(serving.await.unwrap(), Closed::ByThem);
+}
+
+#[tokio::test]
+async fn our_own_members_use_long_blocks() {
+    transfer(6_500_001, 1 << 20, true, Limiter::default()).await;
+}
+
+#[tokio::test]
+async fn with_others_blocks_are_short() {
+    transfer(3_000_001, 1 << 18, false, Limiter::default()).await;
+}
+
+#[tokio::test]
+async fn small_parts_and_odd_lengths_come_whole() {
+    transfer(300_007, 10_007, true, Limiter::default()).await;
+}
+
+#[tokio::test]
+async fn large_parts_go_to_the_disk_as_they_come() {
+    transfer(21_000_001, 9 << 20, true, Limiter::default()).await;
+}
+
+#[tokio::test]
+async fn a_limit_lets_everything_through_in_the_end() {
+    let rate = std::num::NonZeroU64::new(20 << 20);
+    transfer(700_001, 1 << 18, true, Limiter::new(rate, Time::ZERO)).await;
+    transfer(700_001, 1 << 18, false, Limiter::new(rate, Time::ZERO)).await;
+}
+
+/// A member written by hand at the other end of a conversation of ours, which has nothing and fetches.
+struct ByHand {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+    came: Vec<u8>,
+}
+
+impl ByHand {
+    /// Four parts of 64 KiB; it says that it has all of them.
+    async fn seed() -> (Self, Owner, TempDir) {
+        let bytes = composition(1 << 18);
+        let folder = TempDir::new().unwrap();
+        let (store, _disk) = opened(contents(&bytes, 1 << 16), folder.path()).await;
+        let (ours, stream) = two_sockets().await;
+        let mut owner = Owner::start(ours, store, Show::Nothing, false, Limiter::default());
+        let mut by_hand = Self { stream, bytes, came: Vec::new() };
+        by_hand.say(&[Message::HaveAll, Message::Unchoke]).await;
+        owner.until_event(&Event::Choked(false)).await;
+        (by_hand, owner, folder)
+    }
+
+    async fn say(&mut self, messages: &[Message]) {
+        let mut out = Vec::new();
+        messages.iter().for_each(|message| encode(message, &mut out));
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    /// The next frame; a block's payload stays where it is.
+    async fn hear(&mut self) -> Frame {
+        loop {
+            if let Some((frame, taken)) = decode(&self.came, &Limits { block: BLOCK }).unwrap() {
+                self.came.drain(..taken);
+                return frame;
+            }
+            assert!(self.stream.read_buf(&mut self.came).await.unwrap() > 0, "it closed");
+        }
+    }
+
+    async fn request(&mut self) -> RawBlock {
+        loop {
+            if let Frame::Message(Message::Request(block)) = self.hear().await {
+                return block;
+            }
+        }
+    }
+
+    /// A block as it goes over the wire.
+    fn block(&self, block: RawBlock) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_block_header(&block, &mut out);
+        let start = (block.part as usize) << 16 | block.begin as usize;
+        out.extend_from_slice(&self.bytes[start..][..block.len as usize]);
+        out
+    }
+}
+
+#[tokio::test]
+async fn blocks_land_however_they_trickle_in() {
+    let (mut seed, mut owner, _folder) = ByHand::seed().await;
+    owner.fetch(2).await;
+    let mut out = Vec::new();
+    for _ in 0..4 {
+        let block = seed.request().await;
+        out.extend(seed.block(block));
+        encode(&Message::Have(0), &mut out);
+    }
+    for some in out.chunks(7_001) {
+        seed.stream.write_all(some).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let part = owner.store.geometry().part(2).unwrap();
+    owner.until_event(&Event::Right(part)).await;
+}
+
+#[tokio::test]
+async fn who_sends_wrong_bytes_is_held_to_account() {
+    let (mut seed, mut owner, _folder) = ByHand::seed().await;
+    owner.fetch(1).await;
+    for _ in 0..4 {
+        let block = seed.request().await;
+        let mut out = seed.block(block);
+        *out.last_mut().unwrap() ^= 1;
+        seed.stream.write_all(&out).await.unwrap();
+    }
+    let part = owner.store.geometry().part(1).unwrap();
+    owner.until_event(&Event::Wrong { part, alone: true }).await;
+}
+
+/// The blocks that lack to a part that was put away.
+fn blocks_missing(owner: &Owner, part: PartIndex) -> Vec<u32> {
+    let parked = owner.store.take_parked(part).unwrap();
+    parked.missing().into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn what_came_of_a_part_is_kept_when_the_connection_breaks() {
+    let (mut seed, mut owner, _folder) = ByHand::seed().await;
+    owner.fetch(3).await;
+    let first = seed.request().await;
+    let second = seed.request().await;
+    let out = [seed.block(first), seed.block(second)[..100].to_vec()].concat();
+    seed.stream.write_all(&out).await.unwrap();
+    let mut received = 0;
+    while received < BLOCK + 100 - 13 {
+        received += owner.until(|e| if let Event::Received(n) = e { Some(*n) } else { None }).await;
+    }
+    // Without the rest of what we said unread, or the kernel would answer with a reset.
+    for _ in 0..2 {
+        seed.request().await;
+    }
+    drop(seed);
+    assert_eq!(owner.closed().await, Closed::ByThem);
+    let part = owner.store.geometry().part(3).unwrap();
+    assert_eq!(blocks_missing(&owner, part), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_part_released_in_the_middle_of_a_block_is_put_away_first() {
+    let (mut seed, mut owner, _folder) = ByHand::seed().await;
+    owner.fetch(0).await;
+    let mut blocks = Vec::new();
+    for _ in 0..4 {
+        let block = seed.request().await;
+        blocks.extend(seed.block(block));
+    }
+    let (now, later) = blocks.split_at(BLOCK as usize + 1000);
+    seed.stream.write_all(now).await.unwrap();
+    let mut received = 0;
+    while received < BLOCK + 1000 - 2 * 13 {
+        received += owner.until(|e| if let Event::Received(n) = e { Some(*n) } else { None }).await;
+    }
+    let part = owner.store.geometry().part(0).unwrap();
+    owner.tell(Command::Release(part)).await;
+    owner.until_event(&Event::Released { part, refused: false }).await;
+    assert_eq!(blocks_missing(&owner, part), [1, 2, 3]);
+    // What comes late is read over, and the conversation goes on.
+    seed.stream.write_all(later).await.unwrap();
+    seed.say(&[Message::Have(1)]).await;
+    let other = owner.store.geometry().part(1).unwrap();
+    owner.until_event(&Event::Has(other)).await;
+}
+
+#[tokio::test]
+async fn garbage_ends_the_conversation() {
+    let (mut seed, mut owner, _folder) = ByHand::seed().await;
+    seed.stream.write_all(&[0xff; 100]).await.unwrap();
+    assert!(matches!(owner.closed().await, Closed::Fault(_)));
+}
+
+#[tokio::test]
+async fn an_owner_that_goes_away_ends_the_conversation() {
+    let (mut seed, owner, _folder) = ByHand::seed().await;
+    drop(owner);
+    let mut rest = Vec::new();
+    seed.stream.read_to_end(&mut rest).await.unwrap();
+}
+
+/// Somebody asks for 4 MiB, and reads nothing of it until we noticed.
+#[tokio::test]
+async fn who_does_not_read_is_clogged_and_gets_everything_in_the_end() {
+    let bytes = composition(4 << 20);
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("composition"), &bytes).unwrap();
+    let (store, _disk) = opened(contents(&bytes, 1 << 20), folder.path()).await;
+    let (ours, stream) = two_sockets().await;
+    let mut owner = Owner::start(ours, store, Show::Everything, false, Limiter::default());
+    let mut leech = ByHand { stream, bytes, came: Vec::new() };
+    let blocks: Vec<_> = (0..256).map(|i| RawBlock { part: i / 64, begin: i % 64 * BLOCK, len: BLOCK }).collect();
+    let requests: Vec<_> = blocks.iter().map(|block| Message::Request(*block)).collect();
+    leech.say(&requests).await;
+    owner.until_event(&Event::Asks).await;
+    owner.tell(Command::Serve { bytes: 8 << 20 }).await;
+    owner.until_event(&Event::Clogged(true)).await;
+
+    for block in blocks {
+        while leech.hear().await != Frame::Block(block) {}
+        while leech.came.len() < BLOCK as usize {
+            assert!(leech.stream.read_buf(&mut leech.came).await.unwrap() > 0);
+        }
+        let start = ((block.part << 20) + block.begin) as usize;
+        assert!(leech.came[..BLOCK as usize] == leech.bytes[start..][..BLOCK as usize]);
+        leech.came.drain(..BLOCK as usize);
+    }
+    owner.until_event(&Event::Clogged(false)).await;
+    let last = owner.store.geometry().part(3).unwrap();
+    owner.until_event(&Event::Sent(last)).await;
+}

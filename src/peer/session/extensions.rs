@@ -1,0 +1,78 @@
+//! What a conversation says and hears in the envelope of BEP 10: who is who, and the metadata (BEP 9).
+
+use super::{Fault, MAX_METADATA_QUEUE, MAX_REQUEST, QUEUE, Session};
+use crate::{
+    geometry::BLOCK,
+    peer::{Event, Hello, uploads},
+    wire::{
+        extension::{self, handshake::ExtensionHandshake, metadata},
+        message::Message,
+    },
+};
+
+impl Session {
+    pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
+        let hello = ExtensionHandshake {
+            ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
+            metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
+            port,
+            reqq: Some(uploads::MAX_QUEUE as u32),
+            upload_only: complete,
+            client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
+            your_ip: Some(self.remote.address.ip()),
+            max_request: Some(MAX_REQUEST),
+            name,
+            ..Default::default()
+        };
+        self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
+    }
+
+    pub(super) fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
+        match id {
+            extension::HANDSHAKE => {
+                let hello = ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
+                self.on_hello(hello);
+            }
+            extension::OUR_METADATA => self.on_metadata(payload)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, hello: ExtensionHandshake) {
+        if let Some(id) = hello.ut_metadata {
+            self.their_metadata = Some(id).filter(|id| *id > 0);
+        }
+        if let Some(queue) = hello.reqq {
+            self.their_queue = (queue as usize).clamp(1, QUEUE.1);
+        }
+        if let Some(longest) = hello.max_request {
+            self.max_request = longest.clamp(BLOCK, MAX_REQUEST);
+        }
+        self.events.push_back(Event::Hello(Hello {
+            client: hello.client.unwrap_or_default(),
+            name: hello.name,
+            port: hello.port.filter(|p| *p > 0),
+            max_request: hello.max_request.map(|_| self.max_request),
+        }));
+    }
+
+    fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        let message = metadata::Metadata::decode(payload).map_err(|e| Fault(e.to_string()))?;
+        let (metadata::Metadata::Request { piece }, Some(id)) = (message, self.their_metadata) else {
+            return Ok(());
+        };
+        let start = u64::from(piece) * u64::from(metadata::PIECE);
+        let bytes = usize::try_from(start).ok().and_then(|s| self.info.get(s..)).filter(|b| !b.is_empty());
+        let answer = match bytes.filter(|_| self.metadata_waiting < MAX_METADATA_QUEUE) {
+            Some(rest) => {
+                let bytes = rest[..rest.len().min(metadata::PIECE as usize)].to_vec();
+                metadata::Metadata::Data { piece, total: self.info.len() as u32, bytes }
+            }
+            None => metadata::Metadata::Reject { piece },
+        };
+        self.metadata_waiting += 1;
+        self.messages.push_back(Message::Extended { id, payload: answer.encode() });
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! The whole file's checksum, and the final name.
+
+use super::*;
+
+#[tokio::test]
+async fn a_whole_file_gets_its_name_and_is_remembered() {
+    let lab = Lab::new();
+    let mut opened = lab.open();
+    lab.fetch_all(&mut opened).await;
+    let file = opened.store.file();
+    assert_eq!(finish(&opened.store).await.unwrap(), lab.path(""));
+    assert_eq!(finish(&opened.store).await.unwrap(), lab.path(""));
+    assert_eq!(opened.store.path(), lab.path(""));
+    assert_eq!(fs::read(lab.path("")).unwrap(), lab.bytes);
+    assert!(!lab.path(".part").exists() && !lab.path(".part.state").exists());
+    let again = lab.open();
+    assert_eq!(again.found, Found::Whole);
+    assert!(Stamp::of(&file).unwrap().is_same_file(&Stamp::of(&again.store.file()).unwrap()));
+    let mut bytes = [0; 100];
+    opened.store.read_at(PART.into(), &mut bytes).unwrap();
+    assert_eq!(bytes, lab.bytes[PART as usize..][..100]);
+}
+
+#[tokio::test]
+async fn an_empty_file_is_whole_at_once() {
+    let lab = Lab::of(0, BLOCK);
+    let mut opened = lab.open();
+    assert_eq!(opened.found, Found::Ready);
+    assert!(matches!(opened.events.recv().await, Some(DiskEvent::Whole)));
+    finish(&opened.store).await.unwrap();
+    assert_eq!(fs::metadata(lab.path("")).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn an_empty_file_that_is_there_is_checked_like_any_other() {
+    let mut lab = Lab::of(0, BLOCK);
+    fs::write(lab.path(""), "").unwrap();
+    for whole in [lab.contents.whole, None] {
+        lab.contents.whole = whole;
+        let mut opened = lab.open();
+        assert_eq!(opened.found, Found::Unproven);
+        let _check = opened.store.check();
+        let (_, end) = proven(&mut opened.events).await;
+        assert!(matches!(end, DiskEvent::Checked), "{end:?}");
+        finish(&opened.store).await.unwrap();
+        fs::remove_dir_all(lab.folder.path().join("proofs")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_whole_is_told() {
+    let mut lab = Lab::new();
+    let right = lab.contents.whole.replace(Digest([1; 20])).unwrap();
+    let mut opened = lab.open();
+    for number in 0..4 {
+        lab.fetch(&mut opened, number).await;
+    }
+    let told = opened.events.recv().await;
+    assert!(matches!(told, Some(DiskEvent::WholeWrong(digest)) if digest == right), "{told:?}");
+    assert!(matches!(finish(&opened.store).await, Err(StorageError::NotWhole { .. })));
+}
+
+#[tokio::test]
+async fn a_wrong_whole_is_told_of_a_file_that_is_there() {
+    let mut lab = Lab::new();
+    lab.contents.whole = Some(Digest([1; 20]));
+    fs::write(lab.path(""), &lab.bytes).unwrap();
+    let mut opened = lab.open();
+    let _check = opened.store.check();
+    let (parts, end) = proven(&mut opened.events).await;
+    assert_eq!(parts.len(), 4);
+    assert!(matches!(end, DiskEvent::WholeWrong(_)), "{end:?}");
+}
+
+#[tokio::test]
+async fn without_a_whole_checksum_the_parts_do() {
+    let mut lab = Lab::new();
+    lab.contents.whole = None;
+    let mut opened = lab.open();
+    lab.fetch_all(&mut opened).await;
+    finish(&opened.store).await.unwrap();
+    assert_eq!(fs::read(lab.path("")).unwrap(), lab.bytes);
+}
+
+#[tokio::test]
+async fn a_file_that_appeared_meanwhile_is_kept() {
+    let lab = Lab::new();
+    let mut opened = lab.open();
+    lab.fetch_all(&mut opened).await;
+    fs::write(lab.path(""), "mine").unwrap();
+    assert!(matches!(finish(&opened.store).await, Err(StorageError::Appeared { .. })));
+    assert_eq!(fs::read(lab.path("")).unwrap(), b"mine");
+    assert_eq!(fs::read(lab.path(".part")).unwrap(), lab.bytes);
+}
+
+#[tokio::test]
+async fn a_part_file_that_was_swapped_is_not_renamed() {
+    let lab = Lab::new();
+    let mut opened = lab.open();
+    lab.fetch_all(&mut opened).await;
+    fs::remove_file(lab.path(".part")).unwrap();
+    assert!(matches!(finish(&opened.store).await, Err(StorageError::Moved { .. })));
+    fs::write(lab.path(".part"), "not it").unwrap();
+    assert!(matches!(finish(&opened.store).await, Err(StorageError::Moved { .. })));
+    assert!(!lab.path("").exists());
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_checked_is_not_remembered() {
+    let lab = Lab::new();
+    fs::write(lab.path(""), &lab.bytes).unwrap();
+    let mut opened = lab.open();
+    let _check = opened.store.check();
+    proven(&mut opened.events).await;
+    let mut other = lab.bytes.clone();
+    other[0] ^= 1;
+    other.push(0);
+    fs::write(lab.path(""), other).unwrap();
+    assert!(matches!(finish(&opened.store).await, Err(StorageError::Changed { .. })));
+}
+
+#[tokio::test]
+async fn a_repair_keeps_good_parts_and_swaps() {
+    let lab = Lab::new();
+    let mut spoilt = lab.bytes.clone();
+    spoilt[0] ^= 1;
+    spoilt.extend_from_slice(b"too long");
+    fs::write(lab.path(""), &spoilt).unwrap();
+    let mut opened = lab.try_open(Existing::Repair).unwrap();
+    assert_eq!(opened.found, Found::Unchecked);
+    let _check = opened.store.check();
+    assert_eq!(proven(&mut opened.events).await.0, [1, 2, 3]);
+    assert_eq!(fs::read(lab.path("")).unwrap(), spoilt);
+    lab.fetch_all(&mut opened).await;
+    finish(&opened.store).await.unwrap();
+    assert_eq!(fs::read(lab.path("")).unwrap(), lab.bytes);
+    assert!(!lab.path(".part").exists());
+}
+
+#[tokio::test]
+async fn a_repair_goes_on_where_it_was_broken_off() {
+    let lab = Lab::new();
+    fs::write(lab.path(""), &lab.bytes[..PART as usize + 1]).unwrap();
+    let mut opened = lab.try_open(Existing::Repair).unwrap();
+    let check = opened.store.check();
+    assert_eq!(proven(&mut opened.events).await.0, [0]);
+    drop(check);
+    lab.fetch(&mut opened, 2).await;
+    end(opened).await;
+    let mut opened = lab.try_open(Existing::Repair).unwrap();
+    let _check = opened.store.check();
+    assert_eq!(proven(&mut opened.events).await.0, [0, 2]);
+}
+
+#[tokio::test]
+async fn a_repair_does_not_replace_a_file_that_changed_meanwhile() {
+    let lab = Lab::new();
+    fs::write(lab.path(""), "old").unwrap();
+    let mut opened = lab.try_open(Existing::Repair).unwrap();
+    let _check = opened.store.check();
+    proven(&mut opened.events).await;
+    lab.fetch_all(&mut opened).await;
+    fs::write(lab.path(""), "changed").unwrap();
+    assert!(matches!(finish(&opened.store).await, Err(StorageError::Appeared { .. })));
+    assert_eq!(fs::read(lab.path("")).unwrap(), b"changed");
+}

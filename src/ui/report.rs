@@ -1,0 +1,232 @@
+//! What happened, as plain data: one form for people and for scripts.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Serialize, Serializer};
+
+use crate::cli::{Exit, units};
+
+/// Something that happened to a composition. As JSON it is an object with its kind under `event`; keys are only
+/// ever added. Sizes are bytes, times seconds. (How far it is comes from a [`View`](super::View), not from here.)
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Report {
+    /// The manifest is read and the member listens.
+    Start {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        size: u64,
+        parts: u32,
+        part_size: u32,
+        info_hash: String,
+        port: u16,
+    },
+    /// What is on disk is known, and something is missing.
+    Fetch {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        size: u64,
+        missing: u64,
+    },
+    /// The file has its final name, whole and verified. `seconds` since the start; `sharing`: the member stays.
+    Whole {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        size: u64,
+        fetched: u64,
+        #[serde(serialize_with = "write_seconds")]
+        seconds: Duration,
+        sharing: bool,
+    },
+    /// So many others have it whole, of those that are waited for.
+    Copies { name: String, copies: usize, wanted: usize },
+    /// Something that people should know; the member goes on.
+    Warning { name: Option<String>, text: String },
+    /// Why it ends without success, and what to do.
+    Error {
+        name: Option<String>,
+        #[serde(serialize_with = "write_code")]
+        code: Exit,
+        text: String,
+    },
+    /// The last word about a composition.
+    End(End),
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct End {
+    pub name: String,
+    #[serde(serialize_with = "write_code")]
+    pub code: Exit,
+    /// Where the file is, or would have been.
+    #[serde(serialize_with = "write_path")]
+    pub path: PathBuf,
+    pub size: u64,
+    /// Bytes on disk that are verified.
+    pub have: u64,
+    /// Payload bytes that came from members.
+    pub fetched: u64,
+    /// Payload bytes sent to members.
+    pub uploaded: u64,
+    /// From the start to the end.
+    #[serde(serialize_with = "write_seconds")]
+    pub seconds: Duration,
+    /// From the start until the file was whole and verified; None if it never was.
+    #[serde(serialize_with = "write_maybe_seconds")]
+    pub whole_after: Option<Duration>,
+}
+
+impl Report {
+    /// The line for people, if there is one.
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Report::Start { name, size, parts, port, .. } => {
+                let size = units::size(*size);
+                format!("{name}: {size} in {}; listening on port {port}", counted(u64::from(*parts), "part"))
+            }
+            Report::Fetch { name, path, size, missing } if missing == size => {
+                format!("{name}: fetching {} to {}", units::size(*size), place(path))
+            }
+            Report::Fetch { name, path, size, missing } => {
+                let (missing, size) = (units::size(*missing), units::size(*size));
+                format!("{name}: fetching the missing {missing} of {size} to {}", place(path))
+            }
+            Report::Whole { sharing: false, .. } => return None,
+            Report::Whole { name, size, fetched, seconds, .. } => {
+                format!("{name}: {}; sharing it", whole(*size, *fetched, *seconds))
+            }
+            Report::Copies { name, copies, wanted } => {
+                format!("{name}: {copies} of the {wanted} others have it whole")
+            }
+            Report::Warning { name, text } => {
+                let word = console::Style::new().for_stderr().yellow().apply_to("warning:");
+                format!("{word} {}{text}", of(name))
+            }
+            Report::Error { name, text, .. } => {
+                let word = console::Style::new().for_stderr().red().bold().apply_to("error:");
+                format!("{word} {}{text}", of(name))
+            }
+            Report::End(end) => return end.line(),
+        })
+    }
+}
+
+impl End {
+    /// The last line for people. An error has had its line before.
+    fn line(&self) -> Option<String> {
+        let (name, size) = (&self.name, self.size);
+        match (self.whole_after, self.code) {
+            (Some(after), _) => Some(format!("{name}: {}: {}", whole(size, self.fetched, after), place(&self.path))),
+            (None, Exit::Interrupted) => {
+                let (have, size) = (units::size(self.have), units::size(size));
+                Some(format!("{name}: interrupted; {have} of {size} are verified and kept: the same command goes on"))
+            }
+            (None, _) => None,
+        }
+    }
+}
+
+/// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched.
+fn whole(size: u64, fetched: u64, after: Duration) -> String {
+    let size = units::size(size);
+    if fetched == 0 {
+        return format!("{size} whole and verified");
+    }
+    let rate = units::rate(fetched as f64 / after.as_secs_f64().max(0.001));
+    format!("{size} whole and verified in {} ({rate})", units::duration(after))
+}
+
+/// A path as people can paste it: what is in the current folder begins with `./`.
+fn place(path: &Path) -> String {
+    let shown = path.display().to_string();
+    let shown: String = shown.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    match path.is_absolute() || shown.starts_with("./") || shown.starts_with("../") {
+        true => shown,
+        false => format!("./{shown}"),
+    }
+}
+
+fn of(name: &Option<String>) -> String {
+    name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default()
+}
+
+/// `1 part`, `2 parts`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+fn write_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    // To the millisecond: no more is meant.
+    serializer.serialize_f64(time.as_millis() as f64 / 1000.0)
+}
+
+pub(super) fn write_maybe_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => write_seconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn write_code<S: Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(exit.code())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn end() -> End {
+        End {
+            name: "vm.qcow2".to_owned(),
+            code: Exit::Done,
+            path: "vm.qcow2".into(),
+            size: 20_000_000_000,
+            have: 20_000_000_000,
+            fetched: 20_000_000_000,
+            uploaded: 0,
+            seconds: Duration::from_secs(200),
+            whole_after: Some(Duration::from_secs(192)),
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_that_of_the_contract() {
+        let line = Report::End(end()).line().unwrap();
+        assert_eq!(line, "vm.qcow2: 18.6 GiB whole and verified in 3 min 12 s (99 MiB/s): ./vm.qcow2");
+    }
+
+    #[test]
+    fn what_was_there_already_took_no_time() {
+        let end = End { fetched: 0, path: "/data/vm.qcow2".into(), ..end() };
+        assert_eq!(end.line().unwrap(), "vm.qcow2: 18.6 GiB whole and verified: /data/vm.qcow2");
+    }
+
+    #[test]
+    fn interrupted_it_says_what_is_kept() {
+        let end = End { code: Exit::Interrupted, have: 10_000_000_000, whole_after: None, ..end() };
+        let line = end.line().unwrap();
+        assert_eq!(line, "vm.qcow2: interrupted; 9.3 GiB of 18.6 GiB are verified and kept: the same command goes on");
+        assert_eq!(End { code: Exit::Missing, whole_after: None, ..end }.line(), None);
+    }
+
+    #[test]
+    fn a_fetch_says_where_to() {
+        let fetch = |missing| Report::Fetch { name: "x".to_owned(), path: "d/x".into(), size: 2048, missing };
+        assert_eq!(fetch(2048).line().unwrap(), "x: fetching 2 KiB to ./d/x");
+        assert_eq!(fetch(1024).line().unwrap(), "x: fetching the missing 1 KiB of 2 KiB to ./d/x");
+    }
+}

@@ -1,0 +1,8 @@
+//! The three programs as a user starts them: real processes, real files, free ports.
+
+mod endings;
+mod foreign;
+mod main_job;
+mod network;
+mod resume;
+mod support;
