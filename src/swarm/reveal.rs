@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{geometry::PartIndex, peer::PeerKey, time::Time};
 
-/// A part that is not spread by then is given to another.
+/// A part that is not spread by then (or by as long as it takes here) is given to another.
 const SPREAD_TIME: Time = Time::from_secs(2);
 /// Members that were shown the last parts are waited for so long before everybody is.
 const REST_TIME: Time = Time::from_millis(300);
@@ -118,15 +118,16 @@ impl Reveal {
         self.again.extend(back);
     }
 
-    /// Once in a while: which parts that were sent are not spread?
-    pub fn look_again(&mut self, now: Time, holders: impl Fn(PartIndex) -> u16) {
+    /// Once in a while: which parts that were sent are not spread? `patience`: what spreading takes here, if that is
+    /// more than [`SPREAD_TIME`].
+    pub fn look_again(&mut self, now: Time, patience: Time, holders: impl Fn(PartIndex) -> u16) {
         while let Some((_, part)) = self.wanted.pop_front_if(|(asked, _)| now >= *asked + WANTED_TIME) {
             if self.gifts.get(&part).is_some_and(|g| !g.sent) {
                 self.gifts.remove(&part);
                 self.fresh.push(part);
             }
         }
-        while let Some((_, part)) = self.spreading.pop_front_if(|(sent, _)| now >= *sent + SPREAD_TIME) {
+        while let Some((_, part)) = self.spreading.pop_front_if(|(sent, _)| now >= *sent + patience.max(SPREAD_TIME)) {
             if holders(part) <= 1 {
                 self.again.push_back(part);
             }
@@ -247,9 +248,9 @@ mod tests {
         let part = next(&mut r, A).unwrap();
         r.sent(A, part, Time::ZERO);
         assert!(r.is_over(Time::ZERO));
-        r.look_again(Time::from_secs(1), |_| 1);
+        r.look_again(Time::from_secs(1), Time::ZERO, |_| 1);
         assert_eq!(next(&mut r, B), None);
-        r.look_again(Time::from_secs(2), |_| 1);
+        r.look_again(Time::from_secs(2), Time::ZERO, |_| 1);
         assert_eq!(next(&mut r, A), None, "it had it already");
         assert_eq!(next(&mut r, B), Some(part));
     }
@@ -272,7 +273,7 @@ mod tests {
         r.wanted(PeerKey(9), wanted, Time::ZERO);
         assert_eq!(next(&mut r, A), g.part(1));
         assert_eq!(next(&mut r, B), None);
-        r.look_again(Time::from_secs(10), |_| 0);
+        r.look_again(Time::from_secs(10), Time::ZERO, |_| 0);
         assert_eq!(next(&mut r, B), Some(wanted));
     }
 

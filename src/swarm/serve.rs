@@ -15,6 +15,8 @@ const LEAST_LEAVE: u32 = 64 << 10;
 const SHOWN_PARTS: u32 = 2;
 const SHOWN_BYTES: f64 = 512.0 * 1024.0;
 const SHOWN_TIME: f64 = 0.25;
+/// Who was given a part has it spread after so many times what it takes to send a part to each of its neighbours.
+const SPREAD_ROUNDS: u32 = 3;
 
 impl Swarm {
     /// Gives leave to who is next, while few enough have it.
@@ -112,8 +114,9 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
+        let patience = self.round(now).map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
         if let Some(reveal) = &mut self.reveal {
-            reveal.look_again(now, |part| self.picker.holders(part));
+            reveal.look_again(now, patience, |part| self.picker.holders(part));
             self.update_reveal(now);
         }
     }
