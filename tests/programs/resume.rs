@@ -60,7 +60,9 @@ fn after_sigterm_without_a_check() {
     let last = stopped.ended.last();
     assert_eq!((stopped.ended.status.code(), &last["code"]), (Some(130), &130.into()));
     let (missing, again, ended) = stopped.go_on();
-    assert_eq!(missing, SIZE - last["have"].as_u64().expect("a number"), "all that it had is known");
+    // What was being written when it left may have come on top.
+    let had = last["have"].as_u64().expect("a number");
+    assert!(missing <= SIZE - had, "{missing} bytes are missing, but it had {had}");
     assert_eq!(again["fetched"], missing, "what was verified is not fetched again");
     assert!(!ended.events().any(|event| event["event"] == "check"), "what is noted is not read again");
 }
