@@ -32,7 +32,7 @@ use crate::{
         Discovered,
         conductor::{self, Identity},
     },
-    manifest::{Endpoint, Host, Manifest},
+    manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
     net::{limiter::Limiter, listen::Listeners, via::Via},
     storage::{self, Contents, Existing, Found, Notes, Opened, Proofs, StorageError},
     swarm::{Config, Swarm},
@@ -40,7 +40,7 @@ use crate::{
     wire::handshake::{Handshake, PeerId},
 };
 
-/// Ports tried after the default one.
+/// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 /// Connections at most, and how many of them we open ourselves.
 const MAX_PEERS: usize = 60;
@@ -211,7 +211,11 @@ fn listen(settings: &Settings) -> Result<Listeners, StartError> {
     let via = Via { address: settings.listen, interface: settings.interface.clone() };
     Ok(match settings.port {
         Some(port) => Listeners::bind_via(&via, port, 0)?,
-        None => Listeners::bind_via(&via, DEFAULT_PORT, MORE_PORTS)?,
+        None => match Listeners::bind_via(&via, DEFAULT_PORT, 0) {
+            // Not the port between: a conductor that is started here later needs it.
+            Err(error) if error.taken() => Listeners::bind_via(&via, CONDUCTOR_PORT + 1, MORE_PORTS)?,
+            bound => bound?,
+        },
     })
 }
 

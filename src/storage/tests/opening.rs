@@ -118,6 +118,7 @@ async fn notes_that_are_not_believed_are_written_anew() {
     let _check = opened.store.check();
     assert_eq!(proven(&mut opened.events).await.0, [1]);
     lab.fetch_all(&mut opened).await;
+    finish(&opened.store).await.unwrap();
     end(opened).await;
     assert_eq!(lab.open().found, Found::Whole);
     fs::remove_dir_all(lab.folder.path().join("proofs")).unwrap();
