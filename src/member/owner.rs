@@ -30,7 +30,7 @@ use crate::{
     manifest::{Endpoint, Manifest, shown},
     peer::{Event, PeerKey},
     storage::{Check, DiskEvent, Found, StorageError, Store},
-    swarm::{Effect, Input, Swarm},
+    swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
     ui::{
         Phase, Report, Screen, View,
@@ -121,6 +121,8 @@ impl<'a> Owner<'a> {
                 missing: have.bytes - have.bytes_done,
             }),
             Stage::Whole { .. } => self.tell_whole(screen),
+            // A small file is checked before the first tick.
+            Stage::Checking(_) => self.show(&have, self.now(), screen),
             _ => {}
         }
     }
@@ -256,7 +258,10 @@ impl<'a> Owner<'a> {
                 return end(Exit::OtherData, error.to_string());
             }
             DiskEvent::Checked => {
-                self.stage = Stage::Fetching;
+                // The whole may have been verified in the same pass: then it is being named already.
+                if let Stage::Checking(_) = self.stage {
+                    self.stage = Stage::Fetching;
+                }
                 self.noted = self.parts.swarm.have().count();
                 self.hear(Input::Checked);
                 self.progress = self.now();
@@ -313,19 +318,24 @@ impl<'a> Owner<'a> {
         }
         let stats = stats_of(&self.parts.swarm, now);
         self.parts.stats.send_if_modified(|old| std::mem::replace(old, stats) != stats);
+        self.show(&snapshot, now, screen);
+        self.note(now);
+        self.is_over().or_else(|| self.gives_up(now))
+    }
+
+    /// How far it is, for the screen.
+    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Screen) {
         let phase = match &self.stage {
             Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
             Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
             Stage::Fetching => {
-                report::waiting(&snapshot, self.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
+                report::waiting(snapshot, self.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
             }
             Stage::Naming(_) => Phase::Verifying,
             Stage::Whole { .. } => Phase::Sharing,
         };
-        let eta = report::eta(&snapshot);
-        screen.update(0, &View { name: self.name(), phase, swarm: snapshot, eta, elapsed: now });
-        self.note(now);
-        self.is_over().or_else(|| self.gives_up(now))
+        let eta = report::eta(snapshot);
+        screen.update(0, &View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
     }
 
     fn tell_copies(&self, copies: usize, screen: &Screen) {

@@ -61,6 +61,8 @@ pub enum Event {
     Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
+    /// It asked for blocks of this part.
+    Wants(PartIndex),
     /// Every byte of this part was sent to it.
     Sent(PartIndex),
     /// The conversation is over; parts asked of it are free again.

@@ -28,6 +28,8 @@ pub const MAX_REQUEST: u32 = 1 << 20;
 const QUEUE: (usize, usize) = (250, 500);
 /// A request takes about this long to answer at the present rate, so that what is said between blocks is not held up.
 const REQUEST_TIME: f64 = 0.010;
+/// While no rate is known.
+const FIRST_REQUEST: u32 = 4 * BLOCK;
 /// Stock clients leave whom they do not hear for as little as 10 s (rqbit); our own members are patient.
 const KEEP_ALIVE: (Time, Time) = (Time::from_secs(8), Time::from_secs(30));
 /// Longest silence of the other side: stock clients keep alive every 120 s at the latest, our own every 30 s.
@@ -90,6 +92,8 @@ pub struct Session {
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
+    /// The part that it asked for last.
+    last_wanted: Option<PartIndex>,
     rate: BusyRate,
     received: u32,
     uploaded: u32,
@@ -120,6 +124,7 @@ impl Session {
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
+            last_wanted: None,
             rate: BusyRate::default(),
             received: 0,
             uploaded: 0,
@@ -214,6 +219,9 @@ impl Session {
             Shown::These(bits) => bits.has(block.part),
         };
         let served = shown && block.len <= self.max_request && self.uploads.request(block);
+        if served && self.last_wanted.replace(block.part) != Some(block.part) {
+            self.events.push_back(Event::Wants(block.part));
+        }
         if !served && self.remote.fast {
             self.messages.push_back(Message::Reject(raw));
         } else if !served && block.len > self.max_request {
@@ -352,8 +360,9 @@ impl Session {
 
     /// What [`REQUEST_TIME`] brings, as a power of two between a block and what was agreed on.
     fn request_length(&self) -> u32 {
-        let wanted = (self.rate.get() * REQUEST_TIME).max(4.0 * f64::from(BLOCK)) as u32;
-        (1 << wanted.ilog2()).clamp(BLOCK, self.max_request)
+        let rate = self.rate.get();
+        let wanted = if rate > 0.0 { (rate * REQUEST_TIME) as u32 } else { FIRST_REQUEST };
+        (1 << wanted.max(BLOCK).ilog2()).clamp(BLOCK, self.max_request)
     }
 
     /// The next message to send.

@@ -10,6 +10,8 @@ use crate::{
 
 /// Outstanding with one member: what it sends in this time, and at least one part or [`LEAST_OUTSTANDING`].
 const AHEAD: f64 = 0.25;
+/// With a complete member, while others are there to get it from: what it gives to us alone should be little.
+const AHEAD_OF_SEED: f64 = 0.05;
 const LEAST_OUTSTANDING: u64 = 32 << 10;
 /// More is never asked of one member at a time.
 const MOST_OUTSTANDING: u64 = 64 << 20;
@@ -18,6 +20,15 @@ const HUNGRY: u64 = 64 << 10;
 /// A pending part is taken from who would need this many times as long as the one who could have it instead.
 const STEAL: f64 = 2.0;
 const STEAL_MARGIN: f64 = 0.010;
+/// A part that has not begun to come after this many times what it should take is not counted on.
+const OVERDUE: f64 = 2.0;
+
+/// Seconds until a part comes that should take `due`, after having `waited` for the first byte of it. One who is served
+/// in turn gets it soon after a long wait, so the longest wait is the worst reason to steal; well beyond that
+/// something is wrong.
+fn time_to_come(due: f64, waited: f64) -> f64 {
+    if waited > OVERDUE * due { waited } else { (due - waited).max(0.0) }
+}
 
 impl Swarm {
     /// Asks this neighbour for parts until enough is outstanding with it.
@@ -29,7 +40,9 @@ impl Swarm {
             let Some(n) = self.neighbours.get(&key).filter(|n| n.may_be_asked()) else {
                 return;
             };
-            let by_rate = (n.rate.get() * AHEAD) as u64;
+            let ahead =
+                if n.is_complete() && self.neighbours.values().any(|n| n.counts()) { AHEAD_OF_SEED } else { AHEAD };
+            let by_rate = (n.rate.get() * ahead) as u64;
             let part_size = u64::from(self.config.geometry.part_size());
             let target = by_rate.min(MOST_OUTSTANDING).max(part_size).max(LEAST_OUTSTANDING);
             if n.outstanding() >= target {
@@ -40,7 +53,7 @@ impl Swarm {
                 None => break,
             }
         }
-        self.steal(key);
+        self.steal(key, now);
     }
 
     /// Neighbours that nothing is asked of get another chance: a part has become free.
@@ -66,13 +79,13 @@ impl Swarm {
             n.last_bytes = now;
             n.rate.start(now);
         }
-        n.fetches.push(Fetch { part, left });
+        n.fetches.push(Fetch { part, left, began: None });
         self.picker.set(part, PartState::Fetching(key));
         self.tell(key, Command::Fetch(part));
     }
 
     /// In place of an end game: an empty connection takes over the pending part that would be ready last.
-    pub(super) fn steal(&mut self, thief: PeerKey) {
+    pub(super) fn steal(&mut self, thief: PeerKey, now: Time) {
         let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_be_asked() && n.fetches.is_empty()) else {
             return;
         };
@@ -87,7 +100,11 @@ impl Swarm {
             let mut ahead = 0.0;
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
-                let time = ahead / rate;
+                let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
+                let time = match fetch.began {
+                    Some(began) => self.time_left(fetch, now.saturating_sub(began).as_secs_f64()),
+                    None => time_to_come(ahead / rate, waited),
+                };
                 let taken = fetch.left > 0
                     && own.has.has(fetch.part)
                     && self.picker.state(fetch.part) == PartState::Fetching(*key)
@@ -104,6 +121,12 @@ impl Swarm {
             self.picker.set(fetch.part, PartState::Moving(victim, thief));
             self.tell(victim, Command::Release(fetch.part));
         }
+    }
+
+    /// Seconds until a part is whole of which some came in the last `seconds`.
+    fn time_left(&self, fetch: &Fetch, seconds: f64) -> f64 {
+        let came = self.geometry().part_len(fetch.part) - fetch.left;
+        seconds * f64::from(fetch.left) / f64::from(came.max(1))
     }
 
     fn is_moving_to(&self, thief: PeerKey) -> bool {

@@ -43,7 +43,7 @@ pub struct Config {
     pub checked: bool,
     /// Connections at most, in all.
     pub max_peers: usize,
-    /// Connections that we open ourselves, at most.
+    /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
     /// Seed of its dice.
     pub seed: u64,
@@ -112,6 +112,8 @@ pub struct Swarm {
     reveal: Option<Reveal>,
     /// Parts that came wrong in pieces from several members: fetched from one alone, to know whom to blame.
     suspect: BTreeSet<PartIndex>,
+    /// What the lots are drawn with that decide who stays when there are too many.
+    lots: u64,
     /// Members that were seen to have everything, and their names where they said them.
     copies: BTreeMap<PeerId, Option<String>>,
     dice: fastrand::Rng,
@@ -138,6 +140,7 @@ impl Swarm {
             neighbours: BTreeMap::new(),
             known: KnownPeers::default(),
             suspect: BTreeSet::new(),
+            lots: dice.u64(..),
             copies: BTreeMap::new(),
             dice,
             effects: VecDeque::new(),

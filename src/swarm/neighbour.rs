@@ -16,6 +16,8 @@ pub(super) struct Fetch {
     pub part: PartIndex,
     /// Bytes that have not come yet, as far as the swarm was told.
     pub left: u32,
+    /// When its first bytes came.
+    pub began: Option<Time>,
 }
 
 /// It owed us bytes and sent none.
@@ -112,6 +114,9 @@ impl Neighbour {
         let mut rest = bytes;
         for fetch in &mut self.fetches {
             let taken = rest.min(fetch.left);
+            if taken > 0 {
+                fetch.began.get_or_insert(now);
+            }
             fetch.left -= taken;
             rest -= taken;
         }

@@ -12,11 +12,17 @@ use crate::{
     peer::{Closed, Command, Event, Hello, Introduction, PeerKey},
     picker::PartState,
     time::Time,
-    wire::bitfield::Bitfield,
+    wire::{bitfield::Bitfield, handshake::PeerId},
 };
 
 /// A member that refuses this often what it says it has is left alone for a while.
 const MAX_REFUSALS: u32 = 16;
+
+/// What this id draws when places are few.
+fn lot(lots: u64, id: PeerId) -> u64 {
+    let seed = id.0.iter().fold(lots, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3).rotate_left(23));
+    fastrand::Rng::with_seed(seed).u64(..)
+}
 
 impl Swarm {
     pub(super) fn on_introduced(&mut self, key: PeerKey, introduction: Introduction, now: Time) {
@@ -30,7 +36,7 @@ impl Swarm {
         if introduction.dialled {
             self.known.connected(introduction.address, key, now);
         }
-        let show = self.first_show(key);
+        let show = self.first_show(key, now);
         let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
         let neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
         self.neighbours.insert(key, neighbour);
@@ -58,8 +64,27 @@ impl Swarm {
             }
             self.close(old, "it is connected twice", now);
         }
-        let full = self.neighbours.len() >= self.config.max_peers;
-        if full { Err("this member has enough connections") } else { Ok(()) }
+        self.make_room(new, now)
+    }
+
+    /// With all places taken, the lot decides who stays: whoever came first would else form a circle that later ones
+    /// stand outside of, and a part takes long into a corner of the swarm. The lots are drawn with our own dice, so
+    /// that nobody can choose an id that wins. Those that we dialled ourselves are never sent away for another: who
+    /// knocks with a thousand ids cannot surround us. Complete ones stay while we need them, and go first when we do not.
+    fn make_room(&mut self, new: &Introduction, now: Time) -> Result<(), &'static str> {
+        if self.neighbours.len() < self.config.max_peers {
+            return Ok(());
+        }
+        let (lots, complete) = (self.lots, self.is_complete());
+        let others = self.neighbours.iter().filter(|(_, n)| !n.introduction.dialled && (complete || !n.is_complete()));
+        let lowest = others.map(|(key, n)| (!n.is_complete(), lot(lots, n.introduction.id), *key)).min();
+        match lowest {
+            Some((incomplete, lowest, key)) if !incomplete || lowest < lot(lots, new.id) => {
+                self.close(key, "another drew the place", now);
+                Ok(())
+            }
+            _ => Err("this member has enough connections"),
+        }
     }
 
     pub(super) fn on_peer(&mut self, key: PeerKey, event: Event, now: Time) {
@@ -94,6 +119,11 @@ impl Swarm {
             Event::Clogged(clogged) => {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
+            }
+            Event::Wants(part) => {
+                if let Some(reveal) = &mut self.reveal {
+                    reveal.wanted(key, part, now);
+                }
             }
             Event::Sent(part) => {
                 if let Some(reveal) = &mut self.reveal {

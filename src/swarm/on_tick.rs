@@ -13,8 +13,17 @@ use crate::{
 const PATIENCE: Time = Time::from_secs(2);
 /// Nor before any bytes came at all, while nothing is known of how fast this swarm is.
 const FIRST_PATIENCE: Time = Time::from_secs(4);
+/// However slow everything is, nobody's turn is awaited longer.
+const LONGEST_TURN: Time = Time::from_secs(120);
 
 impl Swarm {
+    /// How long a member like us takes to send a part to each of its neighbours; None: nothing moves yet.
+    pub(super) fn round(&self, now: Time) -> Option<Time> {
+        let rate = self.down.get(now).max(self.up.get(now));
+        let bytes = self.neighbours.len() as f64 * f64::from(self.geometry().part_size());
+        (rate > 0.0).then(|| Time::from_secs_f64((bytes / rate).min(LONGEST_TURN.as_secs_f64())))
+    }
+
     pub(super) fn on_tick(&mut self, now: Time) {
         self.dial(now);
         self.end_pauses(now);
@@ -24,12 +33,11 @@ impl Swarm {
         self.assign_idle(now);
     }
 
-    /// Opens connections while there are addresses and room.
+    /// Opens connections while there are addresses and fewer connections than we would like, whoever opened them.
     pub(super) fn dial(&mut self, now: Time) {
         let dialling = self.known.dialling();
-        let dialled = self.neighbours.values().filter(|n| n.introduction.dialled).count() + dialling;
-        let room = self.config.max_dialled.saturating_sub(dialled);
-        let room = room.min(self.config.max_peers.saturating_sub(self.neighbours.len() + dialling));
+        let wanted = self.config.max_dialled.min(self.config.max_peers);
+        let room = wanted.saturating_sub(self.neighbours.len() + dialling);
         for address in self.known.due(room, now, &mut self.dice) {
             self.effects.push_back(Effect::Dial(address));
         }
@@ -47,9 +55,7 @@ impl Swarm {
     /// No byte for max(2 s, 3 x its longest gap of late), and twice the time in which a member that serves all its
     /// neighbours in turn comes round to us: a shorter time takes honest queueing for stalling.
     fn find_stalls(&mut self, now: Time) {
-        let rate = self.down.get(now).max(self.up.get(now));
-        let round = self.neighbours.len() as f64 * f64::from(self.geometry().part_size());
-        let turn = if rate > 0.0 { Time::from_secs_f64((2.0 * round / rate).min(120.0)) } else { FIRST_PATIENCE };
+        let turn = self.round(now).map_or(FIRST_PATIENCE, |round| (round * 2).min(LONGEST_TURN));
         let stalled = self.neighbours.iter().filter(|(_, n)| {
             let patience = PATIENCE.max(n.longest_gap * 3).max(turn);
             n.stall.is_none() && n.outstanding() > 0 && now > n.last_bytes + patience

@@ -10,8 +10,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{geometry::PartIndex, peer::PeerKey, time::Time};
 
-/// A part that is not spread by then is given to another.
+/// A part that is not spread by then (or by as long as it takes here) is given to another.
 const SPREAD_TIME: Time = Time::from_secs(2);
+/// Members that were shown the last parts are waited for so long before everybody is.
+const REST_TIME: Time = Time::from_millis(300);
+/// What a member that sees everything asked for is left to it for so long.
+const WANTED_TIME: Time = Time::from_secs(10);
 /// Nothing new for who holds more parts alone than this, plus twice the median.
 const CREDIT: u32 = 4;
 
@@ -39,7 +43,11 @@ pub(super) struct Reveal {
     /// Parts that were sent, oldest first: to look at once more.
     spreading: VecDeque<(Time, PartIndex)>,
     again: VecDeque<PartIndex>,
+    /// Parts that were asked for unbidden, oldest first: not ours to give to others for a while.
+    wanted: VecDeque<(Time, PartIndex)>,
     sent_once: u32,
+    /// When a part was last sent for the first time.
+    last_first: Time,
     parts: u32,
 }
 
@@ -50,13 +58,22 @@ impl Reveal {
         Self { parts: fresh.len() as u32, fresh, ..Self::default() }
     }
 
-    /// Nearly every part was sent: from here on everybody may see everything.
-    pub fn is_over(&self) -> bool {
-        u64::from(self.sent_once) * 100 >= u64::from(self.parts) * 98
+    /// Every part was sent; or nearly every one, and those who were shown the rest do not ask for it.
+    pub fn is_over(&self, now: Time) -> bool {
+        let nearly = u64::from(self.sent_once) * 100 >= u64::from(self.parts) * 98;
+        self.sent_once == self.parts || (nearly && now >= self.last_first + REST_TIME)
     }
 
     pub fn joined(&mut self, key: PeerKey) {
         self.accounts.insert(key, Account::default());
+    }
+
+    /// Somebody who sees everything asked for a part: it need not be given to another.
+    pub fn wanted(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        if let std::collections::btree_map::Entry::Vacant(place) = self.gifts.entry(part) {
+            place.insert(Gift { to: key, sent: false, lonely: false });
+            self.wanted.push_back((now, part));
+        }
     }
 
     /// A part was sent to somebody, whether we chose it or not.
@@ -68,6 +85,7 @@ impl Reveal {
         if !gift.sent {
             gift.sent = true;
             self.sent_once += 1;
+            self.last_first = now;
             if let Some(account) = self.accounts.get_mut(&key) {
                 account.unsent = account.unsent.saturating_sub(1);
             }
@@ -100,9 +118,16 @@ impl Reveal {
         self.again.extend(back);
     }
 
-    /// Once in a while: which parts that were sent are not spread?
-    pub fn look_again(&mut self, now: Time, holders: impl Fn(PartIndex) -> u16) {
-        while let Some((_, part)) = self.spreading.pop_front_if(|(sent, _)| now >= *sent + SPREAD_TIME) {
+    /// Once in a while: which parts that were sent are not spread? `patience`: what spreading takes here, if that is
+    /// more than [`SPREAD_TIME`].
+    pub fn look_again(&mut self, now: Time, patience: Time, holders: impl Fn(PartIndex) -> u16) {
+        while let Some((_, part)) = self.wanted.pop_front_if(|(asked, _)| now >= *asked + WANTED_TIME) {
+            if self.gifts.get(&part).is_some_and(|g| !g.sent) {
+                self.gifts.remove(&part);
+                self.fresh.push(part);
+            }
+        }
+        while let Some((_, part)) = self.spreading.pop_front_if(|(sent, _)| now >= *sent + patience.max(SPREAD_TIME)) {
             if holders(part) <= 1 {
                 self.again.push_back(part);
             }
@@ -222,10 +247,10 @@ mod tests {
         let mut r = reveal(1);
         let part = next(&mut r, A).unwrap();
         r.sent(A, part, Time::ZERO);
-        assert!(r.is_over());
-        r.look_again(Time::from_secs(1), |_| 1);
+        assert!(r.is_over(Time::ZERO));
+        r.look_again(Time::from_secs(1), Time::ZERO, |_| 1);
         assert_eq!(next(&mut r, B), None);
-        r.look_again(Time::from_secs(2), |_| 1);
+        r.look_again(Time::from_secs(2), Time::ZERO, |_| 1);
         assert_eq!(next(&mut r, A), None, "it had it already");
         assert_eq!(next(&mut r, B), Some(part));
     }
@@ -238,5 +263,30 @@ mod tests {
         r.sent(B, other, Time::ZERO);
         r.left(A, |p| u16::from(p == other));
         assert_eq!(next(&mut r, B), Some(part));
+    }
+
+    #[test]
+    fn what_somebody_asked_for_unbidden_is_left_to_it_for_a_while() {
+        let mut r = reveal(2);
+        let g = Geometry::new(2, 1).unwrap();
+        let wanted = g.part(0).unwrap();
+        r.wanted(PeerKey(9), wanted, Time::ZERO);
+        assert_eq!(next(&mut r, A), g.part(1));
+        assert_eq!(next(&mut r, B), None);
+        r.look_again(Time::from_secs(10), Time::ZERO, |_| 0);
+        assert_eq!(next(&mut r, B), Some(wanted));
+    }
+
+    #[test]
+    fn it_is_over_when_all_was_sent_or_nobody_takes_the_rest() {
+        let mut r = reveal(50);
+        let g = Geometry::new(50, 1).unwrap();
+        for part in g.all_parts().take(49) {
+            r.sent(PeerKey(9), part, Time::from_secs(1));
+        }
+        assert!(!r.is_over(Time::from_millis(1200)));
+        assert!(r.is_over(Time::from_millis(1300)));
+        r.sent(PeerKey(9), g.part(49).unwrap(), Time::from_secs(1));
+        assert!(r.is_over(Time::from_secs(1)));
     }
 }

@@ -15,6 +15,8 @@ const LEAST_LEAVE: u32 = 64 << 10;
 const SHOWN_PARTS: u32 = 2;
 const SHOWN_BYTES: f64 = 512.0 * 1024.0;
 const SHOWN_TIME: f64 = 0.25;
+/// Who was given a part has it spread after so many times what it takes to send a part to each of its neighbours.
+const SPREAD_ROUNDS: u32 = 3;
 
 impl Swarm {
     /// Gives leave to who is next, while few enough have it.
@@ -46,8 +48,8 @@ impl Swarm {
     }
 
     /// Whether parts are revealed one by one: we are the first seed, and there are members to spread them.
-    fn is_revealing(&self, incomplete: usize) -> bool {
-        let over = self.reveal.as_ref().is_none_or(|r| r.is_over());
+    fn is_revealing(&self, incomplete: usize, now: Time) -> bool {
+        let over = self.reveal.as_ref().is_none_or(|r| r.is_over(now));
         !over && incomplete > 1 && !self.neighbours.values().any(|n| n.is_complete())
     }
 
@@ -56,8 +58,8 @@ impl Swarm {
     }
 
     /// What a new neighbour is told that we have.
-    pub(super) fn first_show(&mut self, key: PeerKey) -> Show {
-        if self.is_revealing(self.incomplete() + 1) {
+    pub(super) fn first_show(&mut self, key: PeerKey, now: Time) -> Show {
+        if self.is_revealing(self.incomplete() + 1, now) {
             if let Some(reveal) = &mut self.reveal {
                 reveal.joined(key);
             }
@@ -83,7 +85,7 @@ impl Swarm {
             return;
         }
         let blind: Vec<_> = self.neighbours.iter().filter(|(_, n)| !n.sees_all).map(|(k, _)| *k).collect();
-        let revealing = self.is_revealing(self.incomplete());
+        let revealing = self.is_revealing(self.incomplete(), now);
         for key in blind {
             if revealing {
                 self.reveal_to(key, now);
@@ -112,8 +114,9 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
+        let patience = self.round(now).map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
         if let Some(reveal) = &mut self.reveal {
-            reveal.look_again(now, |part| self.picker.holders(part));
+            reveal.look_again(now, patience, |part| self.picker.holders(part));
             self.update_reveal(now);
         }
     }

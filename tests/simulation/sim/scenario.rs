@@ -78,7 +78,7 @@ const LAN: Scenario = Scenario {
     seed_factor: 1,
     delay_us: 750,
     max_peers: 30,
-    max_dialled: 15,
+    max_dialled: 28,
     crowd: NOBODY,
     at_most: 1.04,
 };
