@@ -6,6 +6,7 @@
 //! Faces the network: the work is linear in a query whose length the HTTP front bounds, and nothing is allocated
 //! beyond the decoded values.
 
+use core::net::IpAddr;
 use std::{borrow::Cow, fmt::Write};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
@@ -38,6 +39,7 @@ struct Raw<'a> {
     info_hash: Option<Cow<'a, [u8]>>,
     peer_id: Option<Cow<'a, [u8]>>,
     port: Option<Cow<'a, [u8]>>,
+    ip: Option<Cow<'a, [u8]>>,
     uploaded: Option<Cow<'a, [u8]>>,
     downloaded: Option<Cow<'a, [u8]>>,
     left: Option<Cow<'a, [u8]>>,
@@ -51,7 +53,7 @@ struct Raw<'a> {
 /// Reads what follows the `?` of an announce.
 ///
 /// A missing `left` counts as "lacks everything", a missing `compact` as 1 (BEP 23 suggests it), `numwant=-1` as no
-/// number, and an event that is not one of ours (`paused`, BEP 21) as none.
+/// number, an `ip` that is no address (BEP 3 allows a name) as none, and an event that is not one of ours (`paused`, BEP 21) as none.
 pub fn read_announce(query: &[u8]) -> Result<Announce, QueryError> {
     let mut raw = Raw::default();
     for (key, value) in pairs(query) {
@@ -59,6 +61,7 @@ pub fn read_announce(query: &[u8]) -> Result<Announce, QueryError> {
             b"info_hash" => &mut raw.info_hash,
             b"peer_id" => &mut raw.peer_id,
             b"port" => &mut raw.port,
+            b"ip" => &mut raw.ip,
             b"uploaded" => &mut raw.uploaded,
             b"downloaded" => &mut raw.downloaded,
             b"left" => &mut raw.left,
@@ -77,6 +80,7 @@ pub fn read_announce(query: &[u8]) -> Result<Announce, QueryError> {
         info_hash: InfoHash(twenty("info_hash", raw.info_hash.as_deref())?),
         id: PeerId(twenty("peer_id", raw.peer_id.as_deref())?),
         port: number("port", raw.port.as_deref())?.ok_or(QueryError::Missing("port"))?,
+        ip: raw.ip.as_deref().and_then(ip),
         uploaded: number("uploaded", raw.uploaded.as_deref())?.unwrap_or(0),
         downloaded: number("downloaded", raw.downloaded.as_deref())?.unwrap_or(0),
         left: number("left", raw.left.as_deref())?.unwrap_or(u64::MAX),
@@ -101,6 +105,9 @@ pub fn write_announce(announce: &Announce) -> String {
         announce.left,
         u8::from(announce.compact),
     );
+    if let Some(ip) = announce.ip {
+        let _ = write!(query, "&ip={ip}");
+    }
     if announce.no_peer_id {
         query.push_str("&no_peer_id=1");
     }
@@ -158,6 +165,10 @@ fn number<N: core::str::FromStr>(name: &'static str, value: Option<&[u8]>) -> Re
     core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).map(Some).ok_or(QueryError::NotANumber(name))
 }
 
+fn ip(value: &[u8]) -> Option<IpAddr> {
+    core::str::from_utf8(value).ok()?.parse().ok()
+}
+
 fn event(value: &[u8]) -> Option<Event> {
     match value {
         b"started" => Some(Event::Started),
@@ -195,12 +206,13 @@ mod tests {
                 Just(Some(Event::Completed)),
                 Just(Some(Event::Stopped))
             ],
-            any::<(Option<u32>, bool, bool, Option<u32>)>(),
+            any::<(Option<u32>, bool, bool, Option<u32>, Option<IpAddr>)>(),
         )
             .prop_map(|(numbers, event, options)| Announce {
                 info_hash: InfoHash(numbers.0),
                 id: PeerId(numbers.1),
                 port: numbers.2,
+                ip: options.4,
                 uploaded: numbers.3,
                 downloaded: numbers.4,
                 left: numbers.5,
@@ -276,6 +288,9 @@ mod tests {
         assert_eq!(with("&numwant=-1").unwrap().numwant, None);
         assert_eq!(with("&numwant=0").unwrap().numwant, Some(0));
         assert_eq!(with("&numwant=99999999999").unwrap().numwant, Some(u32::MAX));
+        assert_eq!(with("&ip=10.0.0.1").unwrap().ip, Some([10, 0, 0, 1].into()));
+        assert_eq!(with("&ip=fd00%3A%3A1").unwrap().ip, Some([0xfd00, 0, 0, 0, 0, 0, 0, 1].into()));
+        assert_eq!(with("&ip=my.host").unwrap().ip, None);
         assert_eq!(with("&event=paused").unwrap().event, None);
         assert_eq!(with("&event=").unwrap().event, None);
         assert!(!with("&compact=0").unwrap().compact);

@@ -26,6 +26,8 @@ pub struct Announce {
     pub id: PeerId,
     /// The TCP port on which the member listens; 0: it does not.
     pub port: u16,
+    /// Where it says that it is reached, beside the address that it came from; few conductors believe it (BEP 3).
+    pub ip: Option<IpAddr>,
     /// Bytes since it started.
     pub uploaded: u64,
     /// Bytes since it started.

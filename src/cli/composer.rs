@@ -123,8 +123,8 @@ struct Args {
 
     /// The conductor that the members will ask, HOST:PORT
     ///
-    /// Without a port it is 9999; :9999 is whichever address of this machine others reach. Default: not known yet;
-    /// line 1 of the manifest can be edited later.
+    /// Without a port it is 9999; :9999 writes the address of this machine that others most likely reach, and says
+    /// which. Default: not known yet; line 1 of the manifest can be edited later.
     #[arg(value_name = "CONDUCTOR", env = "ORCHESTRA_CONDUCTOR", hide_env_values = true)]
     conductor: Option<String>,
 
@@ -176,7 +176,15 @@ fn after_help() -> String {
            composer big.iso 10.0.0.1:9999             with its conductor\n  \
            composer big.iso 10.0.0.1 1M --torrent     parts of 1 MiB, and big.torrent for other clients\n  \
            composer --from big.orch 10.0.0.2 --force  the same composition, another conductor\n\n{}",
-        Exit::help(&[Exit::Done, Exit::Other, Exit::Usage, Exit::BadManifest, Exit::Disk, Exit::Interrupted])
+        Exit::help(&[
+            Exit::Done,
+            Exit::Other,
+            Exit::Usage,
+            Exit::BadManifest,
+            Exit::Disk,
+            Exit::OtherData,
+            Exit::Interrupted
+        ])
     )
 }
 

@@ -149,7 +149,7 @@ struct Args {
 
     /// Hash what is on disk, whatever is remembered of it
     ///
-    /// Default: what was verified once and has not changed since is not read again.
+    /// The result is remembered anew. Default: what was verified once and has not changed since is not read again.
     #[arg(long, env = "ORCHESTRA_CHECK", hide_env_values = true, value_parser = flag())]
     check: bool,
 
@@ -195,9 +195,9 @@ struct Network {
     #[arg(long, value_name = "ADDR", env = "ORCHESTRA_LISTEN", hide_env_values = true)]
     listen: Option<IpAddr>,
 
-    /// Use only this network interface
+    /// Listen, connect and announce only through this network interface
     ///
-    /// Default: any.
+    /// Linux only. Names are looked up as the system does it. Default: any.
     #[arg(long, value_name = "NAME", env = "ORCHESTRA_INTERFACE", hide_env_values = true)]
     interface: Option<String>,
 
@@ -223,8 +223,10 @@ struct Network {
 
     /// Tell others that this member is reached here
     ///
-    /// For a member behind a forwarded port. Default: the address that the conductor sees.
-    #[arg(long, value_name = "HOST:PORT", value_parser = member_endpoint)]
+    /// For a member behind a forwarded port: members and conductors are told this port. The address goes to the
+    /// conductors; ours believes it only where both it and the address that it sees are private. :PORT tells the
+    /// port alone. Default: the port listened on, at the address that the conductor sees.
+    #[arg(long, value_name = "HOST:PORT", value_parser = advertised)]
     #[arg(env = "ORCHESTRA_ADVERTISE", hide_env_values = true)]
     advertise: Option<Endpoint>,
 
@@ -248,9 +250,9 @@ struct Network {
     #[arg(long, value_name = "NAME", env = "ORCHESTRA_NAME", hide_env_values = true, value_parser = member_name)]
     name: Option<String>,
 
-    /// Do not look for members on the local network
+    /// Do not look for members on the local network: for scripts, changes nothing today
     ///
-    /// Switches off every way of finding members but conductors, --peer and other members. Default: they are looked for.
+    /// This version never looks there: members are found through conductors, --peer and other members.
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 }
@@ -283,7 +285,7 @@ struct End {
 
     /// Give up when no new part came for so long
     ///
-    /// The exit code is 4, or 7 if nobody ever answered. Default: wait, saying once a minute what for.
+    /// The exit code is 4; 7 if nobody ever answered, 9 if every conductor refused and no member was met. Default: wait, saying once a minute what for.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     #[arg(env = "ORCHESTRA_TIMEOUT", hide_env_values = true)]
     timeout: Option<Duration>,
@@ -324,6 +326,15 @@ fn member_endpoint(text: &str) -> Result<Endpoint, String> {
     let with_port = format!("{text}:{DEFAULT_PORT}").parse::<Endpoint>();
     let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint { host: Host::Ip(ip), port: DEFAULT_PORT });
     Ok(bare_ip.ok().or(with_port.ok()).unwrap_or(endpoint))
+}
+
+/// As [`member_endpoint`], if others can dial it.
+fn advertised(text: &str) -> Result<Endpoint, String> {
+    let endpoint = member_endpoint(text)?;
+    match endpoint.is_unknown() {
+        true => Err("expected an address and a port that others can reach".into()),
+        false => Ok(endpoint),
+    }
 }
 
 fn ratio(text: &str) -> Result<f64, &'static str> {
@@ -442,6 +453,8 @@ mod tests {
             (&["x", "--upload", "fast"], "", "--upload"),
             (&["x", "--seed-ratio", "nan"], "", "--seed-ratio"),
             (&["x", "--until-all", "0"], "", "--until-all"),
+            (&["x", "--advertise", "0.0.0.0:5"], "", "--advertise"),
+            (&["x", "--advertise", "h:0"], "", "--advertise"),
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
             (&["x", "-q", "-v"], "", "--verbose"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),

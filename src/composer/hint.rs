@@ -1,5 +1,6 @@
 //! What a person should know about the conductor that a manifest names.
 
+use core::net::IpAddr;
 use std::path::Path;
 
 use crate::manifest::{Endpoint, Host};
@@ -18,6 +19,14 @@ pub fn hint(conductor: &Endpoint, orch: &Path) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Line 1 is read on other machines: where "this machine" is to be written, its `own` address is, if it has one. Tells
+/// what was written.
+pub fn name_this_machine(conductor: &mut Option<Endpoint>, own: Option<IpAddr>) -> Option<String> {
+    let conductor = conductor.as_mut().filter(|conductor| conductor.host == Host::ThisMachine)?;
+    conductor.host = Host::Ip(own?);
+    Some(format!("the conductor is this machine: {conductor}"))
 }
 
 fn is_this_machine(host: &Host) -> bool {
@@ -41,5 +50,18 @@ mod tests {
         for text in ["10.0.0.1:9999", "head:9999", "[2001:db8::1]:1"] {
             assert_eq!(hint(text), None);
         }
+    }
+
+    #[test]
+    fn this_machine_is_written_as_its_address() {
+        let written = |text: &str, own: Option<&str>| {
+            let mut conductor = Some(text.parse().unwrap());
+            let told = name_this_machine(&mut conductor, own.map(|own| own.parse().unwrap()));
+            (conductor.unwrap().to_string(), told.is_some())
+        };
+        assert_eq!(written(":9999", Some("10.0.0.1")), ("10.0.0.1:9999".to_owned(), true));
+        assert_eq!(written(":7", Some("fd00::1")), ("[fd00::1]:7".to_owned(), true));
+        assert_eq!(written(":7", None), (":7".to_owned(), false));
+        assert_eq!(written("head:7", Some("10.0.0.1")), ("head:7".to_owned(), false));
     }
 }

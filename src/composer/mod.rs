@@ -37,6 +37,7 @@ use crate::{
     hashing::{self, Digest},
     manifest::Manifest,
     metainfo::{InfoHash, convert},
+    net::own_address::own_address,
     storage::{Proofs, Stamp},
 };
 use plan::{Places, Plan};
@@ -48,10 +49,13 @@ use write::Output;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Does what composer was told, says so, and gives the exit code. `stop` interrupts it.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
+pub async fn run(mut settings: Settings, stop: CancellationToken) -> Exit {
     let screen = Arc::new(Screen::new(settings.screen));
     for note in &settings.notes {
         screen.say(note);
+    }
+    if let Some(text) = hint::name_this_machine(&mut settings.conductor, own_address()) {
+        screen.say(&text);
     }
     let outcome = compose(settings, screen.clone(), &stop).await;
     match outcome {

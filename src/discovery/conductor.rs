@@ -26,6 +26,7 @@ use crate::{
     announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
     manifest::{Endpoint, Host},
     metainfo::InfoHash,
+    net::via::Via,
     wire::handshake::PeerId,
 };
 
@@ -45,11 +46,13 @@ const INTERVALS: std::ops::RangeInclusive<u32> = 1..=3600;
 pub struct Identity {
     pub info_hash: InfoHash,
     pub id: PeerId,
-    /// The port on which we listen.
+    /// The port on which others reach us.
     pub port: u16,
-    /// The address on which we listen, where it is only one: the conductor gives others the address that it sees, so
-    /// it has to see this one.
-    pub bind: Option<IpAddr>,
+    /// The address at which others reach us, where we know better than the conductor, which gives others the address
+    /// that it sees.
+    pub ip: Option<IpAddr>,
+    /// What we announce through: what the conductor sees has to be where we listen.
+    pub via: Via,
 }
 
 /// How far we are, in bytes.
@@ -73,7 +76,7 @@ pub fn start(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        match client(identity.bind) {
+        match client(&identity.via) {
             Ok(client) => {
                 let key = fastrand::u32(..);
                 let asker = Asker { conductor, identity, key, client, found };
@@ -87,14 +90,20 @@ pub fn start(
     })
 }
 
-fn client(bind: Option<IpAddr>) -> reqwest::Result<Client> {
-    Client::builder()
+fn client(via: &Via) -> reqwest::Result<Client> {
+    let builder = Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
         .timeout(PATIENCE)
         .pool_max_idle_per_host(0)
-        .local_address(bind.filter(|ip| !ip.is_unspecified()))
-        .build()
+        .local_address(via.address.filter(|ip| !ip.is_unspecified()));
+    // Elsewhere the listening sockets refused the interface before.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let builder = match &via.interface {
+        Some(name) => builder.interface(name),
+        None => builder,
+    };
+    builder.build()
 }
 
 /// What the conductor knows of us over one IP version.
@@ -205,7 +214,7 @@ impl Asker {
                     .collect()
             }
         };
-        let bind = self.identity.bind;
+        let bind = self.identity.via.address;
         let reaches = |address: &SocketAddr| bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
         Ok(addresses.into_iter().filter(reaches).collect())
     }
@@ -256,6 +265,7 @@ impl Asker {
             info_hash: self.identity.info_hash,
             id: self.identity.id,
             port: self.identity.port,
+            ip: self.identity.ip,
             uploaded: stats.uploaded,
             downloaded: stats.downloaded,
             left: stats.left,

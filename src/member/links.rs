@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     geometry::Geometry,
     metainfo::InfoHash,
-    net::{limiter::Limiter, listen::Listeners},
+    net::{limiter::Limiter, listen::Listeners, via::Via},
     peer::{
         Command, Event, Introduction, PeerKey,
         dial::{self, ACCEPT_TIMEOUT, DIAL_TIMEOUT, DialError, Met},
@@ -38,9 +38,10 @@ pub struct Common {
     /// The raw info dictionary.
     pub info: Arc<[u8]>,
     pub name: String,
+    /// The port on which others reach us.
     pub port: u16,
-    /// Where connections are dialled from, if that matters.
-    pub bind: Option<std::net::IpAddr>,
+    /// What connections are dialled through.
+    pub via: Via,
     pub start: Instant,
     pub upload: Limiter,
     pub download: Limiter,
@@ -87,9 +88,9 @@ impl Links {
     }
 
     pub fn dial(&self, address: SocketAddr) {
-        let (ours, bind, arrivals) = (self.common.ours, self.common.bind, self.arrivals.clone());
+        let (ours, via, arrivals) = (self.common.ours, self.common.via.clone(), self.arrivals.clone());
         tokio::spawn(async move {
-            let arrival = match dial::dial(address, bind, &ours, DIAL_TIMEOUT).await {
+            let arrival = match dial::dial(address, &via, &ours, DIAL_TIMEOUT).await {
                 Ok(met) => Arrival::Met(Box::new(met)),
                 Err(error) => Arrival::DialFailed(address, error),
             };

@@ -1,6 +1,10 @@
 //! From the name that was typed to a manifest that can be worked with.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::PathBuf,
+};
 
 use crate::{
     cli::Exit,
@@ -17,12 +21,24 @@ pub enum LoadError {
     TooLarge { path: PathBuf },
     #[error("{path}: {what} are not supported yet; this version of member takes manifests of a single file")]
     NotYet { path: PathBuf, what: &'static str },
+    #[error("{path}: this is a folder; this version of member takes the manifest of a single file, NAME.orch")]
+    Folder { path: PathBuf },
+    #[error(
+        "{path}: this version of member takes manifests; make one of a torrent of a single file with: \
+         composer --from {path}"
+    )]
+    Torrent { path: PathBuf },
+    #[error(
+        "this version of member takes manifests (.orch), not magnet links: ask for the manifest of this composition"
+    )]
+    Magnet,
 }
 
 impl LoadError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::NotYet { .. } => Exit::Other,
+            Self::Read { .. } | Self::NotYet { .. } | Self::Folder { .. } | Self::Torrent { .. } => Exit::Other,
+            Self::Magnet => Exit::Usage,
             Self::Bad { .. } | Self::TooLarge { .. } => Exit::BadManifest,
         }
     }
@@ -33,10 +49,17 @@ impl LoadError {
 /// # Errors
 /// It cannot be read, or is none, or asks for what this version cannot do.
 pub fn manifest(path: PathBuf) -> Result<Manifest, LoadError> {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"magnet:") {
+        return Err(LoadError::Magnet);
+    }
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::IsADirectory => return Err(LoadError::Folder { path }),
         Err(error) => return Err(LoadError::Read { path, error }),
     };
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent")) {
+        return Err(LoadError::Torrent { path });
+    }
     if bytes.len() > manifest::MAX_BYTES {
         return Err(LoadError::TooLarge { path });
     }
@@ -76,6 +99,14 @@ mod tests {
         assert_eq!(load("hello").unwrap_err().exit(), Exit::BadManifest);
         let empty = "0.0.0.0:0\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n";
         assert!(load(empty).is_ok());
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(manifest(folder.path().into()).unwrap_err().exit(), Exit::Other);
+        assert_eq!(manifest("magnet:?xt=urn:btih:00".into()).unwrap_err().exit(), Exit::Usage);
+        let torrent = folder.path().join("x.Torrent");
+        std::fs::write(&torrent, "d4:infode").unwrap();
+        let error = manifest(torrent).unwrap_err();
+        assert_eq!(error.exit(), Exit::Other);
+        assert!(error.to_string().contains("composer --from"), "{error}");
         let secret = format!("{empty}secret {}\n", "00".repeat(32));
         assert_eq!(load(&secret).unwrap_err().exit(), Exit::Other);
     }

@@ -4,6 +4,7 @@
 //! connections are in [`links`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
 //! is only when to end ([`until`]) and what to tell people.
 
+mod advertised;
 mod links;
 mod load;
 mod on_complete;
@@ -27,16 +28,19 @@ use crate::{
         Exit,
         member::{DEFAULT_PORT, Settings},
     },
-    discovery::{self, Discovered},
-    manifest::{Endpoint, Host, Manifest},
-    net::{limiter::Limiter, listen::Listeners},
-    storage::{self, Contents, Existing, Found, Opened, Proofs, StorageError},
+    discovery::{
+        Discovered,
+        conductor::{self, Identity},
+    },
+    manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
+    net::{limiter::Limiter, listen::Listeners, via::Via},
+    storage::{self, Contents, Existing, Found, Notes, Opened, Proofs, StorageError},
     swarm::{Config, Swarm},
     ui::{Report, Screen, keys::Keys},
     wire::handshake::{Handshake, PeerId},
 };
 
-/// Ports tried after the default one.
+/// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 /// Connections at most, and how many of them we open ourselves.
 const MAX_PEERS: usize = 60;
@@ -53,6 +57,8 @@ enum StartError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Listen(#[from] crate::net::listen::ListenError),
+    #[error(transparent)]
+    Advertise(#[from] advertised::NotFound),
     #[error("{0}")]
     Usage(&'static str),
 }
@@ -62,7 +68,7 @@ impl StartError {
         match self {
             Self::Load(error) => error.exit(),
             Self::Storage(error) => report::exit_of(error),
-            Self::Listen(_) => Exit::Other,
+            Self::Listen(_) | Self::Advertise(_) => Exit::Other,
             Self::Usage(_) => Exit::Usage,
         }
     }
@@ -92,6 +98,7 @@ async fn begin<'a>(
     let manifest = Arc::new(load_manifest(settings).await?);
     let listeners = listen(settings)?;
     let port = listeners.port();
+    let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
     let Opened { store, found, have, events: disk } = open(settings, &manifest).await?;
     let size = manifest.geometry.size();
     log::info!("{}: {} bytes, {}; port {port}", manifest.name.shown(), size, manifest.info_hash());
@@ -113,7 +120,7 @@ async fn begin<'a>(
         fast: true,
         dht: false,
     };
-    let bind = settings.listen.filter(|ip| !ip.is_unspecified());
+    let via = Via { address: settings.listen.filter(|ip| !ip.is_unspecified()), interface: settings.interface.clone() };
     let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
     let common = links::Common {
         store: store.clone(),
@@ -121,8 +128,8 @@ async fn begin<'a>(
         ours,
         info: manifest.info_bytes().into(),
         name: settings.name.clone(),
-        port,
-        bind,
+        port: reached.port,
+        via: via.clone(),
         start,
         upload: limiter(settings.upload),
         download: limiter(settings.download),
@@ -141,12 +148,12 @@ async fn begin<'a>(
 
     let (found_in, discovered) = mpsc::channel(64);
     let (stats, told) = watch::channel(owner::stats_of(&swarm, start.elapsed()));
-    let identity = discovery::conductor::Identity { info_hash: ours.info_hash, id: ours.id, port, bind };
+    let identity = Identity { info_hash: ours.info_hash, id: ours.id, port: reached.port, ip: reached.ip, via };
     let mut sources = Vec::new();
     let conductors = conductors(settings, &manifest);
-    for conductor in conductors.iter().cloned() {
+    for endpoint in conductors.iter().cloned() {
         let (identity, told, found) = (identity.clone(), told.clone(), found_in.clone());
-        sources.push(discovery::conductor::start(conductor, identity, told, found, ended.clone()));
+        sources.push(conductor::start(endpoint, identity, told, found, ended.clone()));
     }
     tokio::spawn(resolve(settings.peers.clone(), found_in, ended.clone()));
 
@@ -187,8 +194,9 @@ async fn open(settings: &Settings, manifest: &Manifest) -> Result<Opened, StartE
     };
     let folder = settings.output.clone();
     let existing = if settings.repair { Existing::Repair } else { Existing::Share };
-    let proofs = Proofs::of_this_user().filter(|_| !settings.check);
-    Ok(blocking(move || storage::open(contents, &folder, existing, proofs)).await?)
+    let notes = if settings.check { Notes::Ignored } else { Notes::Believed };
+    let proofs = Proofs::of_this_user();
+    Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.
@@ -200,9 +208,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn listen(settings: &Settings) -> Result<Listeners, StartError> {
+    let via = Via { address: settings.listen, interface: settings.interface.clone() };
     Ok(match settings.port {
-        Some(port) => Listeners::bind(settings.listen, port, 0)?,
-        None => Listeners::bind(settings.listen, DEFAULT_PORT, MORE_PORTS)?,
+        Some(port) => Listeners::bind_via(&via, port, 0)?,
+        None => match Listeners::bind_via(&via, DEFAULT_PORT, 0) {
+            // Not the port between: a conductor that is started here later needs it.
+            Err(error) if error.taken() => Listeners::bind_via(&via, CONDUCTOR_PORT + 1, MORE_PORTS)?,
+            bound => bound?,
+        },
     })
 }
 

@@ -3,10 +3,12 @@
 //! One task, one loop. It waits for nobody: neighbours get commands into their queues, the disk works on threads of
 //! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
 
+mod contact;
 mod ending;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
+use contact::Contact;
 use ending::Ending;
 use tokio::{
     sync::{mpsc, watch},
@@ -74,8 +76,7 @@ enum Stage {
 pub struct Owner<'a> {
     parts: Parts<'a>,
     stage: Stage,
-    /// A conductor or a member answered.
-    reached: bool,
+    contact: Contact,
     /// When something was last gained: a part, a copy elsewhere.
     progress: Time,
     gained: (u32, usize),
@@ -91,7 +92,8 @@ impl<'a> Owner<'a> {
             Found::Ready => Stage::Fetching,
         };
         let noted = parts.swarm.have().count();
-        Self { parts, stage, reached: false, progress: Time::ZERO, gained: (0, 0), noted, noting: None }
+        let contact = Contact::new(parts.conductors.len());
+        Self { parts, stage, contact, progress: Time::ZERO, gained: (0, 0), noted, noting: None }
     }
 
     fn now(&self) -> Time {
@@ -178,7 +180,7 @@ impl<'a> Owner<'a> {
             match effect {
                 Effect::Dial(address) => self.parts.links.dial(address),
                 Effect::Admit(key, show) => {
-                    self.reached = true;
+                    self.contact.met();
                     log::info!("{} joins", shown(&self.parts.swarm.name_of(key)));
                     self.parts.links.admit(key, show);
                 }
@@ -234,12 +236,10 @@ impl<'a> Owner<'a> {
             log::warn!("{text}");
             screen.event(&Report::Warning { name: None, text });
         };
+        self.contact.hear(&found);
         match found {
             Discovered::Found(addresses) => self.hear(Input::Endpoints(addresses)),
-            Discovered::Reached { conductor } => {
-                log::info!("conductor {conductor} answers");
-                self.reached = true;
-            }
+            Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
             Discovered::Unreachable { conductor, why } => warn(format!(
                 "conductor {conductor} does not answer ({why}): trying again; members that are known go on"
             )),
@@ -325,12 +325,11 @@ impl<'a> Owner<'a> {
 
     /// How far it is, for the screen.
     fn show(&self, snapshot: &Snapshot, now: Time, screen: &Screen) {
-        let (conductors, reached) = (self.parts.conductors.len(), self.reached);
         let phase = match &self.stage {
             Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
             Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
             Stage::Fetching => {
-                report::waiting(snapshot, conductors, reached, self.progress, now).unwrap_or(Phase::Fetching)
+                report::waiting(snapshot, self.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
             }
             Stage::Naming(_) => Phase::Verifying,
             Stage::Whole { .. } => Phase::Sharing,

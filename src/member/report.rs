@@ -16,15 +16,28 @@ pub fn exit_of(error: &StorageError) -> Exit {
 /// Nothing comes for this long: then it is called waiting.
 const WAITING_AFTER: Time = Time::from_secs(3);
 
+/// Whom a member has reached so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// There is no conductor to ask, and no member was met.
+    NoConductor,
+    Nobody,
+    /// Every conductor refuses, and no member was met.
+    Refused,
+    /// A conductor, or a member.
+    Somebody,
+}
+
 /// What it is waiting for, if nothing came since `last`; to be read after "waiting for".
-pub fn waiting(snapshot: &Snapshot, conductors: usize, reached: bool, last: Time, now: Time) -> Option<Phase> {
+pub fn waiting(snapshot: &Snapshot, reach: Reach, last: Time, now: Time) -> Option<Phase> {
     if now < last + WAITING_AFTER {
         return None;
     }
-    let what = match (snapshot.members, conductors, reached) {
-        (0, 0, _) => "a member; the manifest names no conductor: give --conductor or --peer",
-        (0, _, false) => "the conductor to answer",
-        (0, _, true) => "a member that has it",
+    let what = match (snapshot.members, reach) {
+        (0, Reach::NoConductor) => "a member; the manifest names no conductor: give --conductor or --peer",
+        (0, Reach::Nobody) => "the conductor to answer",
+        (0, Reach::Refused) => "the conductor, which refuses",
+        (0, Reach::Somebody) => "a member that has it",
         _ if snapshot.complete_members > 0 => "a member to send",
         _ => "a member that has the missing parts",
     };
@@ -52,9 +65,10 @@ mod tests {
     fn it_is_not_waiting_while_parts_come() {
         let snapshot = Snapshot::default();
         let (last, now) = (Time::from_secs(10), Time::from_secs(12));
-        assert_eq!(waiting(&snapshot, 1, true, last, now), None);
+        assert_eq!(waiting(&snapshot, Reach::Somebody, last, now), None);
         let later = Time::from_secs(13);
-        assert_eq!(waiting(&snapshot, 1, true, last, later), Some(Phase::Waiting("a member that has it".into())));
-        assert_eq!(waiting(&snapshot, 1, false, last, later), Some(Phase::Waiting("the conductor to answer".into())));
+        for (reach, what) in [(Reach::Somebody, "a member that has it"), (Reach::Nobody, "the conductor to answer")] {
+            assert_eq!(waiting(&snapshot, reach, last, later), Some(Phase::Waiting(what.into())));
+        }
     }
 }

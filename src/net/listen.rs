@@ -14,6 +14,8 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::via::Via;
+
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// How often another free port is asked for when the one that IPv4 got is taken in IPv6.
@@ -54,12 +56,17 @@ impl Listeners {
     ///
     /// Must be called inside a tokio runtime. A machine without IPv6 (or without IPv4) gets the other alone.
     pub fn bind(address: Option<IpAddr>, port: u16, fallbacks: u16) -> Result<Self, ListenError> {
+        Self::bind_via(&Via::address(address), port, fallbacks)
+    }
+
+    /// As [`Listeners::bind`], through one network interface alone where `via` names one.
+    pub fn bind_via(via: &Via, port: u16, fallbacks: u16) -> Result<Self, ListenError> {
         let last = port.saturating_add(if port == 0 { 0 } else { fallbacks });
         let mut candidate = port;
         loop {
-            let bound = match address {
-                Some(ip) => one(SocketAddr::new(ip, candidate)).map(|socket| vec![socket]),
-                None => both(candidate),
+            let bound = match via.address {
+                Some(ip) => one(SocketAddr::new(ip, candidate), via).map(|socket| vec![socket]),
+                None => both(candidate, via),
             };
             match bound {
                 Err(error) if error.taken() && candidate < last => candidate += 1,
@@ -87,25 +94,25 @@ impl Listeners {
     }
 }
 
-fn both(port: u16) -> Result<Vec<TcpListener>, ListenError> {
+fn both(port: u16, via: &Via) -> Result<Vec<TcpListener>, ListenError> {
     let tries = if port == 0 { FREE_PORT_TRIES } else { 1 };
-    let mut result = both_once(port);
+    let mut result = both_once(port, via);
     for _ in 1..tries {
         match &result {
-            Err(error) if error.taken() => result = both_once(port),
+            Err(error) if error.taken() => result = both_once(port, via),
             _ => break,
         }
     }
     result
 }
 
-fn both_once(port: u16) -> Result<Vec<TcpListener>, ListenError> {
-    let v4 = one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+fn both_once(port: u16, via: &Via) -> Result<Vec<TcpListener>, ListenError> {
+    let v4 = one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), via);
     if v4.as_ref().is_err_and(|error| !absent(&error.source)) {
         return v4.map(|socket| vec![socket]);
     }
     let port = v4.as_ref().ok().and_then(|socket| socket.local_addr().ok()).map_or(port, |address| address.port());
-    let v6 = one(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+    let v6 = one(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), via);
     match (v4, v6) {
         (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
         (Ok(only), Err(error)) if absent(&error.source) => Ok(vec![only]),
@@ -120,20 +127,21 @@ fn absent(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn one(address: SocketAddr) -> Result<TcpListener, ListenError> {
+fn one(address: SocketAddr, via: &Via) -> Result<TcpListener, ListenError> {
     let failed = |source| ListenError { address, source };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
-    open(&socket, address).map_err(failed)?;
+    open(&socket, address, via).map_err(failed)?;
     TcpListener::from_std(socket.into()).map_err(failed)
 }
 
-fn open(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+fn open(socket: &Socket, address: SocketAddr, via: &Via) -> io::Result<()> {
     // Elsewhere the option means that two programs may share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    via.restrict(socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)

@@ -6,3 +6,4 @@ pub mod limiter;
 pub mod listen;
 pub mod own_address;
 pub mod shutdown;
+pub mod via;

@@ -6,11 +6,9 @@
 //! What it costs an attacker: an accepted connection that says nothing is held for [`ACCEPT_TIMEOUT`]; one that starts
 //! with another protocol, or names a swarm that is not ours, is closed at once and learns nothing.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -19,6 +17,7 @@ use tokio::{
 
 use crate::{
     metainfo::InfoHash,
+    net::via::Via,
     peer::Introduction,
     wire::handshake::{self, Handshake, NotPlain},
 };
@@ -54,18 +53,13 @@ pub enum DialError {
     Ourselves { address: SocketAddr },
 }
 
-/// Connects to `address` (from the local address `from`, where that matters) and introduces us as `ours` says.
+/// Connects to `address` through `via` and introduces us as `ours` says.
 ///
 /// # Errors
 /// Every way in which that may fail, within `limit` (usually [`DIAL_TIMEOUT`]).
-pub async fn dial(
-    address: SocketAddr,
-    from: Option<IpAddr>,
-    ours: &Handshake,
-    limit: Duration,
-) -> Result<Met, DialError> {
+pub async fn dial(address: SocketAddr, via: &Via, ours: &Handshake, limit: Duration) -> Result<Met, DialError> {
     let talk = async {
-        let mut stream = connect(address, from).await.map_err(|error| DialError::Connect { address, error })?;
+        let mut stream = connect(address, via).await.map_err(|error| DialError::Connect { address, error })?;
         greet(&mut stream, address, ours).await?;
         let mut bytes = [0; handshake::LENGTH];
         read_up_to(&mut stream, address, &mut bytes, 0, handshake::LENGTH).await?;
@@ -113,9 +107,10 @@ async fn within<T>(
     timeout(limit, talk).await.map_err(silent)?
 }
 
-async fn connect(address: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
+async fn connect(address: SocketAddr, via: &Via) -> std::io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(from) = from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
+    via.restrict(&SockRef::from(&socket))?;
+    if let Some(from) = via.address.filter(|from| from.is_ipv4() == address.is_ipv4()) {
         socket.bind(SocketAddr::new(from, 0))?;
     }
     socket.connect(address).await
@@ -193,7 +188,8 @@ mod tests {
             let ours = |hash| (hash == InfoHash([1; 20])).then_some(accepts);
             accept(stream, from, ours, ACCEPT_TIMEOUT).await
         };
-        tokio::join!(dial(address, None, &dials, DIAL_TIMEOUT), accepting)
+        let via = Via::default();
+        tokio::join!(dial(address, &via, &dials, DIAL_TIMEOUT), accepting)
     }
 
     #[tokio::test]

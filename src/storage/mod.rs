@@ -37,7 +37,7 @@ mod writer;
 pub use assembly::Assembly;
 pub use check::Check;
 pub use event::{DiskEvent, StorageError};
-pub use open::{Contents, Existing, Found, Opened, open, open_on};
+pub use open::{Contents, Existing, Found, Notes, Opened, open, open_on};
 pub use proof::Proofs;
 pub use stamp::Stamp;
 pub use store::{Store, Verdict, Verified};

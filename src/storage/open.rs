@@ -45,6 +45,16 @@ pub enum Existing {
     Repair,
 }
 
+/// What of the notes beside the composition and in the user's state folder is believed at the start. Either way new
+/// ones are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notes {
+    /// What they say of data that has not changed since.
+    Believed,
+    /// Nothing: what is on the disk is hashed.
+    Ignored,
+}
+
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -74,9 +84,10 @@ pub fn open(
     contents: Contents,
     folder: &Path,
     existing: Existing,
+    notes: Notes,
     proofs: Option<Proofs>,
 ) -> Result<Opened, StorageError> {
-    open_on(contents, folder, existing, proofs, |file| file)
+    open_on(contents, folder, existing, notes, proofs, |file| file)
 }
 
 /// As [`open`], with this disk in place of the file: for tests with a disk that fails.
@@ -84,12 +95,13 @@ pub fn open_on(
     contents: Contents,
     folder: &Path,
     existing: Existing,
+    notes: Notes,
     proofs: Option<Proofs>,
     disk: impl FnOnce(Arc<File>) -> Arc<dyn Disk>,
 ) -> Result<Opened, StorageError> {
     debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
     let names = Names::new(folder, &contents.name);
-    let start = look_around(&contents, &names, folder, existing, proofs.as_ref())?;
+    let start = look_around(&contents, &names, folder, existing, notes, proofs.as_ref())?;
     let home = Home { names, place: start.place, proofs };
     let file = Arc::new(start.file);
     let setup = Setup {
@@ -136,16 +148,18 @@ fn look_around(
     names: &Names,
     folder: &Path,
     existing: Existing,
+    notes: Notes,
     proofs: Option<&Proofs>,
 ) -> Result<Start, StorageError> {
     let Some(meta) = plain_file(&names.whole)? else {
-        return fetch(contents, names, folder, existing, None);
+        return fetch(contents, names, folder, existing, notes, None);
     };
     let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
     let right_size = meta.len() == contents.geometry.size();
-    let proven = right_size && proofs.is_some_and(|p| p.holds(&names.whole, &file, contents.info_hash));
+    let holds = |proofs: &Proofs| proofs.holds(&names.whole, &file, contents.info_hash);
+    let proven = right_size && notes == Notes::Believed && proofs.is_some_and(holds);
     match existing {
-        Existing::Repair if !proven => fetch(contents, names, folder, existing, Some(file)),
+        Existing::Repair if !proven => fetch(contents, names, folder, existing, notes, Some(file)),
         _ if right_size => share(contents, names, file, proven),
         _ => Err(StorageError::Different { path: names.whole.clone() }),
     }
@@ -168,11 +182,12 @@ fn fetch(
     names: &Names,
     folder: &Path,
     existing: Existing,
+    notes: Notes,
     old: Option<File>,
 ) -> Result<Start, StorageError> {
     fs::create_dir_all(folder).map_err(|e| StorageError::io(folder, "make the folder", e))?;
     let replaces = old.as_ref().map(|f| stamp(f, &names.whole)).transpose()?;
-    let Partial { file, have } = partial::open(contents, names, folder, existing)?;
+    let Partial { file, have } = partial::open(contents, names, folder, existing, notes)?;
     let mut sources = Vec::new();
     if have.is_none() {
         sources.push(Source::Partial);

@@ -3,7 +3,7 @@
 use std::{fs::File, io, os::unix::fs::MetadataExt, path::Path};
 
 use super::{
-    Contents, Existing, Stamp, StorageError,
+    Contents, Existing, Notes, Stamp, StorageError,
     finish::Names,
     open::{plain_file, stamp},
     os,
@@ -22,10 +22,16 @@ pub struct Partial {
 }
 
 /// Opens `NAME.part`, or makes it.
-pub fn open(contents: &Contents, names: &Names, folder: &Path, existing: Existing) -> Result<Partial, StorageError> {
+pub fn open(
+    contents: &Contents,
+    names: &Names,
+    folder: &Path,
+    existing: Existing,
+    notes: Notes,
+) -> Result<Partial, StorageError> {
     for _ in 0..ATTEMPTS {
         let opened = if plain_file(&names.part)?.is_some() {
-            go_on(contents, names, folder, existing)?
+            go_on(contents, names, folder, existing, notes)?
         } else {
             begin(contents, names, folder)?
         };
@@ -65,6 +71,7 @@ fn go_on(
     names: &Names,
     folder: &Path,
     existing: Existing,
+    notes: Notes,
 ) -> Result<Option<Partial>, StorageError> {
     let file = match os::open_existing(&names.part, true) {
         Ok(file) => file,
@@ -82,7 +89,8 @@ fn go_on(
     if foreign && existing == Existing::Share {
         return Err(StorageError::Foreign { path: names.part.clone() });
     }
-    let have = state.and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
+    let have =
+        state.filter(|_| notes == Notes::Believed).and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
     check_room(names, folder, still_needed(contents, &file, names, have.as_ref())?)?;
     set_aside(&file, names, size)?;
     Ok(Some(Partial { file, have }))

@@ -4,5 +4,6 @@ mod endings;
 mod foreign;
 mod main_job;
 mod network;
+mod options;
 mod resume;
 mod support;

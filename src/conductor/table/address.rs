@@ -1,9 +1,13 @@
 //! Under which address a member is shown to whom.
 //!
-//! The source address of a member's own connection is the only one believed: what an announce says of addresses is
-//! ignored, since it could name a victim. The port is the announced one.
+//! The source address of a member's own connection is believed, with the announced port. An address that an announce
+//! names (`ip=`) could be a victim's: it counts only where both it and the source are private, so that no packet leaves
+//! for the public network because of it. Inside a private network a member can name a neighbour there, as it could by
+//! announcing from many machines; who is named wrongly is dialled in vain, and puts it right with its next announce.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::announce::Announce;
 
 /// Somebody who asks: both ends of the connection that the question came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,18 @@ impl Caller {
     pub fn new(source: IpAddr, reached: IpAddr) -> Self {
         Self { source: source.to_canonical(), reached: reached.to_canonical() }
     }
+}
+
+/// Where a member that announces is taken to listen: where it was seen, or where it says, if that is believed.
+pub fn home(announce: &Announce, caller: &Caller) -> SocketAddr {
+    let named = announce.ip.map(|ip| ip.to_canonical()).filter(|ip| is_believed(*ip, caller.source));
+    SocketAddr::new(named.unwrap_or(caller.source), announce.port)
+}
+
+/// Only a machine that is here can mean itself by a loopback address.
+fn is_believed(named: IpAddr, seen: IpAddr) -> bool {
+    let here = named.is_loopback() && seen.is_loopback();
+    here || is_private(named) && !is_link_local_v6(named) && (is_private(seen) || seen.is_loopback())
 }
 
 /// The address at which this asker can dial a member that was seen at `member`; None where it cannot.
@@ -89,6 +105,35 @@ mod tests {
         }
         assert!(seen("8.8.8.8:7", "192.168.0.7", "192.168.0.1").is_some());
         assert!(seen("8.8.8.8:7", "9.9.9.9", "1.1.1.1").is_some());
+    }
+
+    #[test]
+    fn a_named_address_is_believed_among_private_ones_alone() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (seen, named, home) in [
+            ("10.0.0.1", "192.168.0.1", "192.168.0.1"),
+            ("127.0.0.1", "10.0.0.1", "10.0.0.1"),
+            ("127.0.0.1", "127.0.0.2", "127.0.0.2"),
+            ("169.254.0.1", "::ffff:10.0.0.1", "10.0.0.1"),
+            ("10.0.0.1", "fd00::1", "fd00::1"),
+            ("10.0.0.1", "8.8.8.8", "10.0.0.1"),
+            ("8.8.8.8", "10.0.0.1", "8.8.8.8"),
+            ("8.8.8.8", "9.9.9.9", "8.8.8.8"),
+            ("10.0.0.1", "127.0.0.1", "10.0.0.1"),
+            ("fd00::1", "fe80::1", "fd00::1"),
+            ("10.0.0.1", "0.0.0.0", "10.0.0.1"),
+            ("10.0.0.1", "224.0.0.1", "10.0.0.1"),
+        ] {
+            let announce = Announce { ip: Some(ip(named)), ..announce() };
+            let caller = Caller::new(ip(seen), ip("10.0.0.9"));
+            let expected = SocketAddr::new(ip(home), 7);
+            assert_eq!(super::home(&announce, &caller), expected, "{named} seen at {seen}");
+        }
+    }
+
+    fn announce() -> Announce {
+        let query = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=7";
+        crate::announce::http_request::read_announce(query.as_bytes()).unwrap()
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Table {
         self.members = self.members - before + members;
         let change = |what, members| Change {
             info_hash: announce.info_hash,
-            address: SocketAddr::new(caller.source, announce.port),
+            address: address::home(announce, caller),
             what,
             members,
         };
@@ -110,7 +110,7 @@ impl Table {
                 self.members -= 1;
                 changes.push(Change {
                     info_hash: announce.info_hash,
-                    address: SocketAddr::new(caller.source, announce.port),
+                    address: address::home(announce, caller),
                     what: What::Left,
                     members,
                 });

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use std::collections::HashMap;
 
 use super::{
-    address::{Caller, shown},
+    address::{Caller, home, shown},
     roll::Roll,
 };
 use crate::{
@@ -122,7 +122,7 @@ impl Swarm {
     /// Takes a member in, or what is new of it.
     pub fn arrive(&mut self, announce: &Announce, caller: &Caller, expires: Time) -> Arrival {
         let who = Who::new(announce, caller);
-        let address = SocketAddr::new(caller.source, announce.port);
+        let address = home(announce, caller);
         let replaced = self.vacate(address, who);
         let was_leecher = self.leechers.contains(&who);
         let known = self.seeds.remove(&who).or_else(|| self.leechers.remove(&who));

@@ -48,6 +48,7 @@ fn leecher(n: u32) -> Announce {
         info_hash: HASH,
         id: id("-OC0100-", n),
         port: 9998,
+        ip: None,
         uploaded: 0,
         downloaded: 0,
         left: 100,

@@ -7,6 +7,7 @@ use crate::{
     cli::{Exit, member::UntilAll},
     member::{
         blocking,
+        report::Reach,
         until::{self, Facts},
     },
     peer::Event,
@@ -67,18 +68,22 @@ impl Owner<'_> {
             return None;
         }
         let after = crate::cli::units::duration(timeout);
-        let (exit, error) = match (&self.stage, self.reached) {
+        let (exit, error) = match (&self.stage, self.contact.reach()) {
             (Stage::Whole { .. }, _) if self.copies_missing() => {
                 (Exit::CopiesMissing, format!("not all that were waited for got it whole within {after}"))
             }
             (Stage::Whole { .. }, _) => return None,
-            (_, false) => (
+            (_, Reach::Refused) => (
+                Exit::Refused,
+                format!("every conductor refused for {after}: ask whoever runs it, or give --conductor or --peer"),
+            ),
+            (_, Reach::Nobody | Reach::NoConductor) => (
                 Exit::NobodyAnswered,
                 format!(
                     "no conductor and no member answered within {after}: is the conductor running, and its address right?"
                 ),
             ),
-            (_, true) => (
+            (_, Reach::Somebody) => (
                 Exit::Missing,
                 format!(
                     "nobody had the missing parts within {after}: start a member beside a whole copy, and try again"

@@ -18,7 +18,7 @@ use crate::{
         Introduction,
         session::{Setup, Show},
     },
-    storage::{self, Contents, DiskEvent, Existing, Found},
+    storage::{self, Contents, DiskEvent, Existing, Found, Notes},
     wire::{
         decode::decode,
         encode::{encode, encode_block_header},
@@ -44,7 +44,7 @@ fn contents(bytes: &[u8], part_size: usize) -> Contents {
 }
 
 async fn opened(contents: Contents, folder: &Path) -> (Store, UnboundedReceiver<DiskEvent>) {
-    let mut opened = storage::open(contents, folder, Existing::Share, None).unwrap();
+    let mut opened = storage::open(contents, folder, Existing::Share, Notes::Believed, None).unwrap();
     if opened.found == Found::Unproven {
         let _check = opened.store.check();
         while !matches!(opened.events.recv().await, Some(DiskEvent::Whole)) {}

@@ -64,7 +64,7 @@ impl Disk for Faulty {
 fn open_faulty(lab: &Lab, change: impl FnOnce(&mut Faulty)) -> (Opened, Arc<AtomicUsize>) {
     let faults = Arc::new(AtomicUsize::new(0));
     let counted = faults.clone();
-    let opened = open_on(lab.contents.clone(), lab.folder.path(), Existing::Share, None, |file| {
+    let opened = open_on(lab.contents.clone(), lab.folder.path(), Existing::Share, Notes::Believed, None, |file| {
         let mut faulty = Faulty {
             file,
             room: AtomicU64::new(u64::MAX),

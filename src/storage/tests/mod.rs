@@ -63,7 +63,12 @@ impl Lab {
     }
 
     fn try_open(&self, existing: Existing) -> Result<Opened, StorageError> {
-        open(self.contents.clone(), self.folder.path(), existing, Some(self.proofs()))
+        open(self.contents.clone(), self.folder.path(), existing, Notes::Believed, Some(self.proofs()))
+    }
+
+    /// Believes no note.
+    fn open_anew(&self) -> Opened {
+        open(self.contents.clone(), self.folder.path(), Existing::Share, Notes::Ignored, Some(self.proofs())).unwrap()
     }
 
     fn open(&self) -> Opened {

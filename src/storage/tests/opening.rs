@@ -6,7 +6,7 @@ use super::*;
 async fn where_nothing_is_room_is_made() {
     let lab = Lab::new();
     let folder = lab.folder.path().join("made/when missing");
-    let opened = open(lab.contents.clone(), &folder, Existing::Share, None).unwrap();
+    let opened = open(lab.contents.clone(), &folder, Existing::Share, Notes::Believed, None).unwrap();
     assert_eq!(opened.found, Found::Ready);
     assert!(opened.have.is_empty());
     let part = folder.join("big.iso.part");
@@ -104,6 +104,32 @@ async fn a_saved_state_counts_without_a_check() {
     assert_eq!(opened.have.ones(&lab.contents.geometry).map(PartIndex::get).collect::<Vec<_>>(), [1, 3]);
     assert!(opened.store.begin(lab.part(1)).is_none());
     lab.fetch_all(&mut opened).await;
+}
+
+#[tokio::test]
+async fn notes_that_are_not_believed_are_written_anew() {
+    let lab = Lab::new();
+    let mut opened = lab.open();
+    lab.fetch(&mut opened, 1).await;
+    save(&opened.store).await.unwrap();
+    end(opened).await;
+    let mut opened = lab.open_anew();
+    assert_eq!(opened.found, Found::Unchecked);
+    let _check = opened.store.check();
+    assert_eq!(proven(&mut opened.events).await.0, [1]);
+    lab.fetch_all(&mut opened).await;
+    finish(&opened.store).await.unwrap();
+    end(opened).await;
+    assert_eq!(lab.open().found, Found::Whole);
+    fs::remove_dir_all(lab.folder.path().join("proofs")).unwrap();
+    let mut opened = lab.open_anew();
+    assert_eq!(opened.found, Found::Unproven);
+    let _check = opened.store.check();
+    proven(&mut opened.events).await;
+    finish(&opened.store).await.unwrap();
+    end(opened).await;
+    assert_eq!(lab.open().found, Found::Whole);
+    assert_eq!(lab.open_anew().found, Found::Unproven, "though it is remembered");
 }
 
 #[tokio::test]

@@ -1,0 +1,62 @@
+//! Options of a member that change whom it talks to, and what it believes.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use crate::support::{Place, bytes, compose, conductor, fetch, member, seed};
+
+#[test]
+fn an_interface_is_kept_to_and_one_that_is_not_there_is_1() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = compose(&place, "x.bin", &bytes(40_000, 50), &[&address]);
+    let _seed = seed(&place, &manifest, &["--interface", "lo"]);
+    fetch(&place, &manifest, "copy", &["--interface", "lo"]).with(0);
+    let refused = fetch(&place, &manifest, "other", &["--interface", "no-such-one"]).with(1);
+    refused.says("no-such-one");
+    assert!(!place.path("other").exists());
+}
+
+#[test]
+fn an_advertised_port_is_what_others_dial() {
+    let place = Place::new();
+    let (mut conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = compose(&place, "x.bin", &bytes(40_000, 51), &[&address]);
+    let _seed = member(&place, &manifest, &place.path("seed"), &["--advertise", "127.0.0.9:7"]);
+    let joined = conductor.event_named("joined");
+    assert_eq!(joined["address"], "127.0.0.9:7");
+}
+
+#[test]
+fn a_conductor_that_refuses_is_9() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nd14:failure reason8:not you!e");
+        }
+    });
+    let manifest = compose(&place, "x.bin", &bytes(40_000, 52), &[&address]);
+    let ended = fetch(&place, &manifest, "copy", &["--timeout", "1s"]).with(9);
+    ended.says("not you!");
+}
+
+#[test]
+fn what_is_remembered_is_not_believed_with_check() {
+    let place = Place::new();
+    let manifest = compose(&place, "x.bin", &bytes(400_000, 53), &[]);
+    let checks = |arguments: &[&str]| {
+        let arguments = [&["--exit-when-done"], arguments].concat();
+        let ended = member(&place, &manifest, &place.path("seed"), &arguments).end().with(0);
+        ended.events().any(|event| event["event"] == "check")
+    };
+    assert!(!checks(&[]), "composer left a proof");
+    assert!(checks(&["--check"]));
+    assert!(!checks(&[]));
+}
