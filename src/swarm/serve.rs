@@ -117,7 +117,7 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
-        let patience = self.round(now).map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
+        let patience = self.round().map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
         if let Some(reveal) = &mut self.reveal {
             reveal.look_again(now, patience, |part| self.picker.holders(part));
             self.update_reveal(now);
