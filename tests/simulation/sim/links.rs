@@ -45,7 +45,7 @@ impl World {
     /// The 68 bytes of the other side reach this end. The dialler is waiting for them; the other side may not be there,
     /// and may have refused.
     pub(super) fn introduce(&mut self, end: End) {
-        let dialled = end % 2 == 0;
+        let dialled = end.is_multiple_of(2);
         let (host, from) = (self.host_of(end), self.host_of(other(end)));
         if !dialled {
             if !self.hosts[host as usize].running || !self.ends[other(end) as usize].open {

@@ -25,7 +25,7 @@ impl Parts {
     pub fn missing(&self, geometry: &Geometry, part: PartIndex) -> Vec<Range<u32>> {
         let blocks = geometry.blocks(part);
         let Some(got) = self.parts.get(&part) else {
-            return vec![0..blocks];
+            return std::iter::once(0..blocks).collect();
         };
         let mut runs: Vec<Range<u32>> = Vec::new();
         for block in (0..blocks).filter(|&b| !got.blocks[b as usize]) {
