@@ -76,7 +76,10 @@ impl Swarm {
             return;
         };
         if n.outstanding() == 0 {
-            n.last_bytes = now;
+            // Who has lost a part for giving none of it still owes: or its stall would never be seen.
+            if !n.lost_one {
+                n.last_bytes = now;
+            }
             n.rate.start(now);
         }
         n.fetches.push(Fetch { part, left, began: None });
@@ -86,7 +89,8 @@ impl Swarm {
 
     /// In place of an end game: an empty connection takes over the pending part that would be ready last.
     pub(super) fn steal(&mut self, thief: PeerKey, now: Time) {
-        let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_be_asked() && n.fetches.is_empty()) else {
+        let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_be_asked() && n.fetches.is_empty() && !n.lost_one)
+        else {
             return;
         };
         let mean = self.mean_rate();
@@ -119,6 +123,7 @@ impl Swarm {
         };
         if time > STEAL * (f64::from(fetch.left) / own_rate + STEAL_MARGIN) {
             self.picker.set(fetch.part, PartState::Moving(victim, thief));
+            self.edit(victim, |n| n.lost_one |= fetch.began.is_none());
             self.tell(victim, Command::Release(fetch.part));
         }
     }

@@ -114,6 +114,8 @@ pub struct Swarm {
     suspect: BTreeSet<PartIndex>,
     /// What the lots are drawn with that decide who stays when there are too many.
     lots: u64,
+    /// Bytes a second that we move when there is something to move, in the busier direction.
+    pace: f64,
     /// Members that were seen to have everything, and their names where they said them.
     copies: BTreeMap<PeerId, Option<String>>,
     dice: fastrand::Rng,
@@ -141,6 +143,7 @@ impl Swarm {
             known: KnownPeers::default(),
             suspect: BTreeSet::new(),
             lots: dice.u64(..),
+            pace: 0.0,
             copies: BTreeMap::new(),
             dice,
             effects: VecDeque::new(),

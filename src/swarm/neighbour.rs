@@ -45,6 +45,8 @@ pub(super) struct Neighbour {
     /// When bytes last came, or were first owed.
     pub last_bytes: Time,
     pub longest_gap: Time,
+    /// A part was taken from it before any of it came, and nothing came since.
+    pub lost_one: bool,
     pub stall: Option<Stall>,
     /// Length of its next pause.
     pub pause: Time,
@@ -74,6 +76,7 @@ impl Neighbour {
             rate: BusyRate::default(),
             last_bytes: now,
             longest_gap: Time::ZERO,
+            lost_one: false,
             stall: None,
             pause: FIRST_PAUSE,
             refusals: 0,
@@ -120,6 +123,7 @@ impl Neighbour {
             fetch.left -= taken;
             rest -= taken;
         }
+        self.lost_one = false;
         self.rate.add(bytes, now);
         let gap = now.saturating_sub(self.last_bytes);
         // The longest gap of late: an old one counts less and less.

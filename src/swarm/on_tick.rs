@@ -13,18 +13,20 @@ use crate::{
 const PATIENCE: Time = Time::from_secs(2);
 /// Nor before any bytes came at all, while nothing is known of how fast this swarm is.
 const FIRST_PATIENCE: Time = Time::from_secs(4);
+/// What is kept of the pace from one tick to the next: in the last moments little comes, and a round is no longer then.
+const PACE_KEPT: f64 = 0.995;
 /// However slow everything is, nobody's turn is awaited longer.
 const LONGEST_TURN: Time = Time::from_secs(120);
 
 impl Swarm {
     /// How long a member like us takes to send a part to each of its neighbours; None: nothing moves yet.
-    pub(super) fn round(&self, now: Time) -> Option<Time> {
-        let rate = self.down.get(now).max(self.up.get(now));
+    pub(super) fn round(&self) -> Option<Time> {
         let bytes = self.neighbours.len() as f64 * f64::from(self.geometry().part_size());
-        (rate > 0.0).then(|| Time::from_secs_f64((bytes / rate).min(LONGEST_TURN.as_secs_f64())))
+        (self.pace > 0.0).then(|| Time::from_secs_f64((bytes / self.pace).min(LONGEST_TURN.as_secs_f64())))
     }
 
     pub(super) fn on_tick(&mut self, now: Time) {
+        self.pace = (self.pace * PACE_KEPT).max(self.down.get(now)).max(self.up.get(now));
         self.dial(now);
         self.end_pauses(now);
         self.find_stalls(now);
@@ -55,7 +57,7 @@ impl Swarm {
     /// No byte for max(2 s, 3 x its longest gap of late), and twice the time in which a member that serves all its
     /// neighbours in turn comes round to us: a shorter time takes honest queueing for stalling.
     fn find_stalls(&mut self, now: Time) {
-        let turn = self.round(now).map_or(FIRST_PATIENCE, |round| (round * 2).min(LONGEST_TURN));
+        let turn = self.round().map_or(FIRST_PATIENCE, |round| (round * 2).min(LONGEST_TURN));
         let stalled = self.neighbours.iter().filter(|(_, n)| {
             let patience = PATIENCE.max(n.longest_gap * 3).max(turn);
             n.stall.is_none() && n.outstanding() > 0 && now > n.last_bytes + patience

@@ -18,6 +18,8 @@ const REST_TIME: Time = Time::from_millis(300);
 const WANTED_TIME: Time = Time::from_secs(10);
 /// Nothing new for who holds more parts alone than this, plus twice the median.
 const CREDIT: u32 = 4;
+/// So many parts that we gave to nobody show that there is another seed.
+const HELPED: u32 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Gift {
@@ -45,6 +47,8 @@ pub(super) struct Reveal {
     again: VecDeque<PartIndex>,
     /// Parts that were asked for unbidden, oldest first: not ours to give to others for a while.
     wanted: VecDeque<(Time, PartIndex)>,
+    /// How often a member had a part that we gave to nobody.
+    from_elsewhere: u32,
     sent_once: u32,
     /// When a part was last sent for the first time.
     last_first: Time,
@@ -62,6 +66,11 @@ impl Reveal {
     pub fn is_over(&self, now: Time) -> bool {
         let nearly = u64::from(self.sent_once) * 100 >= u64::from(self.parts) * 98;
         self.sent_once == self.parts || (nearly && now >= self.last_first + REST_TIME)
+    }
+
+    /// Somebody else gives parts away too. That a member says it has everything proves nothing.
+    pub fn is_helped(&self) -> bool {
+        self.from_elsewhere >= HELPED
     }
 
     pub fn joined(&mut self, key: PeerKey) {
@@ -96,6 +105,7 @@ impl Reveal {
     /// `key` has this part now, and with it `holders` members have.
     pub fn seen(&mut self, key: PeerKey, part: PartIndex, holders: u16, now: Time) {
         let Some(gift) = self.gifts.get_mut(&part) else {
+            self.from_elsewhere += 1;
             return;
         };
         if holders > 1

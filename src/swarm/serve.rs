@@ -49,8 +49,11 @@ impl Swarm {
 
     /// Whether parts are revealed one by one: we are the first seed, and there are members to spread them.
     fn is_revealing(&self, incomplete: usize, now: Time) -> bool {
-        let over = self.reveal.as_ref().is_none_or(|r| r.is_over(now));
-        !over && incomplete > 1 && !self.neighbours.values().any(|n| n.is_complete())
+        let Some(reveal) = self.reveal.as_ref().filter(|r| !r.is_over(now)) else {
+            return false;
+        };
+        let another_seed = reveal.is_helped() && self.neighbours.values().any(|n| n.is_complete());
+        incomplete > 1 && !another_seed
     }
 
     fn incomplete(&self) -> usize {
@@ -114,7 +117,7 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
-        let patience = self.round(now).map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
+        let patience = self.round().map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
         if let Some(reveal) = &mut self.reveal {
             reveal.look_again(now, patience, |part| self.picker.holders(part));
             self.update_reveal(now);

@@ -61,8 +61,6 @@ pub struct Scenario {
     pub max_peers: usize,
     pub max_dialled: usize,
     pub crowd: Crowd,
-    /// Time of the last over the lower bound, at most.
-    pub at_most: f64,
 }
 
 const NOBODY: Crowd =
@@ -80,48 +78,32 @@ const LAN: Scenario = Scenario {
     max_peers: 30,
     max_dialled: 28,
     crowd: NOBODY,
-    at_most: 1.04,
 };
 
 /// 64 MiB in 1,024 parts to 200 leechers on links of 10 Mbit/s.
-pub const CROWDED: Scenario = Scenario {
-    name: "200 leechers",
-    leechers: 200,
-    part_size: 64 * KIB,
-    rate: ETHERNET,
-    delay_us: 1000,
-    at_most: 1.06,
-    ..LAN
-};
+pub const CROWDED: Scenario =
+    Scenario { name: "200 leechers", leechers: 200, part_size: 64 * KIB, rate: ETHERNET, delay_us: 1000, ..LAN };
 
 /// The same with 5 % that stall, lie or send wrong bytes, and 10 % that leave.
 pub const HOSTILE: Scenario = Scenario {
     name: "200 leechers, 5 % bad, 10 % leave",
     crowd: Crowd { stalling: 4, lying: 3, corrupting: 3, leaving: 20, ..NOBODY },
-    at_most: 1.10,
     ..CROWDED
 };
 
 /// The same, half of them other clients.
 pub const MIXED: Scenario =
-    Scenario { name: "200 leechers, half stock", crowd: Crowd { stock: 100, ..NOBODY }, at_most: 1.25, ..CROWDED };
+    Scenario { name: "200 leechers, half stock", crowd: Crowd { stock: 100, ..NOBODY }, ..CROWDED };
 
 /// A few leechers and few parts: what can be run at every change.
-pub const SMALL: Scenario = Scenario {
-    name: "8 leechers, 256 parts of 64 KiB",
-    leechers: 8,
-    parts: 256,
-    part_size: 64 * KIB,
-    at_most: 1.06,
-    ..LAN
-};
+pub const SMALL: Scenario =
+    Scenario { name: "8 leechers, 256 parts of 64 KiB", leechers: 8, parts: 256, part_size: 64 * KIB, ..LAN };
 
 /// Every kind of bad member among few.
 pub const SMALL_HOSTILE: Scenario = Scenario {
     name: "24 leechers, 256 parts, all kinds of bad",
     leechers: 24,
     crowd: Crowd { stalling: 2, lying: 2, corrupting: 1, leaving: 2, ..NOBODY },
-    at_most: 2.0,
     ..SMALL
 };
 
@@ -130,7 +112,6 @@ pub const SMALL_MIXED: Scenario = Scenario {
     name: "24 leechers, 256 parts, half stock",
     leechers: 24,
     crowd: Crowd { stock: 12, ..NOBODY },
-    at_most: 1.6,
     ..SMALL
 };
 
@@ -144,21 +125,21 @@ pub const TABLE: &[Scenario] = &[
     Scenario { name: "a second leecher after 5 s", leechers: 2, crowd: Crowd { late: 1, late_by_ms: 5_000, ..NOBODY }, ..LAN },
     Scenario { name: "8 leechers", leechers: 8, ..LAN },
     LAN,
-    Scenario { name: "24, 64 parts of 4 MiB", parts: 64, part_size: 4096 * KIB, at_most: 1.6, ..LAN },
-    Scenario { name: "24, 256 parts of 1 MiB", parts: 256, part_size: 1024 * KIB, at_most: 1.2, ..LAN },
+    Scenario { name: "24, 64 parts of 4 MiB", parts: 64, part_size: 4096 * KIB, ..LAN },
+    Scenario { name: "24, 256 parts of 1 MiB", parts: 256, part_size: 1024 * KIB, ..LAN },
     Scenario { name: "24, 4,096 parts of 64 KiB", parts: 4096, part_size: 64 * KIB, ..LAN },
     Scenario { name: "24, half upload at 1/4", crowd: Crowd { quarter: 12, ..NOBODY }, ..LAN },
     Scenario { name: "24, one stalls", crowd: Crowd { stalling: 1, ..NOBODY }, ..LAN },
     Scenario { name: "24, two leave", crowd: Crowd { leaving: 2, ..NOBODY }, ..LAN },
     Scenario { name: "24, one at a tenth", crowd: Crowd { tenth: 1, ..NOBODY }, ..LAN },
     Scenario { name: "24, seed 10 x", seed_factor: 10, ..LAN },
-    Scenario { name: "24, half stock", crowd: Crowd { stock: 12, ..NOBODY }, at_most: 1.25, ..LAN },
-    Scenario { name: "100 leechers", leechers: 100, at_most: 1.06, ..LAN },
-    Scenario { name: "100, 5 stall", leechers: 100, crowd: Crowd { stalling: 5, ..NOBODY }, at_most: 1.06, ..LAN },
+    Scenario { name: "24, half stock", crowd: Crowd { stock: 12, ..NOBODY }, ..LAN },
+    Scenario { name: "100 leechers", leechers: 100, ..LAN },
+    Scenario { name: "100, 5 stall", leechers: 100, crowd: Crowd { stalling: 5, ..NOBODY }, ..LAN },
     CROWDED,
     HOSTILE,
     MIXED,
-    Scenario { name: "1,000 leechers", leechers: 1000, at_most: 1.06, ..LAN },
+    Scenario { name: "1,000 leechers", leechers: 1000, ..LAN },
 ];
 
 /// What a leecher is.
