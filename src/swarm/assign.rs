@@ -21,7 +21,7 @@ const HUNGRY: u64 = 64 << 10;
 const STEAL: f64 = 2.0;
 const STEAL_MARGIN: f64 = 0.010;
 /// A part that has not begun to come after this many times what it should take is not counted on.
-const OVERDUE: f64 = 2.0;
+const OVERDUE: f64 = 4.0;
 
 /// Seconds until a part comes that should take `due`, after having `waited` for the first byte of it. One who is served
 /// in turn gets it soon after a long wait, so the longest wait is the worst reason to steal; well beyond that
