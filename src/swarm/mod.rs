@@ -218,6 +218,10 @@ impl Swarm {
     }
 
     fn on_complete(&mut self) {
+        if !self.checked {
+            // All of it was there before anything could be fetched: nobody else need have any of it yet.
+            self.reveal = Some(Reveal::new(self.geometry().all_parts(), &mut self.dice));
+        }
         self.effects.push_back(Effect::Complete);
         self.tell_all(&Command::Interest(false));
         self.tell_all(&Command::Complete);
@@ -270,5 +274,57 @@ impl Swarm {
     /// What we have.
     pub fn have(&self) -> &Bitfield {
         &self.have
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn introduction(id: u8) -> Introduction {
+        let address = SocketAddr::from(([10, 0, 0, id], 9998));
+        Introduction { id: PeerId([id; 20]), address, dialled: false, fast: true, extended: true }
+    }
+
+    /// What each of two new neighbours is shown.
+    fn shown(swarm: &mut Swarm) -> Vec<Show> {
+        for id in [1, 2] {
+            swarm.handle(Input::Introduced(PeerKey(id.into()), introduction(id)), Time::ZERO);
+        }
+        std::iter::from_fn(|| swarm.next_effect())
+            .filter_map(|effect| match effect {
+                Effect::Admit(_, show) => Some(show),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn swarm(have: Bitfield, checked: bool) -> Swarm {
+        let geometry = Geometry::new(100, 1).unwrap();
+        Swarm::new(Config { geometry, id: PeerId([9; 20]), have, checked, max_peers: 9, max_dialled: 9, seed: 1 })
+    }
+
+    #[test]
+    fn a_first_seed_reveals_to_the_second_neighbour() {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let mut known = swarm(Bitfield::all(&geometry), true);
+        assert_eq!(shown(&mut known), [Show::Everything, Show::Nothing]);
+    }
+
+    #[test]
+    fn one_that_proved_its_copy_first_does_the_same() {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let mut proving = swarm(Bitfield::none(&geometry), false);
+        geometry.all_parts().for_each(|part| proving.handle(Input::Have(part), Time::ZERO));
+        proving.handle(Input::Checked, Time::ZERO);
+        assert_eq!(shown(&mut proving), [Show::Everything, Show::Nothing]);
+    }
+
+    #[test]
+    fn one_that_fetched_its_copy_shows_it_to_all() {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let mut fetched = swarm(Bitfield::none(&geometry), true);
+        geometry.all_parts().for_each(|part| fetched.handle(Input::Have(part), Time::ZERO));
+        assert_eq!(shown(&mut fetched), [Show::Everything, Show::Everything]);
     }
 }
