@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         compact: true,
         no_peer_id: true,
         key: None,
+        ip: None,
     };
     let conductor = manifest.conductor.to_string();
     let mut stream = TcpStream::connect(&conductor)?;
