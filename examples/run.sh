@@ -37,6 +37,7 @@ named() {
 # first FILE WORDS: waits for a line with these words in what is being written to FILE, and prints it
 first() {
   local pid=$1 file=$2 words=$3 line
+  : >>"$file" # whoever writes it may not have opened it yet
   while read -r line; do
     if [[ $line == *"$words"* ]]; then
       echo "$line"
