@@ -6,16 +6,17 @@ mod sim;
 use sim::{report::HEADER, scenario::TABLE};
 
 fn main() {
-    let mut args = std::env::args().skip(1).peekable();
-    let asked = args.any(|a| a == "--bench");
-    let name = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    if !asked {
-        return println!("run with: cargo bench --bench swarm_table [-- NAME]");
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if !args.iter().any(|a| a == "--bench") {
+        return println!("run with: cargo bench --bench swarm_table [-- NAME [SEED]]");
     }
+    let mut given = args.iter().filter(|a| !a.starts_with("--"));
+    let name = given.next();
+    let seed = given.next().map_or(1, |seed| seed.parse().expect("SEED is a number"));
     println!("{HEADER}");
     for scenario in TABLE {
-        if name.as_ref().is_none_or(|n| scenario.name.contains(n.as_str())) {
-            println!("{}", sim::run(scenario, 1));
+        if name.is_none_or(|n| scenario.name == n.as_str()) {
+            println!("{}", sim::run(scenario, seed));
         }
     }
 }

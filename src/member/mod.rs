@@ -42,7 +42,7 @@ use crate::{
 
 /// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
-/// Connections at most, and how many of them we open ourselves.
+/// Connections at most, and up to how many of them more are dialled.
 const MAX_PEERS: usize = 60;
 const MAX_DIALLED: usize = 30;
 /// How often names given with `--peer` are resolved.
