@@ -31,7 +31,7 @@ struct Conductor {
 
 fn command(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conductor"));
-    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -288,7 +288,8 @@ fn people_are_told_where_it_listens_and_the_log_who_came() {
     let mut child = command(folder.path()).args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    let address = first.strip_prefix("conductor listens on ").expect("it says where");
+    let address = first.strip_prefix("conductor listens on ").and_then(|rest| rest.strip_suffix(", TCP and UDP"));
+    let address = address.expect("it says where");
     let second = lines.next().unwrap().unwrap();
     assert_eq!(second, format!("compose for it with: composer FILE {address}"));
     SEED.announce_to(address.parse().unwrap(), "");
@@ -304,6 +305,7 @@ fn a_hang_up_that_is_ignored_stays_so() {
     let mut child = Command::new("sh")
         .args(["-c", "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0 --json", env!("CARGO_BIN_EXE_conductor")])
         .current_dir(folder.path())
+        .env("XDG_STATE_HOME", folder.path().join("state"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -12,6 +12,8 @@ const PURE: &[&str] = &[
     "src/announce/",
     "src/choker/",
     "src/cli/units.rs",
+    "src/conductor/connection_id.rs",
+    "src/conductor/gate.rs",
     "src/conductor/policy.rs",
     "src/conductor/table/",
     "src/geometry.rs",

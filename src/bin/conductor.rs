@@ -29,6 +29,6 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let stop = shutdown::on_signal()?;
-    let config = Config { listen: settings.listen, json: settings.json };
+    let config = Config { listen: settings.listen, json: settings.json, no_rate_limit: settings.no_rate_limit };
     Ok(conductor::run(config, stop).await?)
 }

@@ -195,6 +195,9 @@ async fn announce(
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> impl IntoResponse {
+    if !desk.admits(caller.source) {
+        return plain(failure(TooMuch));
+    }
     let body = match read_announce(query.unwrap_or_default().as_bytes()) {
         Ok(announce) => write_reply(&desk.announce(&announce, &caller), ListForm::asked_by(&announce)),
         Err(error) => failure(error),
@@ -202,12 +205,24 @@ async fn announce(
     plain(body)
 }
 
-async fn scrape(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> impl IntoResponse {
+async fn scrape(
+    State(desk): State<Arc<Desk>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> impl IntoResponse {
+    if !desk.admits(caller.source) {
+        return plain(failure(TooMuch));
+    }
     plain(match read_scrape(query.unwrap_or_default().as_bytes()) {
         Ok(hashes) => write_scrape(&desk.counts(&hashes)),
         Err(error) => failure(error),
     })
 }
+
+/// Said to a source that asks more than its share.
+#[derive(Debug, thiserror::Error)]
+#[error("too many questions from your address, ask less often")]
+struct TooMuch;
 
 fn failure(error: impl std::error::Error) -> Vec<u8> {
     write_reply(&Reply::Failure(error.to_string()), ListForm::Compact)

@@ -92,7 +92,7 @@ fn now() -> String {
 
 fn log(happening: &Happening) {
     match happening {
-        Happening::Listening { addresses, .. } => log::info!("listening on {}", list(addresses)),
+        Happening::Listening { addresses, .. } => log::info!("listening on {}, TCP and UDP", list(addresses)),
         Happening::Change(change) => log::info!(
             "{}: {} {} ({} there)",
             &change.info_hash.to_string()[..8],
@@ -117,7 +117,7 @@ fn people(happening: &Happening) -> Option<String> {
     let Happening::Listening { addresses, reach } = happening else {
         return None;
     };
-    let mut text = format!("conductor listens on {}", list(addresses));
+    let mut text = format!("conductor listens on {}, TCP and UDP", list(addresses));
     if let Some(reach) = reach {
         text += &format!("\ncompose for it with: composer FILE {reach}");
     }
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(
             people(&listening).as_deref(),
             Some(
-                "conductor listens on 0.0.0.0:9999 and [::]:9999\n\
+                "conductor listens on 0.0.0.0:9999 and [::]:9999, TCP and UDP\n\
                  compose for it with: composer FILE 10.0.0.1:9999"
             )
         );
