@@ -7,3 +7,4 @@ mod network;
 mod options;
 mod resume;
 mod support;
+mod udp_tracker;

@@ -1,5 +1,7 @@
 //! The conductor as its clients see it: the real binary, spoken to byte by byte.
 
+mod udp;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
@@ -26,22 +28,30 @@ struct Conductor {
     v4: SocketAddr,
     /// None on a machine without IPv6.
     v6: Option<SocketAddr>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn command(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conductor"));
-    command.current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(folder)
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
 impl Conductor {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child = command(folder.path()).args(["--listen", ":0", "--json"]).spawn().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), ":0")
+    }
+
+    fn start_in(folder: tempfile::TempDir, listen: &str) -> Self {
+        let mut child = command(folder.path()).args(["--listen", listen, "--json"]).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let here = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 0);
-        let mut conductor = Self { child, stdout, v4: here("127.0.0.1"), v6: None, _folder: folder };
+        let mut conductor = Self { child, stdout, v4: here("127.0.0.1"), v6: None, folder };
         let listening = conductor.told();
         assert_eq!(listening["event"], "listening");
         for address in listening["addresses"].as_array().unwrap() {
