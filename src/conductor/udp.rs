@@ -34,6 +34,8 @@ use crate::{
 const LONGEST: usize = 64 * 1024;
 /// The pause when the system cannot give datagrams.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Batches of datagrams in a row, a few milliseconds.
+const BATCHES: u64 = 8;
 /// Fits into the shortest question with a connection id that can be taken for one, a scrape of 36 bytes.
 const BAD_ID: &str = "connection id expired";
 
@@ -64,7 +66,7 @@ impl Front {
         let mut buffers = vec![0; LONGEST * BATCH_SIZE];
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut answer = Vec::with_capacity(MAX_ANSWER);
-        loop {
+        for batch in 1u64.. {
             match self.receive(&mut buffers, &mut metas).await {
                 Ok(count) => {
                     let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -72,7 +74,9 @@ impl Front {
                         self.answer_joined(&buffer[..meta.len], meta, since_1970, &mut answer);
                     }
                     // A flood must not keep this thread from its other work.
-                    tokio::task::yield_now().await;
+                    if batch.is_multiple_of(BATCHES) {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) => {
                     log::warn!("cannot receive over UDP: {error}");
@@ -112,7 +116,8 @@ impl Front {
             ecn: None,
             contents,
             segment_size: None,
-            src_ip: Some(from).filter(|from| !from.is_unspecified()),
+            // A socket with an address of its own answers from there.
+            src_ip: self.bound.is_unspecified().then_some(from).filter(|from| !from.is_unspecified()),
         };
         if let Err(error) = self.state.try_send((&self.socket).into(), &transmit) {
             log::debug!("{to} is not answered: {error}");

@@ -149,7 +149,7 @@ impl Table {
         if arrival.new {
             told(What::Joined, members);
         }
-        swarm.list(announce, caller, policy::wanted(announce.numwant), dice, list);
+        swarm.list(arrival.place, caller, policy::wanted(announce.numwant), dice, list);
         Ok(Word { interval, counts: swarm.counts() })
     }
 

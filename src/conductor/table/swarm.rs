@@ -21,8 +21,10 @@ const LOOKS: usize = 8;
 const LEAST_LOOKS: usize = 64;
 
 /// What an announce changed.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Arrival {
+    /// Where in the row it is, until the next change.
+    pub place: usize,
     /// It was not in the swarm before.
     pub new: bool,
     /// Another member was at this very address, and is no more: its program was started again.
@@ -62,23 +64,26 @@ impl Swarm {
         let who = Who::new(announce, caller, self.seed);
         let door = Door { address: home(announce, caller), expires: Second::at_or_after(expires) };
         let replaced = self.vacate(door.address, who);
-        let place = self.roll.find(&who);
+        let known = self.roll.find(&who);
         let seed = announce.left == 0;
-        match place {
-            Some(place) if self.roll.is_seed(place) == seed => self.roll.open(place, door),
+        let place = match known {
+            Some(place) if self.roll.is_seed(place) == seed => {
+                self.roll.open(place, door);
+                place
+            }
             Some(place) => {
                 let mut member = self.roll.remove(place);
                 member.open(door);
-                self.roll.add(member, seed);
                 self.downloaded = self.downloaded.saturating_add(u32::from(seed));
+                self.roll.add(member, seed)
             }
             None => {
                 let mut member = Member::new(who);
                 member.open(door);
-                self.roll.add(member, seed);
+                self.roll.add(member, seed)
             }
-        }
-        Arrival { new: place.is_none(), replaced }
+        };
+        Arrival { place, new: known.is_none(), replaced }
     }
 
     /// Takes the address from whoever else had it; returns whether that was its last.
@@ -127,33 +132,32 @@ impl Swarm {
         }
     }
 
-    /// Gives up to `wanted` members for this asker to `list`, drawn at random: a seed has no use for other seeds, a
-    /// leecher hears of everybody, and of [`FEW_SEEDS`] at least where not everybody fits. `list` says whether it took
-    /// one.
+    /// Gives up to `wanted` members to `list`, drawn at random, for an asker who is at `place` in the row: a seed has no
+    /// use for other seeds, a leecher hears of everybody, and of [`FEW_SEEDS`] at least where not everybody fits. `list`
+    /// says whether it took one.
     pub fn list(
         &self,
-        announce: &Announce,
+        place: usize,
         caller: &Caller,
         wanted: usize,
         dice: &mut fastrand::Rng,
         mut list: impl FnMut(Listed) -> bool,
     ) {
-        let who = Who::new(announce, caller, self.seed);
         let (all_seeds, leechers) = (self.roll.seeds(), self.roll.leechers());
         let wanted = wanted.min(self.members());
-        let seeds = match announce.left {
-            0 => 0,
-            _ => FEW_SEEDS.max(wanted.saturating_sub(leechers.len())).min(all_seeds.len()).min(wanted),
+        let seeds = match self.roll.is_seed(place) {
+            true => 0,
+            false => FEW_SEEDS.max(wanted.saturating_sub(leechers.len())).min(all_seeds.len()).min(wanted),
         };
-        let mut draw = |row: &[Member], most: usize| {
-            let others = shuffled(row, dice).take(LOOKS * most + LEAST_LOOKS).filter(|other| other.who != who);
-            let shown = others.filter_map(|other| {
-                let address = other.shown_to(caller)?;
-                list(Listed { address, id: Some(other.who.id) }).then_some(())
+        let mut draw = |row: &[Member], own: Option<usize>, most: usize| {
+            let places = shuffled(row.len(), dice).take(LOOKS * most + LEAST_LOOKS);
+            let shown = places.filter(|place| Some(*place) != own).filter_map(|place| {
+                let address = row[place].shown_to(caller)?;
+                list(Listed { address, id: Some(row[place].who.id) }).then_some(())
             });
             shown.take(most).for_each(drop);
         };
-        draw(leechers, wanted - seeds);
-        draw(all_seeds, seeds);
+        draw(leechers, place.checked_sub(all_seeds.len()), wanted - seeds);
+        draw(all_seeds, Some(place), seeds);
     }
 }

@@ -1,7 +1,7 @@
 //! The members of one swarm in a row, found by who they are and by where they listen.
 //!
 //! Look-up, insertion and removal take constant time, and some members can be drawn at random without a look at the
-//! rest. Beside a member's 56 bytes the row and its two indexes take about 30.
+//! rest. Beside a member's 64 bytes the row and its two indexes take about 30.
 //!
 //! Invariants: the seeds stand first; every member is in `by_who`, every door with a port is in `by_address`, and nothing
 //! else is. A hole is filled from the end of the seeds and then from the end of the row, so that a walk from the end
@@ -96,8 +96,8 @@ impl Roll {
         self.by_address.find(self.seed.place(&address), is_it).map(|spot| spot.place())
     }
 
-    /// Takes in somebody who is not there. Places change.
-    pub fn add(&mut self, member: Member, seed: bool) {
+    /// Takes in somebody who is not there; returns the place. Others' places change.
+    pub fn add(&mut self, member: Member, seed: bool) -> usize {
         if self.row.len() == self.row.capacity() {
             // Doubling would leave a third of the memory unused.
             self.row.reserve_exact((self.row.len() / 4).max(2));
@@ -115,6 +115,7 @@ impl Roll {
         for version in Version::BOTH {
             self.enter_door(place, version);
         }
+        place
     }
 
     /// Takes somebody out. Places change.
@@ -241,9 +242,8 @@ impl Roll {
     }
 }
 
-/// Every member of a row once, from a random one on in random steps. Taking k of them costs k.
-pub fn shuffled<'a>(row: &'a [Member], dice: &mut fastrand::Rng) -> impl Iterator<Item = &'a Member> {
-    let len = row.len();
+/// Every number below this once, from a random one on in random steps. Taking k of them costs k.
+pub fn shuffled(len: usize, dice: &mut fastrand::Rng) -> impl Iterator<Item = usize> + use<> {
     let (mut at, step) = match len {
         0 => (0, 0),
         _ => (dice.usize(..len), coprime_below(len, dice)),
@@ -253,7 +253,7 @@ pub fn shuffled<'a>(row: &'a [Member], dice: &mut fastrand::Rng) -> impl Iterato
         if at >= len {
             at -= len;
         }
-        &row[at]
+        at
     })
 }
 
