@@ -24,9 +24,9 @@ use super::table::{Change, What};
 
 /// Happenings that may wait to be written.
 const QUEUE: usize = 4096;
-/// The rest after all that waited was written, and more for each of these; some 10,000 a second are written at most.
+/// The rest after all that waited was written, and more for each of these; some 5,000 a second are written at most.
 const REST: Duration = Duration::from_millis(5);
-const REST_FOR_EACH: Duration = Duration::from_micros(100);
+const REST_FOR_EACH: Duration = Duration::from_micros(200);
 
 /// Something to tell.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! One swarm as the conductor sees it: who is in it, at which addresses, until when.
 
-use core::net::SocketAddr;
+use core::{array, hint::black_box, net::SocketAddr};
 
 use super::{
     address::{Caller, home},
@@ -19,6 +19,8 @@ const FEW_SEEDS: usize = 4;
 /// How many members are looked at for one that is listed, where many cannot be shown to the asker, and how many at least.
 const LOOKS: usize = 8;
 const LEAST_LOOKS: usize = 64;
+/// Members that are fetched from memory at the same time: one by one, that would take most of an announce's time.
+const BATCH: usize = 16;
 
 /// What an announce changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,12 +152,21 @@ impl Swarm {
             false => FEW_SEEDS.max(wanted.saturating_sub(leechers.len())).min(all_seeds.len()).min(wanted),
         };
         let mut draw = |row: &[Member], own: Option<usize>, most: usize| {
-            let places = shuffled(row.len(), dice).take(LOOKS * most + LEAST_LOOKS);
-            let shown = places.filter(|place| Some(*place) != own).filter_map(|place| {
-                let address = row[place].shown_to(caller)?;
-                list(Listed { address, id: Some(row[place].who.id) }).then_some(())
-            });
-            shown.take(most).for_each(drop);
+            let looks = shuffled(row.len(), dice).take(LOOKS * most + LEAST_LOOKS);
+            let mut others = looks.filter(|place| Some(*place) != own);
+            let mut left = most;
+            while left > 0 {
+                let batch: [Option<usize>; BATCH] = array::from_fn(|nth| if nth < left { others.next() } else { None });
+                if batch[0].is_none() {
+                    break;
+                }
+                let members = || batch.iter().flatten().map(|place| &row[*place]);
+                members().for_each(|member| _ = black_box(member.who.id.0[0]));
+                for member in members() {
+                    let listed = member.shown_to(caller).map(|address| Listed { address, id: Some(member.who.id) });
+                    left -= usize::from(listed.is_some_and(&mut list));
+                }
+            }
         };
         draw(leechers, place.checked_sub(all_seeds.len()), wanted - seeds);
         draw(all_seeds, Some(place), seeds);
