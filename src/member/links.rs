@@ -53,12 +53,17 @@ pub enum Arrival {
 
 pub struct Links {
     common: Common,
-    /// Without a sender: it was told to end and has not said its last word yet.
-    conversations: HashMap<PeerKey, Option<mpsc::Sender<Command>>>,
+    conversations: HashMap<PeerKey, Conversation>,
     introduced: HashMap<PeerKey, Met>,
     next_key: u32,
     arrivals: mpsc::Sender<Arrival>,
     events: mpsc::Sender<(PeerKey, Vec<Event>)>,
+}
+
+struct Conversation {
+    address: SocketAddr,
+    /// None: it was told to end and has not said its last word yet.
+    commands: Option<mpsc::Sender<Command>>,
 }
 
 /// What the owner listens to.
@@ -112,6 +117,7 @@ impl Links {
     pub fn admit(&mut self, key: PeerKey, show: Show) {
         let Some(met) = self.introduced.remove(&key) else { return };
         let common = &self.common;
+        let address = met.introduction.address;
         let setup = Setup {
             geometry: common.geometry,
             info: common.info.clone(),
@@ -121,7 +127,7 @@ impl Links {
             show,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
-        self.conversations.insert(key, Some(sender));
+        self.conversations.insert(key, Conversation { address, commands: Some(sender) });
         tokio::spawn(driver::run(Link {
             key,
             stream: met.stream,
@@ -137,9 +143,14 @@ impl Links {
 
     pub fn tell(&mut self, key: PeerKey, command: Command) {
         let Some(conversation) = self.conversations.get_mut(&key) else { return };
-        if conversation.as_ref().is_some_and(|sender| sender.try_send(command).is_err()) {
-            *conversation = None;
+        if conversation.commands.as_ref().is_some_and(|sender| sender.try_send(command).is_err()) {
+            conversation.commands = None;
         }
+    }
+
+    /// Who is at the other end, until the last word.
+    pub fn address(&self, key: PeerKey) -> Option<SocketAddr> {
+        self.conversations.get(&key).map(|conversation| conversation.address)
     }
 
     /// The conversation said its last word.
@@ -149,7 +160,7 @@ impl Links {
 
     /// Ends every conversation: each puts away what it has, and then says its last word.
     pub fn close_all(&mut self) {
-        self.conversations.values_mut().for_each(|sender| *sender = None);
+        self.conversations.values_mut().for_each(|conversation| conversation.commands = None);
         self.introduced.clear();
     }
 

@@ -51,7 +51,7 @@ impl Arena {
     pub fn new(who: Victim, arguments: &[&str]) -> Self {
         let place = Place::new();
         let data = bytes(SIZE, 66);
-        let manifest = compose(&place, "x.bin", &data, &["64K"]);
+        let manifest = compose(&place, "x.bin", &data, &["0.0.0.0:0", "64K"]);
         let parsed = Manifest::parse(&fs::read(&manifest).expect("a manifest")).expect("a manifest");
         let folder = if who == Victim::Shares { "seed" } else { "copy" };
         let mut victim = member(&place, &manifest, &place.path(folder), arguments);

@@ -81,7 +81,7 @@ fn what_is_no_conductor() {
     warned("status 404", no, say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()));
     warned("lists nested 100,000 deep", no, say(http(&vec![b'l'; 100_000])));
     warned("a million members", "more than 1 MiB", say(listing(&vec![1; 6_000_000])));
-    let escape = b"d14:failure reason12:\x1b[2Jno\x07\xff\xff\xff\xffe";
+    let escape = b"d14:failure reason11:\x1b[2Jno\x07\xff\xff\xff\xffe";
     warned("a refusal with escapes in its reason", "refuses", say(http(escape)));
     warned("a connection that is closed at once", "does not answer", say(Vec::new()));
 }

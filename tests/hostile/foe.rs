@@ -199,10 +199,6 @@ impl Storm {
         self.hearing.take().map(JoinHandle::join).expect("once").expect("no panic");
         self.saying.take().map(JoinHandle::join).expect("once").expect("no panic")
     }
-
-    pub fn is_open(&self) -> bool {
-        !self.over.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Storm {

@@ -63,6 +63,8 @@ fn each_request_is_answered_once() {
     let mut sorted = answered.clone();
     sorted.sort_by_key(|block| (block.part, block.begin));
     assert_eq!(sorted, asked, "each once");
+    arena.honest_fetch();
+    let arena = Arena::new(Victim::Shares, &[]);
     // Without the fast extension what is taken back is dropped in silence, and what is refused too.
     let mut plain = Foe::greet(FOE, arena.port, arena.parsed.info_hash(), id(2), false).expect("let in");
     plain.say(&[Message::Request(block(1)), Message::Request(block(2))]);
