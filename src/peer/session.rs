@@ -533,3 +533,6 @@ fn changes_little(message: &Message) -> bool {
 fn fault(why: &str) -> Fault {
     Fault(why.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

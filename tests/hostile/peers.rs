@@ -1,5 +1,7 @@
 //! Members that break the protocol, send what is wrong, or nothing.
 
+use std::thread;
+
 use orchestra::wire::{
     extension::metadata::Metadata,
     message::{Message, RawBlock},
@@ -9,7 +11,7 @@ use crate::{
     arena::{Arena, Victim, is_possible},
     foe::{FOE, Foe, bytes_of, id},
     row,
-    support::bytes,
+    support::{bytes, seed},
 };
 
 /// A message of this number and length; the rest is left out.
@@ -217,24 +219,30 @@ fn wrong_parts_under_ever_new_names() {
     tell("wrong parts under ever new ids from one address", "closed each time; after three the address is shut");
 }
 
+/// It begins what it is asked for with a wrong block and leaves others to finish it, until it is closed.
 #[test]
 fn a_wrong_block_and_then_a_choke() {
     if !is_possible() {
         return;
     }
-    let arena = Arena::new(Victim::Fetches, &[]);
+    let mut arena = Arena::new(Victim::Fetches, &[]);
     let mut foe = arena.giver(1);
-    let mut spoilt = 0;
-    // It spoils the start of parts and leaves others to finish them.
-    for _ in 0..3 {
-        let Some(block) = foe.request() else { break };
-        foe.give(block, &vec![0; block.len as usize]);
-        foe.say(&[Message::Choke, Message::Unchoke]);
-        spoilt += 1;
-    }
-    assert_eq!(spoilt, 3);
-    let got = arena.honest_fetch();
-    tell("wrong blocks, each followed by a choke", &format!("the parts are fetched anew ({} MiB)", got >> 20));
+    let spoiling = thread::spawn(move || {
+        let mut spoilt = 0;
+        while let Some(block) = foe.request() {
+            foe.give(block, &vec![0; block.len as usize]);
+            foe.say(&[Message::Choke, Message::Unchoke]);
+            spoilt += 1;
+        }
+        spoilt
+    });
+    let peer = format!("127.0.0.1:{}", arena.port);
+    let _seed = seed(&arena.place, &arena.manifest, &["--peer", &peer]);
+    let warning = arena.victim.event_named("warning");
+    assert!(warning["text"].as_str().is_some_and(|text| text.contains("is wrong")), "{warning}");
+    arena.honest_fetch();
+    assert!(spoiling.join().expect("no panic") > 0);
+    tell("wrong blocks, each followed by a choke, for ever", "what it spoilt is fetched anew from one member alone");
 }
 
 #[test]
