@@ -6,7 +6,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Magnet, Torrent, bencode, info::InfoError};
-use crate::manifest::{Endpoint, Extra, ExtraError, Fault, Manifest};
+use crate::manifest::{Endpoint, Extra, ExtraError, Fault, Manifest, NOT_KNOWN};
 
 /// The last second that RFC 3339 can write: the end of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -42,7 +42,7 @@ pub fn to_manifest(torrent: &Torrent) -> Result<Manifest, ConvertError> {
     if manifest.info_bytes() != torrent.info_bytes()[..] {
         return Err(ConvertError::Foreign(foreign_part(torrent)));
     }
-    manifest.whole = torrent.whole;
+    manifest.whole = torrent.whole.filter(|whole| *whole != NOT_KNOWN);
     let trackers = torrent.trackers.iter().flatten();
     let mut conductors = trackers.filter_map(|url| conductor(url));
     manifest.conductor = conductors.next().unwrap_or(Endpoint::UNKNOWN);
@@ -203,6 +203,15 @@ mod tests {
             let error = to_manifest(&Torrent::new(raw).unwrap()).unwrap_err();
             assert!(error.to_string().contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_checksum_that_no_manifest_can_hold_is_not_known() {
+        let mut torrent = to_torrent(&manifest("")).unwrap();
+        torrent.whole = Some(NOT_KNOWN);
+        let manifest = to_manifest(&torrent).unwrap();
+        assert_eq!(manifest.whole, None);
+        assert_eq!(Manifest::parse(manifest.render().as_bytes()), Ok(manifest));
     }
 
     #[test]
