@@ -23,8 +23,7 @@ impl Fetch {
     }
 }
 
-/// Answers to requests that we took back are remembered up to this many; a member that owes us more is told to go, if
-/// it is one that answers what is taken back.
+/// Answers to requests that we took back are remembered up to this many; a member that owes us more is told to go.
 const MAX_TAKEN_BACK: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -112,16 +111,8 @@ impl Requests {
         self.fetches.is_empty()
     }
 
-    /// It has left more requests that we took back without an answer than are remembered.
     pub fn owes_too_much(&self) -> bool {
         self.taken_back.len() > MAX_TAKEN_BACK
-    }
-
-    /// Forgets the oldest requests that we took back, as many as are too many: without the fast extension (BEP 6) they
-    /// are never answered unless the block was on its way already, and of so old ones it would be here by now.
-    pub fn forget_the_oldest(&mut self) {
-        let too_many = self.taken_back.len().saturating_sub(MAX_TAKEN_BACK);
-        self.taken_back.drain(..too_many);
     }
 }
 
@@ -160,21 +151,6 @@ mod tests {
         r.add(part, &[0..1, 2..4]);
         let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 100)).map(|b| (b.begin, b.len)).collect();
         assert_eq!(blocks, [(0, 16384), (32768, 32768)]);
-    }
-
-    #[test]
-    fn what_is_taken_back_is_remembered_up_to_a_limit() {
-        let g = Geometry::new(1 << 27, 1 << 27).unwrap();
-        let part = g.part(0).unwrap();
-        let mut r = Requests::default();
-        r.add(part, std::slice::from_ref(&(0..g.blocks(part))));
-        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, BLOCK, MAX_TAKEN_BACK + 2)).collect();
-        r.release(part);
-        assert!(r.owes_too_much());
-        r.forget_the_oldest();
-        assert!(!r.owes_too_much());
-        assert!(!r.settle_taken_back(raw(blocks[1])), "it was one of the oldest");
-        assert!(r.settle_taken_back(raw(blocks[2])));
     }
 
     #[test]

@@ -194,19 +194,7 @@ impl Session {
             Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
             Message::Unknown { .. } => {}
         }
-        self.settle_accounts()?;
         self.pump();
-        Ok(())
-    }
-
-    /// What it leaves without an answer has an end, however busy the conversation is.
-    fn settle_accounts(&mut self) -> Result<(), Fault> {
-        if !self.remote.fast {
-            self.requests.forget_the_oldest();
-        }
-        if self.requests.owes_too_much() {
-            return Err(fault("it answers no requests"));
-        }
         Ok(())
     }
 
@@ -456,7 +444,9 @@ impl Session {
         if now >= self.last_heard + silence {
             return Err(fault("it said nothing for too long"));
         }
-        self.settle_accounts()?;
+        if self.requests.owes_too_much() {
+            return Err(fault("it answers no requests"));
+        }
         if now >= self.last_said + keep_alive {
             self.last_said = now;
             self.messages.push_back(Message::KeepAlive);
