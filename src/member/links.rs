@@ -8,13 +8,13 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::door;
 use crate::{
     geometry::Geometry,
-    metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, via::Via},
     peer::{
         Command, Event, Introduction, PeerKey,
-        dial::{self, ACCEPT_TIMEOUT, DIAL_TIMEOUT, DialError, Met},
+        dial::{self, DIAL_TIMEOUT, DialError, Met},
         driver::{self, Link},
         session::{Session, Setup, Show},
     },
@@ -26,8 +26,6 @@ use crate::{
 const COMMANDS: usize = 4096;
 /// Batches of events that wait for the owner.
 const EVENTS: usize = 1024;
-/// Connections that are being introduced at the same time, dialled ones not counted.
-const STRANGERS: usize = 64;
 
 /// What every conversation of a swarm shares.
 #[derive(Clone)]
@@ -74,7 +72,7 @@ impl Links {
     pub fn start(common: Common, listeners: Listeners, stop: CancellationToken) -> (Self, Heard) {
         let (arrivals_in, arrivals) = mpsc::channel(EVENTS);
         let (events_in, events) = mpsc::channel(EVENTS);
-        let door = welcome(common.ours, listeners, arrivals_in.clone());
+        let door = door::welcome(common.ours, listeners, arrivals_in.clone());
         tokio::spawn(async move { stop.run_until_cancelled(door).await });
         let links = Self {
             common,
@@ -157,31 +155,5 @@ impl Links {
 
     pub fn are_all_closed(&self) -> bool {
         self.conversations.is_empty()
-    }
-}
-
-/// Lets in whoever names this swarm.
-async fn welcome(ours: Handshake, listeners: Listeners, arrivals: mpsc::Sender<Arrival>) {
-    let places = Arc::new(tokio::sync::Semaphore::new(STRANGERS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, address) = match listeners.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: others must close first.
-                log::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                continue;
-            }
-        };
-        let arrivals = arrivals.clone();
-        tokio::spawn(async move {
-            let _place = place;
-            let known = |hash: InfoHash| (hash == ours.info_hash).then_some(ours);
-            match dial::accept(stream, address, known, ACCEPT_TIMEOUT).await {
-                Ok(met) => drop(arrivals.send(Arrival::Met(Box::new(met))).await),
-                Err(error) => log::debug!("{error}"),
-            }
-        });
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     },
     discovery::{Discovered, conductor::Stats},
     manifest::{Endpoint, Manifest, shown},
-    peer::{Event, PeerKey},
+    peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
@@ -226,7 +226,10 @@ impl<'a> Owner<'a> {
             }
             Arrival::DialFailed(address, error) => {
                 log::debug!("{error}");
-                self.hear(Input::DialFailed(address));
+                self.hear(match error {
+                    DialError::Ourselves { .. } => Input::Ourselves(address),
+                    _ => Input::DialFailed(address),
+                });
             }
         }
     }

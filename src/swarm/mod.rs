@@ -58,6 +58,8 @@ pub enum Input {
     Introduced(PeerKey, Introduction),
     /// An address of [`Effect::Dial`] did not lead to an introduction.
     DialFailed(SocketAddr),
+    /// An address of [`Effect::Dial`] led back to this member.
+    Ourselves(SocketAddr),
     Peer(PeerKey, Event),
     /// This part is verified and on the disk.
     Have(PartIndex),
@@ -170,6 +172,7 @@ impl Swarm {
                 self.known.failed(address, now);
                 self.dial(now);
             }
+            Input::Ourselves(address) => self.known.own(address),
             Input::Peer(key, event) => self.on_peer(key, event, now),
             Input::Have(part) => self.on_have(part),
             Input::Checked => self.on_checked(now),
