@@ -59,9 +59,9 @@ impl Said {
         self.asked.contains_key(&raw)
     }
 
-    /// Some of what we asked for may be forgotten by now.
-    pub fn is_long(&self) -> bool {
-        self.unanswered > 4096
+    /// Whether every request has to be answered: without the fast extension a choke makes them void (BEP 6).
+    pub fn owes_answers(&self) -> bool {
+        self.fast
     }
 
     /// Our requests without an answer, in a fixed order.
@@ -100,7 +100,6 @@ impl Said {
         assert!(raw.len <= MAX_REQUEST);
         *self.asked.entry(raw).or_default() += 1;
         self.unanswered += 1;
-        // Without the fast extension nothing is owed for what was taken back, and the oldest is forgotten.
         assert!(!self.fast || self.unanswered <= MOST_UNANSWERED, "we wait for more answers than we can remember");
     }
 
