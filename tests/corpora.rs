@@ -46,7 +46,8 @@ fn each_decoder_has_a_target_and_a_corpus() {
     assert_eq!(targets, bodies.iter().map(|name| format!("{name}.rs")).collect());
     assert_eq!(names(&fuzz().join("corpus")), bodies);
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).expect("fuzz/Cargo.toml");
-    let missing: Vec<_> = targets.iter().filter(|target| !manifest.contains(&format!("fuzz_targets/{target}"))).collect();
+    let missing: Vec<_> =
+        targets.iter().filter(|target| !manifest.contains(&format!("fuzz_targets/{target}"))).collect();
     assert!(missing.is_empty(), "fuzz/Cargo.toml has no [[bin]] for {missing:?}");
 }
 

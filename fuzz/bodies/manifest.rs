@@ -44,9 +44,8 @@ pub fn check(manifest: &Manifest) {
     assert_eq!(manifest.parts.len(), geometry.parts() as usize);
     let total: u64 = geometry.all_parts().map(|part| u64::from(geometry.part_len(part))).sum();
     assert_eq!(total, geometry.size());
-    let is_inside = |path: &str| {
-        !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
-    };
+    let is_inside =
+        |path: &str| !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     assert!(is_inside(manifest.name.as_str()) && !manifest.name.as_str().contains('/'));
     let files: Vec<_> = manifest.files().collect();
     assert_eq!(!files.is_empty(), manifest.is_folder());

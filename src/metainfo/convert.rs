@@ -149,7 +149,10 @@ fn read_time(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
     use super::*;
+    use crate::hashing::Digest;
 
     const ORIGINAL: &str = include_str!("../../tests/data/original-example.orch");
 
@@ -170,6 +173,28 @@ mod tests {
             let read = Torrent::parse(&torrent.render()).unwrap();
             assert!(read == torrent);
             assert_eq!(to_manifest(&read), Ok(manifest));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_manifest_survives_the_way_through_a_torrent(
+            digests in vec(any::<[u8; 20]>(), 1..9), part_size in 1..100_000u64, short: Index, whole: Option<[u8; 20]>,
+            lines in vec("(conductor [a-z]{1,9}:[1-9][0-9]{3}|mirror [a-z:/]{1,9}|comment [a-z]{1,9})", 0..4),
+        ) {
+            let size = digests.len() as u64 * part_size - short.index(part_size as usize) as u64;
+            let mut text = format!("host\nname\n{}\n{size}\n", whole.map_or(NOT_KNOWN, Digest));
+            text += &format!("{part_size}\n{}\n", digests.len());
+            text.extend(digests.iter().map(|digest| format!("{}\n", Digest(*digest))));
+            text.extend(lines.iter().map(|line| format!("{line}\n")));
+            let manifest = Manifest::parse(text.as_bytes()).unwrap();
+            let torrent = Torrent::parse(&to_torrent(&manifest).unwrap().render()).unwrap();
+            let back = to_manifest(&torrent).unwrap();
+            prop_assert_eq!(back.info_hash(), manifest.info_hash());
+            prop_assert_eq!(back.whole, manifest.whole);
+            prop_assert!(back.conductors().eq(manifest.conductors()));
+            prop_assert!(back.mirrors().eq(manifest.mirrors()));
+            prop_assert_eq!(back.comment(), manifest.comment());
         }
     }
 

@@ -74,6 +74,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_sealed_body_is_read_back(lines in prop::collection::vec("\\PC{0,30}", 1..5)) {
+            let body = lines.join("\n") + "\n";
+            let text = seal(&body);
+            prop_assert_eq!(open_seal(&text), Some(body.as_str()));
+            for (end, _) in text.char_indices() {
+                prop_assert_eq!(open_seal(&text[..end]), None);
+            }
+        }
+
+        #[test]
         fn a_changed_or_cut_note_is_none(at in 0usize..60, flip in 1u8..=255) {
             let body = "orchestra\nparts 00ff\n";
             let text = seal(body);

@@ -132,7 +132,8 @@ impl World {
     fn advance(&mut self, by: Time) {
         self.now += by;
         self.swarm.tick(self.now);
-        let due: Vec<_> = self.conns.iter().filter(|(_, c)| c.session.deadline() <= self.now).map(|(k, _)| *k).collect();
+        let due: Vec<_> =
+            self.conns.iter().filter(|(_, c)| c.session.deadline() <= self.now).map(|(k, _)| *k).collect();
         for key in due {
             self.with(key, |conn, _, now| conn.session.on_deadline(now).map_err(|fault| Closed::Fault(fault.0)));
         }
@@ -176,7 +177,11 @@ impl World {
         let Some(&key) = keys.get(source.below(keys.len())) else {
             return;
         };
-        if source.flag() { self.hear_event(key) } else { self.hear_command(key) };
+        if source.flag() {
+            self.hear_event(key)
+        } else {
+            self.hear_command(key)
+        };
     }
 
     fn converse(&mut self, what: usize, source: &mut Source) {
