@@ -89,9 +89,12 @@ impl Conn {
     }
 
     /// Takes in what came, and up to `more` bytes of a payload.
-    pub fn read(&mut self, more: u32, disk: &mut Disk, now: Time) -> Result<(), Fault> {
+    pub fn read(&mut self, more: u32, have: &Bitfield, disk: &mut Disk, now: Time) -> Result<(), Fault> {
         let mut more = more;
         while self.checking.is_none() && self.session.takes_input() {
+            if self.prompt {
+                self.say(usize::MAX, 0, have, now);
+            }
             if let Some(payload) = &self.payload {
                 let left = payload.len - payload.done;
                 let here = (self.inbox.len() as u32).min(left);

@@ -32,7 +32,7 @@ const GEOMETRIES: [(u64, u64); 8] = [
     (300 * 16_384, 16_384),
     (0, 16_384),
     (5, 16_384),
-    (130 << 20, 128 << 20),
+    (9 << 20, 9 << 20),
 ];
 const MAX_PEERS: usize = 3;
 const MAX_DIALLED: usize = 2;
@@ -193,7 +193,7 @@ impl World {
         let read = |world: &mut Self, more: u32, hear: &mut dyn FnMut(&mut Conn)| {
             world.with(key, |conn, disk, now| {
                 hear(conn);
-                conn.read(more, disk, now).map_err(|fault| Closed::Fault(fault.0))
+                conn.read(more, &have, disk, now).map_err(|fault| Closed::Fault(fault.0))
             });
         };
         match what {
