@@ -20,19 +20,21 @@ pub fn run(data: &[u8]) {
     }
 }
 
+/// Appends a value that is nested no more than `depth` deep.
 fn write(value: Value<'_>, depth: usize, out: &mut Vec<u8>) {
+    let inside = || depth.checked_sub(1).expect("nested deeper than is read");
     if let Some(bytes) = value.as_bytes() {
         assert_eq!(value.as_str(), std::str::from_utf8(bytes).ok());
         write_bytes(out, bytes);
     } else if let Some(list) = value.as_list() {
         out.push(b'l');
-        list.for_each(|value| write(value, depth - 1, out));
+        list.for_each(|value| write(value, inside(), out));
         out.push(b'e');
     } else if let Some(dict) = value.as_dict() {
         out.push(b'd');
         for (key, value) in dict.entries() {
             write_bytes(out, key);
-            write(value, depth - 1, out);
+            write(value, inside(), out);
         }
         out.push(b'e');
     } else {

@@ -47,7 +47,7 @@ impl Disk {
     pub fn take_up(&mut self, part: PartIndex, key: PeerKey) -> Vec<Range<u32>> {
         let found = self.part(part);
         if found.hand != Hand::Parked {
-            return vec![0..found.blocks.len() as u32];
+            return std::iter::once(0..found.blocks.len() as u32).collect();
         }
         found.hand = Hand::Held(key);
         let missing = found.blocks.iter().zip(0..).filter(|(block, _)| block.is_none());

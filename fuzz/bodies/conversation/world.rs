@@ -277,10 +277,10 @@ impl World {
             self.mail.remove(&key);
         }
         match &event {
-            Event::Right(part) | Event::Wrong { part, .. } | Event::Released { part, .. } => {
-                if self.given.get(part) == Some(&key) {
-                    self.given.remove(part);
-                }
+            Event::Right(part) | Event::Wrong { part, .. } | Event::Released { part, .. }
+                if self.given.get(part) == Some(&key) =>
+            {
+                self.given.remove(part);
             }
             Event::Closed(_) => self.given.retain(|_, by| *by != key),
             _ => {}
