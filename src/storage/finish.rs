@@ -105,7 +105,7 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
 }
 
 fn synced_stamp(shared: &Shared, home: &Home) -> Result<Stamp, StorageError> {
-    shared.disk.sync().map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
+    shared.sync().map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
     stamp_of(shared, home.path())
 }
 

@@ -4,6 +4,7 @@ mod faults;
 mod finishing;
 mod opening;
 mod receiving;
+mod sweep;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
