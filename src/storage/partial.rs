@@ -99,7 +99,10 @@ fn go_on(
     let have =
         state.filter(|_| notes == Notes::Believed).and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
     check_room(names, folder, still_needed(contents, &file, names, have.as_ref())?)?;
-    set_aside(&file, names, size)?;
+    if have.is_none() {
+        // Of one whose note is believed this was done; again it would give the file another time, and spoil the note.
+        set_aside(&file, names, size)?;
+    }
     Ok(Some(Partial { file, have }))
 }
 

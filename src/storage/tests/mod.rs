@@ -2,6 +2,7 @@
 
 mod faults;
 mod finishing;
+mod notes;
 mod opening;
 mod receiving;
 mod sweep;
