@@ -2,6 +2,7 @@
 
 mod endings;
 mod foreign;
+mod kill;
 mod main_job;
 mod network;
 mod options;
