@@ -51,12 +51,13 @@ struct Tally {
 fn whoever_is_killed_nothing_is_lost() {
     let number = |name, usual| env::var(name).ok().map_or(usual, |text| text.parse().expect(name));
     let (first, rounds): (u64, u64) = (number("KILL_FIRST", 0), number("KILL_ROUNDS", 8));
-    let tally = (first..first + rounds).map(|number| Round::new(number).play()).fold(Tally::default(), |all, one| Tally {
-        rounds: all.rounds + one.rounds,
-        midway: all.midway + one.midway,
-        beside: all.beside + one.beside,
-        finished: all.finished + one.finished,
-    });
+    let tally =
+        (first..first + rounds).map(|number| Round::new(number).play()).fold(Tally::default(), |all, one| Tally {
+            rounds: all.rounds + one.rounds,
+            midway: all.midway + one.midway,
+            beside: all.beside + one.beside,
+            finished: all.finished + one.finished,
+        });
     println!("{tally:?}");
     assert!(rounds < 8 || (tally.midway > 0 && tally.beside > 0), "nothing was killed midway: {tally:?}");
 }
@@ -171,7 +172,11 @@ impl Round {
         let told = ended.events().find(|event| event["event"] == "fetch").map_or(Some(0), |e| e["missing"].as_u64());
         assert_eq!(told, Some(missing), "round {}: it did not find all that is on the disk", self.number);
         let fetched = ended.last()["fetched"].as_u64().expect("a number");
-        assert!(fetched == missing || (!one_source && fetched > missing), "round {}: {fetched} of {missing}", self.number);
+        assert!(
+            fetched == missing || (!one_source && fetched > missing),
+            "round {}: {fetched} of {missing}",
+            self.number
+        );
         let left: Vec<_> = fs::read_dir(self.place.path("copy")).expect("a folder").collect();
         assert_eq!(left.len(), 1, "round {}: something is left behind: {left:?}", self.number);
     }

@@ -3,8 +3,11 @@
 mod endings;
 mod foreign;
 mod kill;
+mod lines;
 mod main_job;
 mod network;
 mod options;
+mod paths;
 mod resume;
+mod room;
 mod support;
