@@ -14,7 +14,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
-    peer::{Command, Event, Hello, Introduction, rates::BusyRate, requests::Requests, uploads},
+    peer::{Closed, Command, Event, Hello, Introduction, rates::BusyRate, requests::Requests, uploads},
     time::Time,
     wire::{
         bitfield::Bitfield,
@@ -438,14 +438,15 @@ impl Session {
     /// Keep-alives, and the end of a conversation in which nothing is said.
     ///
     /// # Errors
-    /// Nothing was heard for too long, or it never answered what was asked.
-    pub fn on_deadline(&mut self, now: Time) -> Result<(), Fault> {
+    /// It never answered what was asked; or nothing was heard for too long, which is nobody's fault: a line that is cut
+    /// looks the same, and may be mended.
+    pub fn on_deadline(&mut self, now: Time) -> Result<(), Closed> {
         let (keep_alive, silence) = self.limits();
         if now >= self.last_heard + silence {
-            return Err(fault("it said nothing for too long"));
+            return Err(Closed::Broken("nothing was heard for too long".to_owned()));
         }
         if self.requests.owes_too_much() {
-            return Err(fault("it answers no requests"));
+            return Err(Closed::Fault("it answers no requests".to_owned()));
         }
         if now >= self.last_said + keep_alive {
             self.last_said = now;
@@ -457,4 +458,26 @@ impl Session {
 
 fn fault(why: &str) -> Fault {
     Fault(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::handshake::PeerId;
+
+    #[test]
+    fn who_falls_silent_has_broken_no_rule() {
+        let remote = Introduction {
+            id: PeerId([1; 20]),
+            address: core::net::SocketAddr::from(([10, 0, 0, 1], 1)),
+            dialled: true,
+            fast: true,
+            extended: false,
+        };
+        let geometry = Geometry::new(100, 10).unwrap();
+        let (info, name, show) = (Arc::default(), String::new(), Show::Nothing);
+        let mut session = Session::new(Setup { geometry, info, name, listen_port: 1, remote, show }, Time::ZERO);
+        assert_eq!(session.on_deadline(Time::from_secs(8)), Ok(()));
+        assert!(matches!(session.on_deadline(Time::from_secs(270)), Err(Closed::Broken(_))));
+    }
 }

@@ -1,6 +1,7 @@
 //! Lines between members that break, stall and trickle: a proxy between two real members does it to them.
 
 use std::{
+    collections::VecDeque,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -50,10 +51,10 @@ impl Proxy {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let happened = Arc::new(Mutex::new(Vec::new()));
-        let (mut faults, told) = (faults.to_vec().into_iter(), happened.clone());
+        let (mut faults, told) = (VecDeque::from(faults.to_vec()), happened.clone());
         runtime.spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let (fault, told) = (faults.next(), told.clone());
+                let (fault, told) = (faults.pop_front(), told.clone());
                 tokio::spawn(async move {
                     if let Ok(far) = TcpStream::connect(far).await {
                         // However it ends, it has ended.

@@ -59,19 +59,23 @@ fn pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
 }
 
+/// What a member calls what is in its way, and how to put it there.
+type Obstacle = (&'static str, fn(&Path));
+
+const OBSTACLES: [Obstacle; 4] = [
+    ("symbolic link", |path| symlink("../target", path).expect("a link")),
+    ("symbolic link", |path| symlink("nowhere", path).expect("a link")),
+    ("folder", |path| fs::create_dir(path).expect("a folder")),
+    ("pipe", pipe),
+];
+
 #[test]
 fn what_is_no_plain_file_is_left_alone() {
     let stage = stage(80);
     let target = stage.place.path("target");
     fs::write(&target, &stage.data).expect("written");
     for (number, name) in ["x.bin", "x.bin.part"].into_iter().enumerate() {
-        let obstacles: [(&str, &dyn Fn(&Path)); 4] = [
-            ("symbolic link", &|path| symlink(&target, path).expect("a link")),
-            ("symbolic link", &|path| symlink("nowhere", path).expect("a link")),
-            ("folder", &|path| fs::create_dir(path).expect("a folder")),
-            ("pipe", &pipe),
-        ];
-        for (which, (what, place)) in obstacles.into_iter().enumerate() {
+        for (which, (what, place)) in OBSTACLES.into_iter().enumerate() {
             let folder = format!("copy{number}{which}");
             let path = stage.place.folder(&folder).join(name);
             place(&path);

@@ -54,9 +54,9 @@ impl Failing {
     /// How many of `len` bytes this call is about.
     fn call(&self, len: usize) -> io::Result<usize> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let (now, later) = (call == self.at, call > self.at);
-        let lasts = matches!(self.fault, Fault::FromThenOn(_) | Fault::Torn);
-        if !now && !(later && lasts) {
+        let later = call > self.at;
+        let is_over = later && !matches!(self.fault, Fault::FromThenOn(_) | Fault::Torn);
+        if call < self.at || is_over {
             return Ok(len);
         }
         self.faults.fetch_add(1, Ordering::Relaxed);
