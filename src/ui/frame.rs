@@ -84,7 +84,7 @@ fn drop_least(fields: &mut Vec<Field>, bar: &mut bool) -> bool {
 fn has_bar(phase: &Phase) -> bool {
     match phase {
         Phase::Checking { .. } | Phase::Waiting(_) | Phase::Fetching | Phase::Verifying => true,
-        Phase::Sharing => false,
+        Phase::Seeking { .. } | Phase::Sharing => false,
     }
 }
 
@@ -96,6 +96,10 @@ fn fields(view: &View) -> Vec<Field> {
     let members = |rank| field(rank, 2, counted(swarm.members as u64, "member"));
     let percent = |gap| field(0, gap, format!("{:>2}%", view.percent()));
     match &view.phase {
+        Phase::Seeking { asked: 0, waiting_for } => vec![field(0, 2, format!("waiting for {waiting_for}"))],
+        Phase::Seeking { asked, .. } => {
+            vec![field(0, 2, format!("asking {} for the manifest", counted(*asked as u64, "member")))]
+        }
         Phase::Checking { done_bytes } => vec![
             field(1, 2, "checking".to_owned()),
             percent(1),

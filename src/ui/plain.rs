@@ -37,7 +37,7 @@ impl Plain {
 
 fn is_due(last: Option<&View>, view: &View) -> bool {
     let Some(last) = last else { return true };
-    if !same_phase(&last.phase, &view.phase) {
+    if !last.phase.is_same(&view.phase) {
         return true;
     }
     let minute = view.elapsed.saturating_sub(last.elapsed) >= EVERY;
@@ -50,14 +50,6 @@ fn is_due(last: Option<&View>, view: &View) -> bool {
     }
 }
 
-/// Whether both do the same; how far they are does not count.
-pub(super) fn same_phase(one: &Phase, other: &Phase) -> bool {
-    match (one, other) {
-        (Phase::Checking { .. }, Phase::Checking { .. }) => true,
-        _ => one == other,
-    }
-}
-
 fn line(view: &View) -> String {
     let View { name, swarm, .. } = view;
     let percent = view.percent();
@@ -65,6 +57,10 @@ fn line(view: &View) -> String {
     let (down, up) = (units::rate(swarm.rate_down), units::rate(swarm.rate_up));
     let members = counted(swarm.members as u64, "member");
     match &view.phase {
+        Phase::Seeking { asked: 0, waiting_for } => format!("{name}: waiting for {waiting_for}"),
+        Phase::Seeking { asked, .. } => {
+            format!("{name}: asking {} for the manifest", counted(*asked as u64, "member"))
+        }
         Phase::Checking { .. } => format!("{name}: checking what is on disk: {percent}%"),
         Phase::Waiting(what) => format!("{name}: {percent}% ({parts}), waiting for {what}"),
         Phase::Fetching => {
