@@ -196,7 +196,9 @@ impl<'a> Beginning<'a> {
         let setup = asking::Setup {
             settings: self.settings,
             name: name.clone(),
-            ours: ours(magnet.hash, we.id),
+            // Not the id of the member: who is slow to see these connections end would take the next one for a second
+            // to the same member, and refuse it (aria2 does).
+            ours: ours(magnet.hash, PeerId::fresh(&mut we.dice)),
             listeners: &we.listeners,
             port: we.reached.port,
             via: self.via(),
