@@ -2,6 +2,8 @@
 
 mod endings;
 mod foreign;
+mod magnet;
+mod magnet_foreign;
 mod main_job;
 mod network;
 mod options;
