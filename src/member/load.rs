@@ -237,7 +237,6 @@ mod tests {
             "d8:announce18:http://t/x?k=1&z=213:announce-listll10:udp://t:12el18:http://t/x?k=1&z=2ee\
              4:info{info}4:sha120:cccccccccccccccccccce"
         );
-        let torrent = torrent.replace("10:udp://t:12e", "10:udp://t:12e");
         let composition = load_file("x.torrent", &torrent).unwrap();
         assert_eq!(&composition.info[..], info.as_bytes());
         assert_eq!(composition.info_hash, InfoHash::of(info.as_bytes()));

@@ -273,7 +273,7 @@ fn ours(info_hash: InfoHash, id: PeerId) -> Handshake {
 /// What the conductors are told first of what is on the disk.
 fn left(opened: &Opened) -> Stats {
     let geometry = opened.store.geometry();
-    let there: u64 = opened.have.ones(&geometry).map(|part| u64::from(geometry.part_len(part))).sum();
+    let there: u64 = opened.have.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum();
     Stats { left: geometry.size() - there, ..Stats::default() }
 }
 

@@ -207,6 +207,11 @@ mod tests {
                 Phase::Checking { done_bytes: 1 << 30 },
                 "big.iso  ████░░░░░░░░░░░░░░  checking 25%  1 GiB of 4 GiB  8 members  ↑ 12 MiB/s   q quits",
             ),
+            (Phase::Seeking { asked: 3, waiting_for: "" }, "big.iso  asking 3 members for the manifest   q quits"),
+            (
+                Phase::Seeking { asked: 0, waiting_for: "the conductor to answer" },
+                "big.iso  waiting for the conductor to answer   q quits",
+            ),
             (
                 Phase::Waiting("a member that has the missing parts".to_owned()),
                 "big.iso  ████░░░░░░░   812/2048 parts 39%  waiting for a member that has the missing parts",
@@ -232,6 +237,7 @@ mod tests {
 
     fn any_view() -> impl Strategy<Value = View> {
         let phase = prop_oneof![
+            any::<usize>().prop_map(|asked| Phase::Seeking { asked, waiting_for: "a member" }),
             any::<u64>().prop_map(|done_bytes| Phase::Checking { done_bytes }),
             "\\PC{0,60}".prop_map(Phase::Waiting),
             Just(Phase::Fetching),

@@ -116,6 +116,20 @@ mod tests {
     }
 
     #[test]
+    fn while_nothing_is_known_of_it_a_line_says_who_is_asked() {
+        let plain = Plain::default();
+        let seeking = |asked| Phase::Seeking { asked, waiting_for: "a member" };
+        let mut view = View { phase: seeking(0), swarm: Default::default(), ..view() };
+        assert_eq!(plain.update(0, &view).unwrap(), "big.iso: waiting for a member");
+        view.phase = seeking(1);
+        assert_eq!(plain.update(0, &view).unwrap(), "big.iso: asking 1 member for the manifest");
+        view.phase = seeking(2);
+        assert_eq!(plain.update(0, &view), None);
+        view.elapsed += EVERY;
+        assert_eq!(plain.update(0, &view).unwrap(), "big.iso: asking 2 members for the manifest");
+    }
+
+    #[test]
     fn nothing_new_while_sharing_is_no_line() {
         let plain = Plain::default();
         let mut view = View { phase: Phase::Sharing, ..view() };

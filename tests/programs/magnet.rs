@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::Command,
     sync::mpsc::{Receiver, channel},
     thread,
 };
@@ -259,6 +258,21 @@ fn liars_do_not_keep_it_from_the_file() {
     seed.event_named("whole");
     fetching.end().with(0);
     assert_copy(&place, "copy", &data);
+}
+
+#[test]
+fn a_link_to_what_cannot_be_fetched_is_3() {
+    let place = Place::new();
+    let file = |name: &str| format!("d6:lengthi3e4:name{name}12:piece lengthi3e6:pieces20:aaaaaaaaaaaaaaaaaaaae");
+    let several = "d5:filesld6:lengthi3e4:pathl1:aeee4:name1:f12:piece lengthi3e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+    for (info, words) in
+        [(several.to_owned(), "several files"), (file("5:../ab"), "separator"), ("i5e".into(), "no dictionary")]
+    {
+        let magnet = Magnet::new(InfoHash::of(info.as_bytes()));
+        let (port, _meets) = impostor(&magnet, Manner::Gives(info.into_bytes()));
+        fetches(&place, &at(&magnet, port), "copy", &[]).with(3).says(words);
+    }
+    assert!(!place.path("copy").exists());
 }
 
 #[test]
