@@ -24,7 +24,7 @@ use crate::{
     peer::{
         Introduction, PeerKey,
         dial::Met,
-        gather::{Gather, PATIENCE, Step},
+        gather::{Gather, Step},
         inquiry::{self, Answer, Inquiry},
     },
     swarm::{KnownPeers, Snapshot},
@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// Connections that we open ourselves, and that we let others open, at the same time.
 const MAX_DIALLED: usize = 20;
 const MAX_ACCEPTED: usize = 10;
+/// Who had nothing to give is asked again after this time.
+const ASK_AGAIN: Time = Time::from_secs(5);
 /// Answers that wait to be heard, and pieces that wait to be asked for.
 const ANSWERS: usize = 64;
 const ASKS: usize = 16;
@@ -273,7 +275,7 @@ impl Asking<'_> {
         } else {
             log::info!("{address} gave no manifest: {why}");
         }
-        self.known.closed(key, PATIENCE, now);
+        self.known.closed(key, ASK_AGAIN, now);
     }
 
     fn show(&self, lookout: &Lookout, now: Time, screen: &Screen) {

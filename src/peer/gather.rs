@@ -24,8 +24,8 @@ pub const MAX_SIZE: u32 = 8 << 20;
 pub const MAX_COPIES: usize = 4;
 /// Pieces asked of one member at the same time; libtorrent is content with as few.
 const IN_FLIGHT: usize = 2;
-/// A piece comes within this time.
-pub const PATIENCE: Time = Time::from_secs(10);
+/// A piece comes within this time: over a slow link two of them may take long.
+pub const PATIENCE: Time = Time::from_secs(20);
 /// A member that is asked alone has this long for the whole, where others wait.
 const PATIENCE_ALONE: Time = Time::from_secs(60);
 

@@ -4,8 +4,7 @@
 //! It is not the conversation about parts ([`super::driver`]), which begins on a connection of its own once the dictionary
 //! is there: what is said here of parts means nothing yet. It decides nothing: see [`super::gather`].
 //!
-//! What it costs an attacker: one message of at most 1 MiB in memory, 32 MiB read in all, and [`PATIENCE`] without an
-//! offer.
+//! What it costs an attacker: one message of at most 1 MiB in memory, 32 MiB read in all, and [`OFFER`] without an offer.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -29,6 +28,8 @@ use crate::{
 
 /// Stock clients leave whom they do not hear for as little as 10 s (rqbit).
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
+/// Who has the dictionary says so within this time; who does not yet is asked again later.
+const OFFER: Duration = Duration::from_secs(10);
 /// Bytes that are read in all; the longest dictionary and what clients say beside it is far less.
 const MAX_READ: usize = 32 << 20;
 /// Bytes read at once.
@@ -84,7 +85,7 @@ impl Inquiry {
         let mut buffer = Vec::new();
         let mut read = 0;
         let mut said = Instant::now();
-        let offer_by = Instant::now() + PATIENCE;
+        let offer_by = Instant::now() + OFFER;
         loop {
             let wake = if theirs.is_none() { offer_by.min(said + KEEP_ALIVE) } else { said + KEEP_ALIVE };
             buffer.reserve(READ);
