@@ -210,6 +210,7 @@ impl Swarm {
         let who = Who::new(announce, caller);
         let wanted = wanted.min(self.members());
         let seeds = match announce.left {
+            0 if announce.may_lack_its_info() => FEW_SEEDS.min(self.seeds.len()).min(wanted),
             0 => 0,
             _ => FEW_SEEDS.max(wanted.saturating_sub(self.leechers.len())).min(self.seeds.len()).min(wanted),
         };
