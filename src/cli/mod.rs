@@ -11,6 +11,7 @@ pub mod exit;
 pub mod logging;
 pub mod member;
 pub mod options;
+pub mod tokens;
 pub mod units;
 
 pub use exit::Exit;

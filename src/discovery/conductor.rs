@@ -347,7 +347,7 @@ fn unreachable(error: &reqwest::Error) -> Failure {
 }
 
 /// The innermost cause: what the system said.
-fn root(error: &dyn Error) -> String {
+pub(crate) fn root(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
