@@ -8,8 +8,9 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
-use super::{Composition, Entry, Key, Listing, Place, Refusal, Roster, Token, place::ROOT};
+use super::{Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token, place::ROOT};
 use crate::{
+    cli::Exit,
     discovery::conductor::root,
     manifest::{Endpoint, Host, Manifest, ManifestError, shown},
     metainfo::InfoHash,
@@ -35,6 +36,8 @@ pub enum AskError {
     Strange { conductor: String, why: String },
     #[error("conductor {conductor} refused: {why}")]
     Refused { conductor: String, why: String },
+    #[error("the manifest is {0} bytes long, and a catalogue takes {MAX_MANIFEST}: compose it with larger parts")]
+    TooLong(usize),
     #[error("conductor {conductor} has no {name}")]
     Unknown { conductor: String, name: String },
     #[error("{name} may mean {} compositions at conductor {conductor}", .candidates.len())]
@@ -43,6 +46,19 @@ pub enum AskError {
     Manifest { conductor: String, error: ManifestError },
     #[error("the manifest that conductor {conductor} gave is of another composition than {hash}")]
     Other { conductor: String, hash: InfoHash },
+}
+
+impl AskError {
+    /// What to tell the script that started the program.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreachable { .. } => Exit::NobodyAnswered,
+            Self::Refused { .. } | Self::TooLong(_) => Exit::Refused,
+            Self::Several { .. } => Exit::Usage,
+            Self::Manifest { .. } | Self::Other { .. } => Exit::BadManifest,
+            Self::Client(_) | Self::Strange { .. } | Self::Unknown { .. } => Exit::Other,
+        }
+    }
 }
 
 /// Asks one conductor.
@@ -101,9 +117,13 @@ impl Client {
 
     /// Puts a manifest into the catalogue, or in place of what stands in its way.
     pub async fn register(&self, manifest: &Manifest, replace: bool) -> Result<Composition, AskError> {
+        let text = manifest.render();
+        if text.len() > MAX_MANIFEST {
+            return Err(AskError::TooLong(text.len()));
+        }
         let place = Place::Entry(Key::Hash(manifest.info_hash()));
         let question = if replace { "?replace" } else { "" };
-        let mut request = self.request(Method::PUT, &format!("{place}{question}")).body(manifest.render());
+        let mut request = self.request(Method::PUT, &format!("{place}{question}")).body(text);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.reveal());
         }

@@ -46,6 +46,9 @@ const INTERVALS: std::ops::RangeInclusive<u32> = 1..=3600;
 pub struct Identity {
     pub info_hash: InfoHash,
     pub id: PeerId,
+    /// Tells this member from others that claim its peer id (BEP 7). One for all conductors: two addresses may lead to
+    /// the same, and it is one member there.
+    pub key: u32,
     /// The port on which others reach us.
     pub port: u16,
     /// The address at which others reach us, where we know better than the conductor, which gives others the address
@@ -78,8 +81,7 @@ pub fn start(
     tokio::spawn(async move {
         match client(&identity.via) {
             Ok(client) => {
-                let key = fastrand::u32(..);
-                let asker = Asker { conductor, identity, key, client, found };
+                let asker = Asker { conductor, identity, client, found };
                 asker.run(stats, &stop).await;
             }
             Err(error) => {
@@ -143,7 +145,6 @@ enum Mood {
 struct Asker {
     conductor: Endpoint,
     identity: Identity,
-    key: u32,
     client: Client,
     found: mpsc::Sender<Discovered>,
 }
@@ -273,7 +274,7 @@ impl Asker {
             numwant: None,
             compact: true,
             no_peer_id: true,
-            key: Some(self.key),
+            key: Some(self.identity.key),
         };
         let url = format!("http://{address}/announce?{}", write_announce(&announce));
         let mut request = self.client.get(url);

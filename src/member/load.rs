@@ -67,6 +67,11 @@ pub fn manifest(path: PathBuf) -> Result<Manifest, LoadError> {
         Ok(manifest) => manifest,
         Err(error) => return Err(LoadError::Bad { path, error }),
     };
+    supported(manifest, path)
+}
+
+/// The manifest, if this version of member can work with it. `path`: what people call it.
+pub fn supported(manifest: Manifest, path: PathBuf) -> Result<Manifest, LoadError> {
     if manifest.is_folder() {
         return Err(LoadError::NotYet { path, what: "folders" });
     }

@@ -5,6 +5,7 @@
 //! is only when to end ([`until`]) and what to tell people.
 
 mod advertised;
+pub mod ask;
 mod links;
 mod load;
 mod on_complete;
@@ -59,6 +60,8 @@ enum StartError {
     Listen(#[from] crate::net::listen::ListenError),
     #[error(transparent)]
     Advertise(#[from] advertised::NotFound),
+    #[error(transparent)]
+    Ask(#[from] ask::AskingFailed),
     #[error("{0}")]
     Usage(&'static str),
 }
@@ -69,6 +72,7 @@ impl StartError {
             Self::Load(error) => error.exit(),
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
+            Self::Ask(error) => error.exit(),
             Self::Usage(_) => Exit::Usage,
         }
     }
@@ -95,7 +99,7 @@ async fn begin<'a>(
     screen: &Screen,
     stop: &CancellationToken,
 ) -> Result<owner::Owner<'a>, StartError> {
-    let manifest = Arc::new(load_manifest(settings).await?);
+    let manifest = Arc::new(load_manifest(settings, stop).await?);
     let listeners = listen(settings)?;
     let port = listeners.port();
     let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
@@ -148,7 +152,8 @@ async fn begin<'a>(
 
     let (found_in, discovered) = mpsc::channel(64);
     let (stats, told) = watch::channel(owner::stats_of(&swarm, start.elapsed()));
-    let identity = Identity { info_hash: ours.info_hash, id: ours.id, port: reached.port, ip: reached.ip, via };
+    let key = dice.u32(..);
+    let identity = Identity { info_hash: ours.info_hash, id: ours.id, key, port: reached.port, ip: reached.ip, via };
     let mut sources = Vec::new();
     let conductors = conductors(settings, &manifest);
     for endpoint in conductors.iter().cloned() {
@@ -176,7 +181,11 @@ async fn begin<'a>(
     }))
 }
 
-async fn load_manifest(settings: &Settings) -> Result<Manifest, StartError> {
+async fn load_manifest(settings: &Settings, stop: &CancellationToken) -> Result<Manifest, StartError> {
+    if let Some(get) = &settings.get {
+        let manifest = ask::get(get, !settings.screen.json, stop).await?;
+        return Ok(load::supported(manifest, settings.compositions.iter().collect())?);
+    }
     let [path] = settings.compositions.as_slice() else {
         return Err(StartError::Usage("one composition at a time: start a member for each manifest"));
     };
