@@ -5,9 +5,9 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::ComposeError;
+use super::{ComposeError, share::word};
 use crate::{
-    catalogue::Client,
+    catalogue::{Client, place::is_owner},
     cli::composer::Register,
     manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
 };
@@ -30,12 +30,13 @@ pub async fn register(
     let asked = stop.run_until_cancelled(client.register(manifest, told.replace)).await;
     let entry = asked.ok_or_else(|| ComposeError::NotRegistered(orch.to_owned()))?.map_err(failed)?;
     log::info!("registered at {}: {}", client.conductor(), entry.info_hash);
-    let key = match &entry.owner {
-        // The name alone may mean several.
-        Some(_) => entry.info_hash.to_string(),
-        None => manifest.name.shown().into_owned(),
+    let (conductor, name) = (seen_from_afar(client.conductor(), own), manifest.name.as_str());
+    // The name alone may mean several where there are owners.
+    let what = match entry.owner.filter(|owner| is_owner(owner)) {
+        Some(owner) => format!("{conductor}/{owner}/{name}"),
+        None => format!("{conductor}/{name}"),
     };
-    Ok(format!("member get {}/{}", seen_from_afar(client.conductor(), own), key))
+    Ok(format!("member get {}", word(Path::new(&what))))
 }
 
 /// A conductor on this machine by the address at which others most likely reach it.

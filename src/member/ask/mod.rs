@@ -162,7 +162,7 @@ async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) 
             near(&get.typed.key, &there)
         }
         AskError::Several { candidates, .. } => {
-            format!("; take one by its info-hash:\n{}", choice::table(candidates, now(), None))
+            format!("; take one by its info-hash:\n{}", choice::table(candidates, now(), None).trim_end())
         }
         _ => return Err(error.into()),
     };

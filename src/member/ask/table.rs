@@ -3,6 +3,8 @@
 //! Pure. Columns are as wide as what is in them. Where that is too wide, the columns that can be spared go first, then
 //! the first column, a name, is cut short.
 
+use core::time::Duration;
+
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::{
@@ -106,7 +108,10 @@ fn owner(entry: &Composition) -> String {
 
 /// How long ago that was, from seconds since 1970.
 fn age(registered: u64, now: u64) -> String {
-    units::duration(std::time::Duration::from_secs(now.saturating_sub(registered)))
+    match now.saturating_sub(registered) {
+        0 => "now".to_owned(),
+        seconds => units::duration(Duration::from_secs(seconds)),
+    }
 }
 
 impl Table {
