@@ -99,3 +99,55 @@ impl Index {
         hashes.filter_map(|hash| self.entries.get(hash))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(hash: u8, name: u8, owner: Option<u8>, length: u64) -> Entry {
+        Entry {
+            info_hash: InfoHash([hash; 20]),
+            name: Name::new(&name.to_string()).unwrap(),
+            size: 1,
+            part_size: 1,
+            parts: 1,
+            owner: owner.map(|owner| owner.to_string()),
+            registered: 0,
+            length,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_was_put_in(
+            steps in prop::collection::vec((0u8..8, 0u8..4, prop::option::of(0u8..3), 0u64..9, any::<bool>()), 0..60),
+        ) {
+            let (mut index, mut map) = (Index::default(), HashMap::new());
+            for (hash, name, owner, length, put) in steps {
+                let entry = entry(hash, name, owner, length);
+                if put {
+                    index.insert(entry.clone());
+                    map.insert(entry.info_hash, entry);
+                } else {
+                    prop_assert_eq!(index.remove(&entry.info_hash), map.remove(&entry.info_hash));
+                }
+                prop_assert_eq!(index.kept, map.values().map(|entry| entry.length).sum::<u64>());
+                let list = index.list();
+                prop_assert_eq!(list.len(), map.len());
+                prop_assert!(list.is_sorted_by_key(|entry| entry.name.clone()));
+                prop_assert!(list.iter().all(|entry| map.get(&entry.info_hash) == Some(entry)));
+            }
+            for name in 0..4 {
+                let name = Name::new(&name.to_string()).unwrap();
+                let found = match index.find(&Key::Name(name.clone())) {
+                    Found::None => 0,
+                    Found::One(_) => 1,
+                    Found::Several(all) => all.len(),
+                };
+                prop_assert_eq!(found, map.values().filter(|entry| entry.name == name).count());
+            }
+        }
+    }
+}

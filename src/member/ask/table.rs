@@ -45,14 +45,14 @@ pub fn compositions(entries: &[Composition], now: u64) -> Table {
     let mut columns = vec![
         left("NAME"),
         right("SIZE", 0),
-        right("PARTS", 3),
+        right("PARTS", 4),
         right("MEMBERS", 0),
         right("COMPLETE", 1),
-        right("AGE", 2),
+        right("AGE", 3),
     ];
     let owned = entries.iter().any(|entry| entry.owner.is_some());
     if owned {
-        columns.push(Column { spare: 4, ..left("OWNER") });
+        columns.push(Column { spare: 2, ..left("OWNER") });
     }
     let row = |entry: &Composition| {
         let mut row = vec![
@@ -76,9 +76,9 @@ pub fn candidates(entries: &[Composition], now: u64, numbered: bool) -> Table {
         left(if numbered { "" } else { "HASH" }),
         right("SIZE", 0),
         right("MEMBERS", 0),
-        right("COMPLETE", 2),
-        right("AGE", 1),
-        Column { spare: 3, ..left("OWNER") },
+        right("COMPLETE", 3),
+        right("AGE", 2),
+        Column { spare: 1, ..left("OWNER") },
     ];
     let row = |(number, entry): (usize, &Composition)| {
         vec![
@@ -191,8 +191,8 @@ mod tests {
         let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], 101);
         assert_eq!(
             table.render(Some(60)),
-            "NAME                   SIZE  PARTS  MEMBERS  COMPLETE  AGE\n\
-             a-very-long-name…  300 MiB   2400        3         1  1 s\n"
+            "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\
+             a-very-long-…  300 MiB   2400        3         1  1 s  alice\n"
         );
         assert_eq!(
             table.render(Some(30)),
