@@ -33,7 +33,7 @@ use crate::{
         conductor::{self, Identity},
     },
     manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
-    net::{limiter::Limiter, listen::Listeners, via::Via},
+    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
     storage::{self, Contents, Existing, Found, Notes, Opened, Proofs, StorageError},
     swarm::{Config, Swarm},
     ui::{Report, Screen, keys::Keys},
@@ -135,6 +135,7 @@ async fn begin<'a>(
         download: limiter(settings.download),
     };
     let ended = stop.child_token();
+    utp::refuse(&listeners.addresses(), &via, &ended);
     let (links, heard) = links::Links::start(common, listeners, ended.clone());
     let swarm = Swarm::new(Config {
         geometry: manifest.geometry,
