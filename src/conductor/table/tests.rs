@@ -243,6 +243,14 @@ fn seeds_hear_of_leechers_alone_and_leechers_of_a_few_seeds_at_least() {
 }
 
 #[test]
+fn a_foreign_client_with_nothing_left_hears_of_seeds() {
+    let mut world = World::new();
+    world.say(&seed(1), at(1));
+    let by_magnet = Announce { id: id("-rQ9010-", 2), ..seed(2) };
+    assert_eq!(addresses(&world.say(&by_magnet, at(2))), ["10.0.0.1:9998".to_owned()].into());
+}
+
+#[test]
 fn seeds_fill_the_list_where_leechers_are_few() {
     let mut world = World::new();
     (0..3).for_each(|n| drop(world.say(&leecher(n), at(n))));
