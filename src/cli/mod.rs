@@ -2,12 +2,14 @@
 //!
 //! What is typed, what the environment says (`ORCHESTRA_...`) and what `.env` says become one validated `Settings`
 //! in [`composer`], [`conductor`] and [`member`]; nothing behind them reads arguments or the environment again.
+//! [`input`] reads the manifests that are named there.
 //! Not here: what the programs do with it, and what they show ([`crate::ui`]).
 
 pub mod composer;
 pub mod conductor;
 pub mod dotenv;
 pub mod exit;
+pub mod input;
 pub mod logging;
 pub mod member;
 pub mod options;

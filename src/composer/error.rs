@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::write::WriteError;
 use crate::{
-    cli::{Exit, units},
+    cli::{Exit, input::InputError, units},
     manifest::{ExtraError, Fault, ManifestError, NameError},
     metainfo::{convert::ConvertError, torrent::TorrentError},
 };
@@ -38,6 +38,8 @@ pub enum ComposeError {
     OneNameForTwo(PathBuf),
     #[error("the comment: {0}")]
     Comment(ExtraError),
+    #[error(transparent)]
+    Input(#[from] InputError),
     #[error("{}, {error}", .path.display())]
     Manifest { path: PathBuf, error: ManifestError },
     #[error("{}: {error}", .path.display())]
@@ -63,6 +65,7 @@ impl ComposeError {
             | Self::OutputIsInput(_)
             | Self::OneNameForTwo(_)
             | Self::Comment(_) => Exit::Usage,
+            Self::Input(error) => error.exit(),
             Self::Manifest { .. } | Self::Torrent { .. } | Self::Convert(_) => Exit::BadManifest,
             Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
             Self::Write(WriteError::Folder { .. } | WriteError::Write { .. }) => Exit::Disk,

@@ -1,28 +1,23 @@
 //! From the name that was typed to a manifest that can be worked with.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Read},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use crate::{
-    cli::Exit,
-    manifest::{self, Manifest, ManifestError},
+    cli::{
+        Exit,
+        input::{self, InputError},
+    },
+    manifest::{Manifest, ManifestError},
 };
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("{path}: cannot read the manifest: {error}")]
-    Read { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    Input(#[from] InputError),
     #[error("{path}: this is no manifest of a composition: {error}; ask for it again where it came from")]
     Bad { path: PathBuf, error: ManifestError },
-    #[error("{path}: larger than any manifest can be ({} MiB at most): is it the composition itself? Make its manifest with: composer {path}", manifest::MAX_BYTES >> 20)]
-    TooLarge { path: PathBuf },
     #[error("{path}: {what} are not supported yet; this version of member takes manifests of a single file")]
     NotYet { path: PathBuf, what: &'static str },
-    #[error("{path}: this is a folder; this version of member takes the manifest of a single file, NAME.orch")]
-    Folder { path: PathBuf },
     #[error(
         "{path}: this version of member takes manifests; make one of a torrent of a single file with: \
          composer --from {path}"
@@ -37,9 +32,10 @@ pub enum LoadError {
 impl LoadError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::NotYet { .. } | Self::Folder { .. } | Self::Torrent { .. } => Exit::Other,
+            Self::Input(error) => error.exit(),
+            Self::NotYet { .. } | Self::Torrent { .. } => Exit::Other,
             Self::Magnet => Exit::Usage,
-            Self::Bad { .. } | Self::TooLarge { .. } => Exit::BadManifest,
+            Self::Bad { .. } => Exit::BadManifest,
         }
     }
 }
@@ -52,16 +48,9 @@ pub fn manifest(path: PathBuf) -> Result<Manifest, LoadError> {
     if path.as_os_str().as_encoded_bytes().starts_with(b"magnet:") {
         return Err(LoadError::Magnet);
     }
-    let bytes = match read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::IsADirectory => return Err(LoadError::Folder { path }),
-        Err(error) => return Err(LoadError::Read { path, error }),
-    };
+    let bytes = input::read(&path)?;
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent")) {
         return Err(LoadError::Torrent { path });
-    }
-    if bytes.len() > manifest::MAX_BYTES {
-        return Err(LoadError::TooLarge { path });
     }
     let manifest = match Manifest::parse(&bytes) {
         Ok(manifest) => manifest,
@@ -74,12 +63,6 @@ pub fn manifest(path: PathBuf) -> Result<Manifest, LoadError> {
         return Err(LoadError::NotYet { path, what: "closed orchestras" });
     }
     Ok(manifest)
-}
-
-fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(manifest::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -100,7 +83,7 @@ mod tests {
         let empty = "0.0.0.0:0\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n";
         assert!(load(empty).is_ok());
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(manifest(folder.path().into()).unwrap_err().exit(), Exit::Other);
+        assert_eq!(manifest(folder.path().into()).unwrap_err().exit(), Exit::BadManifest);
         assert_eq!(manifest("magnet:?xt=urn:btih:00".into()).unwrap_err().exit(), Exit::Usage);
         let torrent = folder.path().join("x.Torrent");
         std::fs::write(&torrent, "d4:infode").unwrap();

@@ -1,10 +1,11 @@
 //! The program `member`: fetches a composition from other members, verifies it, and shares it.
 //!
 //! [`run`] is the list of what it starts. One task, the [`owner`], holds the swarm's state and carries its effects out:
-//! connections are in [`links`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
+//! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
 //! is only when to end ([`until`]) and what to tell people.
 
 mod advertised;
+mod door;
 mod links;
 mod load;
 mod on_complete;

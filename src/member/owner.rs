@@ -28,7 +28,7 @@ use crate::{
     },
     discovery::{Discovered, conductor::Stats},
     manifest::{Endpoint, Manifest, shown},
-    peer::{Event, PeerKey},
+    peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
@@ -181,8 +181,8 @@ impl<'a> Owner<'a> {
                 Effect::Dial(address) => self.parts.links.dial(address),
                 Effect::Admit(key, show) => {
                     self.contact.met();
-                    log::info!("{} joins", shown(&self.parts.swarm.name_of(key)));
                     self.parts.links.admit(key, show);
+                    log::info!("{} joins", self.name_of(key));
                 }
                 Effect::Refuse(key, why) => {
                     log::debug!("a connection is refused: {why}");
@@ -195,21 +195,27 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// Who is at the other end, safe for a terminal; also of one that the swarm has parted from.
+    fn name_of(&self, key: PeerKey) -> String {
+        let name = self.parts.swarm.name_of(key);
+        let name = name.or_else(|| self.parts.links.address(key).map(|address| address.to_string()));
+        shown(&name.unwrap_or_default()).into_owned()
+    }
+
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Screen) {
         for event in events {
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
-                    let from = self.parts.swarm.name_of(key);
-                    screen.verbose(&format!("part {} from {}", part.get() + 1, shown(&from)));
+                    screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));
                 }
                 Event::Wrong { part, .. } => {
-                    let from = self.parts.swarm.name_of(key);
-                    let text = format!("part {} from {} is wrong: asking someone else", part.get() + 1, shown(&from));
+                    let text =
+                        format!("part {} from {} is wrong: asking someone else", part.get() + 1, self.name_of(key));
                     log::warn!("{text}");
                     screen.event(&Report::Warning { name: Some(self.name()), text });
                 }
                 Event::Closed(why) => {
-                    log::info!("{} leaves: {}", shown(&self.parts.swarm.name_of(key)), shown(&why.to_string()));
+                    log::info!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
                     self.parts.links.closed(key);
                 }
                 _ => {}
@@ -226,7 +232,10 @@ impl<'a> Owner<'a> {
             }
             Arrival::DialFailed(address, error) => {
                 log::debug!("{error}");
-                self.hear(Input::DialFailed(address));
+                self.hear(match error {
+                    DialError::Ourselves { .. } => Input::Ourselves(address),
+                    _ => Input::DialFailed(address),
+                });
             }
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod dial;
 pub mod driver;
+mod patience;
 pub mod rates;
 mod receive;
 mod requests;

@@ -14,7 +14,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
-    peer::{Command, Event, Hello, Introduction, rates::BusyRate, requests::Requests, uploads},
+    peer::{Command, Event, Hello, Introduction, patience::Patience, rates::BusyRate, requests::Requests, uploads},
     time::Time,
     wire::{
         bitfield::Bitfield,
@@ -38,6 +38,8 @@ const SILENCE: (Time, Time) = (Time::from_secs(270), Time::from_secs(90));
 const MAX_METADATA_QUEUE: usize = 64;
 /// Messages that wait to be sent; beyond that nothing more is read from this member.
 const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
+/// Events that wait to be told at most: nothing more is read before they are.
+const MAX_EVENTS: usize = 256;
 
 /// What a new conversation says that we have.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +91,11 @@ pub struct Session {
     /// Longest request in either direction.
     max_request: u32,
     choked: bool,
+    /// It said what it has: that is said once, before any `have`.
+    said_what_it_has: bool,
+    /// How often it may still say `have` before that is called a flood.
+    haves_left: u32,
+    patience: Patience,
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
@@ -115,12 +122,15 @@ impl Session {
         let Setup { geometry, info, name, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
+            haves_left: geometry.parts(),
             geometry,
             info,
             their_metadata: None,
             their_queue: QUEUE.0,
             max_request: BLOCK,
             choked: true,
+            said_what_it_has: false,
+            patience: Patience::default(),
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
@@ -166,6 +176,9 @@ impl Session {
     /// The other side broke the protocol.
     pub fn on_message(&mut self, message: Message, now: Time) -> Result<(), Fault> {
         self.last_heard = now;
+        if changes_little(&message) {
+            self.bear(now)?;
+        }
         match message {
             Message::KeepAlive => {}
             Message::Choke => self.on_choke(),
@@ -175,26 +188,54 @@ impl Session {
             }
             Message::Interested => self.events.push_back(Event::Interested(true)),
             Message::NotInterested => self.events.push_back(Event::Interested(false)),
-            Message::Have(part) => {
-                let part = self.part(part)?;
-                self.events.push_back(Event::Has(part));
-            }
+            Message::Have(part) => self.on_have(part, now)?,
             Message::Bitfield(bytes) => {
                 let bits = Bitfield::from_bytes(&bytes, &self.geometry)
                     .ok_or_else(|| fault("its bitfield has the wrong length or spare bits set"))?;
-                self.events.push_back(Event::HasThese(bits));
+                self.on_what_it_has(Event::HasThese(bits))?;
             }
-            Message::HaveAll => self.events.push_back(Event::HasAll),
-            Message::HaveNone => self.events.push_back(Event::HasNone),
-            Message::Request(raw) => self.on_request(raw)?,
+            Message::HaveAll => self.on_what_it_has(Event::HasAll)?,
+            Message::HaveNone => self.on_what_it_has(Event::HasNone)?,
+            Message::Request(raw) => self.on_request(raw, now)?,
             Message::Cancel(raw) => self.on_cancel(raw),
-            Message::Reject(raw) => self.on_reject(raw),
+            Message::Reject(raw) => self.on_reject(raw, now)?,
             Message::Extended { id, payload } => self.on_extended(id, &payload)?,
             // We unchoke everybody, so nobody needs the parts that choked members may have; and we run no DHT node.
             Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
             Message::Unknown { .. } => {}
         }
         self.pump();
+        match self.requests.owes_too_much() {
+            true => Err(fault("it answers no requests")),
+            false => Ok(()),
+        }
+    }
+
+    /// A message came that changes nothing, or little.
+    fn bear(&mut self, now: Time) -> Result<(), Fault> {
+        match self.patience.bears_another(now) {
+            true => Ok(()),
+            false => Err(fault("it floods us with messages that change nothing")),
+        }
+    }
+
+    fn on_have(&mut self, part: u32, now: Time) -> Result<(), Fault> {
+        let part = self.part(part)?;
+        self.said_what_it_has = true;
+        match self.haves_left.checked_sub(1) {
+            Some(left) => self.haves_left = left,
+            None => self.bear(now)?,
+        }
+        self.events.push_back(Event::Has(part));
+        Ok(())
+    }
+
+    /// BEP 6: once, and before any `have`. Each costs a look at every part.
+    fn on_what_it_has(&mut self, event: Event) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.said_what_it_has, true) {
+            return Err(fault("it says once more what it has"));
+        }
+        self.events.push_back(event);
         Ok(())
     }
 
@@ -206,12 +247,16 @@ impl Session {
     fn on_choke(&mut self) {
         self.choked = true;
         self.events.push_back(Event::Choked(true));
+        if !self.remote.fast {
+            // It drops what it was asked for in silence (BEP 6 came to mend that): earlier debts are void.
+            self.requests.forgive();
+        }
         for part in self.requests.parts() {
             self.give_up(part, false);
         }
     }
 
-    fn on_request(&mut self, raw: RawBlock) -> Result<(), Fault> {
+    fn on_request(&mut self, raw: RawBlock, now: Time) -> Result<(), Fault> {
         let block = self.geometry.range(raw.part, raw.begin, raw.len);
         let block = block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
         let shown = match &self.shown {
@@ -222,9 +267,13 @@ impl Session {
         if served && self.last_wanted.replace(block.part) != Some(block.part) {
             self.events.push_back(Event::Wants(block.part));
         }
-        if !served && self.remote.fast {
+        if served {
+            return Ok(());
+        }
+        self.bear(now)?;
+        if self.remote.fast {
             self.messages.push_back(Message::Reject(raw));
-        } else if !served && block.len > self.max_request {
+        } else if block.len > self.max_request {
             return Err(fault("it asks for longer blocks than was agreed on"));
         }
         Ok(())
@@ -237,13 +286,15 @@ impl Session {
         }
     }
 
-    fn on_reject(&mut self, raw: RawBlock) {
+    fn on_reject(&mut self, raw: RawBlock, now: Time) -> Result<(), Fault> {
         if self.requests.settle_taken_back(raw) {
-            return;
+            return Ok(());
         }
-        if let Some(block) = self.requests.arrived(raw) {
-            self.give_up(block.part, true);
+        match self.requests.arrived(raw) {
+            Some(block) => self.give_up(block.part, true),
+            None => self.bear(now)?,
         }
+        Ok(())
     }
 
     /// The 13 bytes before a block came.
@@ -404,9 +455,10 @@ impl Session {
         self.events.push_back(Event::Clogged(clogged));
     }
 
-    /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up.
+    /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up, or
+    /// more to be told than fits in one batch.
     pub fn takes_input(&self) -> bool {
-        self.messages.len() < MAX_BACKLOG
+        self.messages.len() < MAX_BACKLOG && self.events.len() < MAX_EVENTS
     }
 
     /// The next thing the swarm should know. The event `Released` means that the driver puts the part's bytes away
@@ -455,6 +507,32 @@ impl Session {
     }
 }
 
+/// What an honest member says now and then. The rest is bounded by what it is about: a part that it has, a block.
+fn changes_little(message: &Message) -> bool {
+    match message {
+        Message::KeepAlive
+        | Message::Choke
+        | Message::Unchoke
+        | Message::Interested
+        | Message::NotInterested
+        | Message::Cancel(_)
+        | Message::Port(_)
+        | Message::Suggest(_)
+        | Message::AllowedFast(_)
+        | Message::Extended { .. }
+        | Message::Unknown { .. } => true,
+        Message::Have(_)
+        | Message::Bitfield(_)
+        | Message::HaveAll
+        | Message::HaveNone
+        | Message::Request(_)
+        | Message::Reject(_) => false,
+    }
+}
+
 fn fault(why: &str) -> Fault {
     Fault(why.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

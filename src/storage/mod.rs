@@ -20,14 +20,14 @@ mod check;
 pub mod disk;
 mod event;
 mod finish;
-mod note;
+pub mod note;
 mod open;
 mod os;
 mod partial;
 pub mod pool;
 pub mod proof;
 mod stamp;
-mod state;
+pub mod state;
 mod store;
 #[cfg(test)]
 mod tests;

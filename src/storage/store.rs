@@ -70,11 +70,13 @@ pub(super) struct Shared {
 pub(super) struct Parts {
     pub on_disk: Bitfield,
     in_hand: HashSet<PartIndex>,
+    /// What came wrong from several, and not right since: it is put together from one alone, to know whom to blame.
+    suspect: HashSet<PartIndex>,
 }
 
 impl Parts {
     pub fn new(on_disk: Bitfield) -> Self {
-        Self { on_disk, in_hand: HashSet::new() }
+        Self { on_disk, in_hand: HashSet::new(), suspect: HashSet::new() }
     }
 }
 
@@ -219,9 +221,10 @@ impl Store {
         Some(Assembly::new(hand, self.geometry(), &self.0.pool))
     }
 
-    /// Puts away what came of a part, for whoever fetches it next.
+    /// Puts away what came of a part, for whoever fetches it next; nothing of one that came wrong from several.
     pub fn park(&self, assembly: Assembly) {
-        if assembly.is_empty() {
+        let suspect = self.0.shared.lock().suspect.contains(&assembly.part());
+        if suspect || assembly.is_empty() {
             return;
         }
         let mut parked = self.parked();
@@ -346,8 +349,16 @@ fn verdict(shared: &Shared, mut assembly: Assembly) -> Verdict {
     let (hand, body) = assembly.into_proven();
     match body {
         Proven::Spooled(broken) if broken.is_set() => Verdict::Lost,
-        body if right => Verdict::Right(Verified { hand, body }),
-        _ => Verdict::Wrong { alone },
+        body if right => {
+            shared.lock().suspect.remove(&part);
+            Verdict::Right(Verified { hand, body })
+        }
+        _ => {
+            if alone.is_none() {
+                shared.lock().suspect.insert(part);
+            }
+            Verdict::Wrong { alone }
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Input {
     Introduced(PeerKey, Introduction),
     /// An address of [`Effect::Dial`] did not lead to an introduction.
     DialFailed(SocketAddr),
+    /// An address of [`Effect::Dial`] led back to this member.
+    Ourselves(SocketAddr),
     Peer(PeerKey, Event),
     /// This part is verified and on the disk.
     Have(PartIndex),
@@ -170,6 +172,7 @@ impl Swarm {
                 self.known.failed(address, now);
                 self.dial(now);
             }
+            Input::Ourselves(address) => self.known.own(address),
             Input::Peer(key, event) => self.on_peer(key, event, now),
             Input::Have(part) => self.on_have(part),
             Input::Checked => self.on_checked(now),
@@ -261,14 +264,15 @@ impl Swarm {
         self.copies.values().filter_map(|name| name.as_deref())
     }
 
-    /// Who a neighbour is, for people: its name or else its address. Not safe for a terminal.
-    pub fn name_of(&self, key: PeerKey) -> String {
-        let Some(n) = self.neighbours.get(&key) else { return String::new() };
+    /// Who a neighbour is, for people: its name or else its address; None: it is none any more. Not safe for a
+    /// terminal.
+    pub fn name_of(&self, key: PeerKey) -> Option<String> {
+        let n = self.neighbours.get(&key)?;
         let name = n.hello.as_ref().and_then(|h| h.name.as_deref());
-        match name {
+        Some(match name {
             Some(name) => format!("{name} ({})", n.introduction.address),
             None => n.introduction.address.to_string(),
-        }
+        })
     }
 
     /// What we have.
