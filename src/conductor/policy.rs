@@ -33,17 +33,7 @@ pub fn interval(in_swarm: usize, in_all: usize) -> u32 {
 
 /// How long a member is listed after an announce that was answered with this interval.
 pub fn lifetime(id: &PeerId, interval: u32) -> Duration {
-    if is_ours(id) { 2 * Duration::from_secs(interval.into()) } else { FOREIGN_LIFETIME }
-}
-
-fn is_ours(id: &PeerId) -> bool {
-    id.0.starts_with(b"-OC")
-}
-
-/// Whether seeds are listed to who announces with so many bytes left. A foreign client with nothing left may be one
-/// that came by a magnet link and knows no size yet: aria2 and rqbit announce so.
-pub fn hears_of_seeds(id: &PeerId, left: u64) -> bool {
-    left > 0 || !is_ours(id)
+    if id.0.starts_with(b"-OC") { 2 * Duration::from_secs(interval.into()) } else { FOREIGN_LIFETIME }
 }
 
 /// How many members to list for somebody who wants this many.
@@ -70,14 +60,6 @@ mod tests {
         let foreign = PeerId(*b"-TR4060-abcdefghijkl");
         assert_eq!(lifetime(&own, 5), Duration::from_secs(10));
         assert_eq!(lifetime(&foreign, 5), Duration::from_secs(660));
-    }
-
-    #[test]
-    fn only_our_own_seeds_are_sure_to_need_no_seeds() {
-        let own = PeerId(*b"-OC0100-abcdefghijkl");
-        let foreign = PeerId(*b"-rQ9010-abcdefghijkl");
-        assert!(hears_of_seeds(&own, 1) && hears_of_seeds(&foreign, 1));
-        assert!(!hears_of_seeds(&own, 0) && hears_of_seeds(&foreign, 0));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     announce::{Announce, Counts, Listed},
-    conductor::policy,
     time::Time,
     wire::handshake::PeerId,
 };
@@ -205,14 +204,15 @@ impl Swarm {
         gone
     }
 
-    /// Up to `wanted` members for this asker, drawn at random: a seed of ours has no use for other seeds, others hear of
+    /// Up to `wanted` members for this asker, drawn at random: a seed has no use for other seeds, a leecher hears of
     /// everybody, and of [`FEW_SEEDS`] at least where not everybody fits.
     pub fn list(&self, announce: &Announce, caller: &Caller, wanted: usize, dice: &mut fastrand::Rng) -> Vec<Listed> {
         let who = Who::new(announce, caller);
         let wanted = wanted.min(self.members());
-        let seeds = match policy::hears_of_seeds(&announce.id, announce.left) {
-            false => 0,
-            true => FEW_SEEDS.max(wanted.saturating_sub(self.leechers.len())).min(self.seeds.len()).min(wanted),
+        let seeds = match announce.left {
+            0 if announce.may_lack_its_info() => FEW_SEEDS.min(self.seeds.len()).min(wanted),
+            0 => 0,
+            _ => FEW_SEEDS.max(wanted.saturating_sub(self.leechers.len())).min(self.seeds.len()).min(wanted),
         };
         let mut list = Vec::with_capacity(wanted);
         let mut draw = |roll: &Roll<Who, Member>, most: usize| {

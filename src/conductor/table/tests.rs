@@ -243,20 +243,23 @@ fn seeds_hear_of_leechers_alone_and_leechers_of_a_few_seeds_at_least() {
 }
 
 #[test]
-fn a_foreign_client_with_nothing_left_hears_of_seeds() {
-    let mut world = World::new();
-    world.say(&seed(1), at(1));
-    let by_magnet = Announce { id: id("-rQ9010-", 2), ..seed(2) };
-    assert_eq!(addresses(&world.say(&by_magnet, at(2))), ["10.0.0.1:9998".to_owned()].into());
-}
-
-#[test]
 fn seeds_fill_the_list_where_leechers_are_few() {
     let mut world = World::new();
     (0..3).for_each(|n| drop(world.say(&leecher(n), at(n))));
     (3..103).for_each(|n| drop(world.say(&seed(n), at(n))));
     let answer = world.say(&leecher(0), at(0));
     assert!(answer.peers.len() >= 49, "{}", answer.peers.len());
+}
+
+/// aria2 does so while it has a magnet link and nothing else.
+#[test]
+fn a_foreign_client_that_lacks_nothing_and_fetched_nothing_hears_of_a_few_seeds() {
+    let mut world = World::new();
+    (0..9).for_each(|n| drop(world.say(&seed(n), at(n))));
+    let aria2 = Announce { id: id("A2-1-36-0-", 9), ..seed(9) };
+    assert_eq!(world.say(&aria2, at(9)).peers.len(), 4);
+    assert!(world.say(&seed(10), at(10)).peers.is_empty());
+    assert!(world.say(&Announce { downloaded: 1, ..aria2 }, at(9)).peers.is_empty());
 }
 
 #[test]
