@@ -14,7 +14,7 @@ const AHEAD: f64 = 0.25;
 const AHEAD_OF_SEED: f64 = 0.05;
 /// With a client that is not ours: it may answer at its own pace, Transmission twice a second. With less outstanding than it
 /// sends between two of its answers, it looks slow, and would be asked for ever less.
-const AHEAD_OF_STRANGER: f64 = 1.0;
+const AHEAD_OF_STRANGER: f64 = 2.0;
 const LEAST_OUTSTANDING: u64 = 32 << 10;
 /// More is never asked of one member at a time.
 const MOST_OUTSTANDING: u64 = 64 << 20;
