@@ -9,19 +9,20 @@ use orchestra::{
     },
     hashing, member,
     net::shutdown,
+    ui::to_stderr,
 };
 
 fn main() -> ExitCode {
     let settings = settings(std::env::args_os()).unwrap_or_else(|error| error.exit());
     for note in &settings.notes {
-        eprintln!("{note}");
+        to_stderr(note);
     }
     if let Err(error) = logging::start("member", &settings.log_dir) {
-        eprintln!("{error}");
+        to_stderr(&error.to_string());
     }
     log::info!("SHA-1: {}", hashing::backend());
     let exit = run(settings).unwrap_or_else(|error| {
-        eprintln!("member: cannot start: {error}");
+        to_stderr(&format!("member: cannot start: {error}"));
         Exit::Other
     });
     exit.into()

@@ -145,8 +145,8 @@ impl<'a> Owner<'a> {
         loop {
             let ending = tokio::select! {
                 biased;
-                () = stop.cancelled() => Some(self.leave()),
-                () = quit(&mut self.parts.keys) => Some(self.leave()),
+                () = stop.cancelled() => Some(self.interrupted(screen).await),
+                () = quit(&mut self.parts.keys) => Some(self.interrupted(screen).await),
                 Some((key, events)) = self.parts.heard.events.recv() => {
                     self.on_events(key, events, screen);
                     None

@@ -14,7 +14,9 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
-    peer::{Command, Event, Hello, Introduction, patience::Patience, rates::BusyRate, requests::Requests, uploads},
+    peer::{
+        Closed, Command, Event, Hello, Introduction, patience::Patience, rates::BusyRate, requests::Requests, uploads,
+    },
     time::Time,
     wire::{
         bitfield::Bitfield,
@@ -490,14 +492,15 @@ impl Session {
     /// Keep-alives, and the end of a conversation in which nothing is said.
     ///
     /// # Errors
-    /// Nothing was heard for too long, or it never answered what was asked.
-    pub fn on_deadline(&mut self, now: Time) -> Result<(), Fault> {
+    /// It never answered what was asked; or nothing was heard for too long, which is nobody's fault: a line that is cut
+    /// looks the same, and may be mended.
+    pub fn on_deadline(&mut self, now: Time) -> Result<(), Closed> {
         let (keep_alive, silence) = self.limits();
         if now >= self.last_heard + silence {
-            return Err(fault("it said nothing for too long"));
+            return Err(Closed::Broken("nothing was heard for too long".to_owned()));
         }
         if self.requests.owes_too_much() {
-            return Err(fault("it answers no requests"));
+            return Err(Closed::Fault("it answers no requests".to_owned()));
         }
         if now >= self.last_said + keep_alive {
             self.last_said = now;

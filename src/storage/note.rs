@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -19,14 +19,20 @@ const MAX_LEN: u64 = 1 << 20;
 /// Writes `body`, whole lines of text, under this name, in place of what is there.
 pub fn write(path: &Path, body: &str) -> Result<(), StorageError> {
     let new = beside(path, ".new");
-    let failed = |source| StorageError::io(&new, "write the note", source);
     match fs::remove_file(&new) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StorageError::io(&new, "remove it", e)),
         _ => {}
     }
-    let mut file = os::create_new(&new).map_err(failed)?;
-    file.write_all(seal(body).as_bytes()).map_err(failed)?;
-    fs::rename(&new, path).map_err(failed)
+    let written = write_new(&new, body).and_then(|()| fs::rename(&new, path));
+    written.map_err(|error| {
+        // Half a note is of no use to anybody.
+        let _ = fs::remove_file(&new);
+        StorageError::io(path, "write the note", error)
+    })
+}
+
+fn write_new(path: &Path, body: &str) -> io::Result<()> {
+    os::create_new(path)?.write_all(seal(body).as_bytes())
 }
 
 /// The body of the note of this name; None if there is none, or it is not as it was written.

@@ -64,6 +64,8 @@ pub(super) struct Shared {
     /// What is on the disk is still to be checked: nothing may be written.
     pub unchecked: AtomicBool,
     pub parts: Mutex<Parts>,
+    /// Whether data was lost on its way to the disk.
+    pub lost: Mutex<bool>,
 }
 
 /// Where each part is. What is neither is missing.
@@ -103,6 +105,23 @@ impl Shared {
     pub fn is_whole(&self) {
         self.whole.store(true, Ordering::Release);
         self.tell(DiskEvent::Whole);
+    }
+
+    /// Brings what was written to the disk itself. The system tells of a write-back that failed only once, to whoever
+    /// asks first; so once it failed nothing counts as synced any more.
+    pub fn sync(&self) -> io::Result<()> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if *lost {
+            return Err(io::Error::other("data was lost on its way to the disk"));
+        }
+        let done = loop {
+            match self.disk.sync() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => break done,
+            }
+        };
+        *lost = done.is_err();
+        done
     }
 
     /// Nobody may listen any more: then nobody needs to know.

@@ -183,8 +183,8 @@ impl Drop for Screen {
     }
 }
 
-/// Nobody left to read it is no error, and no reason to end.
-fn to_stderr(line: &str) {
+/// A line on stderr. Nobody left to read it, or a full disk behind it, is no error and no reason to end.
+pub fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 

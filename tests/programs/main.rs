@@ -2,8 +2,12 @@
 
 mod endings;
 mod foreign;
+mod kill;
+mod lines;
 mod main_job;
 mod network;
 mod options;
+mod paths;
 mod resume;
+mod room;
 mod support;

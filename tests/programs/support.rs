@@ -125,18 +125,14 @@ impl Program {
         Ended { name: self.name.clone(), status, lines }
     }
 
-    /// The most memory that it has had so far, in bytes.
-    pub fn peak(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-        kib << 10
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
     }
 
     /// Ends it with this signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
+        rustix::process::kill_process(self.pid(), signal)
+            .unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
     }
 }
 

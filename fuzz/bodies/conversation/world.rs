@@ -135,7 +135,7 @@ impl World {
         let due: Vec<_> =
             self.conns.iter().filter(|(_, c)| c.session.deadline() <= self.now).map(|(k, _)| *k).collect();
         for key in due {
-            self.with(key, |conn, _, now| conn.session.on_deadline(now).map_err(|fault| Closed::Fault(fault.0)));
+            self.with(key, |conn, _, now| conn.session.on_deadline(now));
         }
     }
 

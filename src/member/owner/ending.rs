@@ -2,7 +2,7 @@
 
 use tokio::time::Duration;
 
-use super::{Owner, Stage, save};
+use super::{Owner, Stage, named, save};
 use crate::{
     cli::{Exit, member::UntilAll},
     member::{
@@ -25,8 +25,19 @@ pub(super) struct Ending {
 }
 
 impl Owner<'_> {
-    /// `q`, Ctrl-C, or a signal.
-    pub(super) fn leave(&self) -> Ending {
+    /// `q`, Ctrl-C, or a signal. Verified and about to get its name, the file gets it first: the exit code has to be
+    /// true of what is on the disk.
+    pub(super) async fn interrupted(&mut self, screen: &Screen) -> Ending {
+        if let Stage::Naming(_) = self.stage {
+            let named = named(&mut self.stage).await;
+            if let Some(ending) = self.on_named(named, screen) {
+                return ending;
+            }
+        }
+        self.leave()
+    }
+
+    fn leave(&self) -> Ending {
         let whole = matches!(self.stage, Stage::Whole { .. });
         let exit = match whole {
             true if self.copies_missing() => Exit::CopiesMissing,

@@ -96,3 +96,10 @@ fn who_has_no_rejects_drops_requests_in_silence_for_ever() {
     chokes(&mut session(true), 10).unwrap();
     chokes(&mut session(true), 1000).unwrap_err();
 }
+
+#[test]
+fn who_falls_silent_has_broken_no_rule() {
+    let mut session = session(true);
+    assert_eq!(session.on_deadline(Time::from_secs(8)), Ok(()));
+    assert!(matches!(session.on_deadline(Time::from_secs(270)), Err(Closed::Broken(_))));
+}
