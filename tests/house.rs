@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "src/member/until.rs",
     "src/metainfo/",
     "src/net/limiter.rs",
+    "src/peer/gather.rs",
     "src/peer/mod.rs",
     "src/peer/rates.rs",
     "src/peer/requests.rs",

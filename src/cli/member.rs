@@ -27,7 +27,7 @@ pub const DEFAULT_PORT: u16 = 9998;
 /// What a member was told, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Manifests, in the order given; never empty.
+    /// Manifests, torrents and magnet links, in the order given; never empty.
     pub compositions: Vec<OsString>,
     /// Where the compositions are or go; to be made when missing.
     pub output: PathBuf,
@@ -130,13 +130,14 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
 
 /// Fetch a composition from other members, verify it, and share it until q is pressed
 ///
-/// A manifest (.orch) says what the composition is and where its conductor is. What is on disk already is checked and
+/// A manifest (.orch) says what the composition is and where its conductor is. A .torrent does as well, and so does a
+/// magnet link, for which the rest is asked of other members. What is on disk already is checked and
 /// shared, what is missing is fetched from everybody who has it. Pressing q or Ctrl-C leaves at once; the same command
 /// goes on where it was.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 struct Args {
-    /// The manifests of the compositions
+    /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
     compositions: Vec<OsString>,
 
@@ -366,7 +367,8 @@ fn after_help() -> String {
            member big.orch                               fetch into this folder, or share what is here, until q\n  \
            member big.orch -o /data --exit-when-done     fetch into /data, and leave\n  \
            member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
-           member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n\n{}",
+           member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
+           member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n\n{}",
         Exit::help(&Exit::ALL)
     )
 }

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::Discovered;
 use crate::{
     announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
-    manifest::{Endpoint, Host},
-    metainfo::InfoHash,
+    manifest::Host,
+    metainfo::{InfoHash, Tracker},
     net::via::Via,
     wire::handshake::PeerId,
 };
@@ -69,7 +69,7 @@ pub struct Stats {
 ///
 /// To be called inside a tokio runtime.
 pub fn start(
-    conductor: Endpoint,
+    tracker: Tracker,
     identity: Identity,
     stats: watch::Receiver<Stats>,
     found: mpsc::Sender<Discovered>,
@@ -79,12 +79,12 @@ pub fn start(
         match client(&identity.via) {
             Ok(client) => {
                 let key = fastrand::u32(..);
-                let asker = Asker { conductor, identity, key, client, found };
+                let asker = Asker { tracker, identity, key, client, found };
                 asker.run(stats, &stop).await;
             }
             Err(error) => {
                 let why = root(&error);
-                let _ = found.send(Discovered::Unreachable { conductor, why }).await;
+                let _ = found.send(Discovered::Unreachable { conductor: tracker.conductor, why }).await;
             }
         }
     })
@@ -141,7 +141,7 @@ enum Mood {
 }
 
 struct Asker {
-    conductor: Endpoint,
+    tracker: Tracker,
     identity: Identity,
     key: u32,
     client: Client,
@@ -191,14 +191,14 @@ impl Asker {
             (Some(Ok(a)), Some(Ok(b))) => Ok(a.min(b)),
             (Some(Ok(interval)), _) | (_, Some(Ok(interval))) => Ok(interval),
             (Some(Err(failure)), _) | (None, Some(Err(failure))) => Err(failure),
-            (None, None) => Err(Failure::Unreachable("it has no address that can be reached from ours".into())),
+            (None, None) => Err(Failure::Unreachable("it has no address that may be asked from ours".into())),
         }
     }
 
     /// Where the conductor is, as far as our own address can reach it.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let port = self.conductor.port;
-        let addresses: Vec<SocketAddr> = match &self.conductor.host {
+        let port = self.tracker.conductor.port;
+        let addresses: Vec<SocketAddr> = match &self.tracker.conductor.host {
             Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
             Host::ThisMachine => vec![
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
@@ -215,7 +215,9 @@ impl Asker {
             }
         };
         let bind = self.identity.via.address;
-        let reaches = |address: &SocketAddr| bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
+        let reaches = |address: &SocketAddr| {
+            bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4()) && self.tracker.may_be_at(address.ip())
+        };
         Ok(addresses.into_iter().filter(reaches).collect())
     }
 
@@ -235,7 +237,7 @@ impl Asker {
                     return Some(Ok(self.take(answer).await));
                 }
                 Err(failure) => {
-                    log::debug!("{}: {address}: {failure:?}", self.conductor);
+                    log::debug!("{}: {address}: {failure:?}", self.tracker.conductor);
                     line.at = None;
                     result = result.or(Some(Err(failure)));
                 }
@@ -247,7 +249,7 @@ impl Asker {
     /// Passes the members on; gives the interval.
     async fn take(&self, answer: Answer) -> u32 {
         if let Some(warning) = &answer.warning {
-            log::warn!("conductor {} says: {warning}", self.conductor);
+            log::warn!("conductor {} says: {warning}", self.tracker.conductor);
         }
         let addresses: Vec<SocketAddr> = answer
             .peers
@@ -275,10 +277,10 @@ impl Asker {
             no_peer_id: true,
             key: Some(self.key),
         };
-        let url = format!("http://{address}/announce?{}", write_announce(&announce));
+        let url = format!("http://{address}{}", self.tracker.path_with(&write_announce(&announce)));
         let mut request = self.client.get(url);
-        if let Host::Name(_) = self.conductor.host {
-            request = request.header(header::HOST, self.conductor.to_string());
+        if let Host::Name(_) = self.tracker.conductor.host {
+            request = request.header(header::HOST, self.tracker.conductor.to_string());
         }
         let response = request.send().await.map_err(|error| unreachable(&error))?;
         let body = body(response).await?;
@@ -291,7 +293,7 @@ impl Asker {
 
     /// Tells what became of the conductor, where that is news.
     async fn tell(&self, result: Result<(), Failure>, mood: &mut Option<Mood>) {
-        let conductor = self.conductor.clone();
+        let conductor = self.tracker.conductor.clone();
         let (now, news) = match result {
             Ok(()) => (Mood::Reached, Discovered::Reached { conductor }),
             Err(Failure::Unreachable(why)) => (Mood::Unreachable, Discovered::Unreachable { conductor, why }),
@@ -311,7 +313,7 @@ impl Asker {
         });
         let both = async { tokio::join!(v4, v6) };
         if tokio::time::timeout(LAST_WORD, both).await.is_err() {
-            log::info!("conductor {} did not hear that we leave", self.conductor);
+            log::info!("conductor {} did not hear that we leave", self.tracker.conductor);
         }
     }
 }

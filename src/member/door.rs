@@ -23,7 +23,7 @@ const STRANGERS: usize = 64;
 const OUT_OF_BREATH: Duration = Duration::from_millis(200);
 
 /// Hears whoever connects; who names this swarm arrives.
-pub async fn welcome(ours: Handshake, listeners: Listeners, arrivals: mpsc::Sender<Arrival>) {
+pub async fn welcome(ours: Handshake, listeners: &Listeners, arrivals: mpsc::Sender<Arrival>) {
     let mut strangers = Strangers::default();
     loop {
         let (stream, address) = match listeners.accept().await {

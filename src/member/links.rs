@@ -77,8 +77,8 @@ impl Links {
     pub fn start(common: Common, listeners: Listeners, stop: CancellationToken) -> (Self, Heard) {
         let (arrivals_in, arrivals) = mpsc::channel(EVENTS);
         let (events_in, events) = mpsc::channel(EVENTS);
-        let door = door::welcome(common.ours, listeners, arrivals_in.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(door).await });
+        let (ours, strangers) = (common.ours, arrivals_in.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(door::welcome(ours, &listeners, strangers)).await });
         let links = Self {
             common,
             conversations: HashMap::new(),
@@ -91,14 +91,7 @@ impl Links {
     }
 
     pub fn dial(&self, address: SocketAddr) {
-        let (ours, via, arrivals) = (self.common.ours, self.common.via.clone(), self.arrivals.clone());
-        tokio::spawn(async move {
-            let arrival = match dial::dial(address, &via, &ours, DIAL_TIMEOUT).await {
-                Ok(met) => Arrival::Met(Box::new(met)),
-                Err(error) => Arrival::DialFailed(address, error),
-            };
-            let _ = arrivals.send(arrival).await;
-        });
+        dial(address, self.common.ours, self.common.via.clone(), self.arrivals.clone());
     }
 
     /// Keeps a connection until the swarm says whether to admit it.
@@ -167,4 +160,15 @@ impl Links {
     pub fn are_all_closed(&self) -> bool {
         self.conversations.is_empty()
     }
+}
+
+/// Tries to connect, and tells what came of it.
+pub fn dial(address: SocketAddr, ours: Handshake, via: Via, arrivals: mpsc::Sender<Arrival>) {
+    tokio::spawn(async move {
+        let arrival = match dial::dial(address, &via, &ours, DIAL_TIMEOUT).await {
+            Ok(met) => Arrival::Met(Box::new(met)),
+            Err(error) => Arrival::DialFailed(address, error),
+        };
+        let _ = arrivals.send(arrival).await;
+    });
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Magnet, Torrent, bencode, info::InfoError};
+use super::{Magnet, Torrent, Tracker, bencode, info::InfoError};
 use crate::manifest::{Endpoint, Extra, ExtraError, Fault, Manifest, NOT_KNOWN};
 
 /// The last second that RFC 3339 can write: the end of the year 9999.
@@ -107,13 +107,7 @@ fn trackers(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
 
 /// The conductor at this tracker address, if it can be one.
 fn conductor(url: &str) -> Option<Endpoint> {
-    let host = url.strip_prefix("http://")?.strip_suffix("/announce")?;
-    let mut endpoint: Endpoint = host.parse().ok()?;
-    let names_port = host.ends_with(&format!(":{}", endpoint.port));
-    if !names_port {
-        endpoint.port = 80;
-    }
-    endpoint.tracker_url().is_some().then_some(endpoint)
+    Tracker::from_url(url).filter(Tracker::is_plain_conductor).map(|tracker| tracker.conductor)
 }
 
 /// What makes this info dictionary another one than ours.

@@ -22,9 +22,7 @@ pub struct Proofs {
 impl Proofs {
     /// In `$XDG_STATE_HOME/orchestra/proofs`, else `~/.local/state/orchestra/proofs`; None where neither is known.
     pub fn of_this_user() -> Option<Self> {
-        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-        Some(Self::in_folder(state.join("orchestra/proofs")))
+        Some(Self::in_folder(state_folder()?.join("proofs")))
     }
 
     /// In this folder, made when missing.
@@ -55,6 +53,13 @@ impl Proofs {
         key.update(path.canonicalize()?.as_os_str().as_bytes());
         Ok(self.folder.join(key.finish().to_string()))
     }
+}
+
+/// `$XDG_STATE_HOME/orchestra`, else `~/.local/state/orchestra`; None where neither is known.
+pub(super) fn state_folder() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("orchestra"))
 }
 
 fn body(info_hash: InfoHash, stamp: &Stamp) -> String {

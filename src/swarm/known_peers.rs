@@ -31,7 +31,7 @@ struct Known {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct KnownPeers {
+pub(crate) struct KnownPeers {
     known: BTreeMap<SocketAddr, Known>,
     banned: Vec<(IpAddr, PeerId, Time)>,
 }
@@ -115,6 +115,11 @@ impl KnownPeers {
             known.not_before = now + pause.max(known.wait);
             known.wait = (known.wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// All that were heard of.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.known.keys().copied().collect()
     }
 
     pub fn ban(&mut self, ip: IpAddr, id: PeerId, now: Time) {

@@ -22,7 +22,7 @@ mod serve;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use known_peers::KnownPeers;
+pub(crate) use known_peers::KnownPeers;
 use neighbour::Neighbour;
 use reveal::Reveal;
 

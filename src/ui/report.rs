@@ -127,6 +127,7 @@ impl End {
         let (name, size) = (&self.name, self.size);
         match (self.whole_after, self.code) {
             (Some(after), _) => Some(format!("{name}: {}: {}", whole(size, self.fetched, after), place(&self.path))),
+            (None, Exit::Interrupted) if size == 0 => Some(format!("{name}: interrupted before its manifest came")),
             (None, Exit::Interrupted) => {
                 let (have, size) = (units::size(self.have), units::size(size));
                 Some(format!("{name}: interrupted; {have} of {size} are verified and kept: the same command goes on"))

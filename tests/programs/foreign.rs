@@ -6,6 +6,7 @@
 mod client;
 
 use std::{
+    env,
     ffi::OsString,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
@@ -194,6 +195,33 @@ fn all_together() {
     let log = stage.log();
     let offences: Vec<_> = log.lines().filter(|line| line.contains("broke the protocol")).collect();
     assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+/// Everybody has a part of it, the seed is gone, and for `IDLE_SECONDS` nobody has anything to ask for: 12, which is
+/// more than rqbit bears without a sign of life; 300 go beyond what the others bear.
+#[test]
+fn idle_together() {
+    let idle = env::var("IDLE_SECONDS").map_or(12, |text| text.parse().expect("a number of seconds"));
+    let mut stage = Stage::new("127.0.0.1:0");
+    let composition = stage.compose("x.bin", (12 << 20) + 777, "64K");
+    let mut folders = vec!["127.0.0.3".to_owned()];
+    let mut fetching = member(&stage.place, &composition.manifest, &stage.place.path("127.0.0.3"), &["--listen", "127.0.0.3"]);
+    let mut clients = Vec::new();
+    for (client, n) in Client::ALL.into_iter().filter(|client| client.is_there()).zip(5..) {
+        let folder = format!("{client:?}");
+        clients.push(stage.start(client, Ipv4Addr::new(127, 0, 0, n).into(), &composition, &folder));
+        folders.push(folder);
+    }
+    folders.iter().for_each(|_| drop(stage.conductor.event_named("joined")));
+    let first = seed(&stage.place, &composition.manifest, &["--listen", "127.0.0.2", "--upload", "1M"]);
+    fetching.midway();
+    first.signal(Signal::TERM);
+    first.end().with(0);
+    thread::sleep(Duration::from_secs(idle));
+    println!("{}", stage.log());
+    let _second = stage.seed(&composition, SEED);
+    stage.await_copies(&folders.into_iter().map(|folder| (&composition, folder)).collect::<Vec<_>>());
+    println!("{}", stage.log());
 }
 
 #[test]

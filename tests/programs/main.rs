@@ -4,6 +4,8 @@ mod endings;
 mod foreign;
 mod kill;
 mod lines;
+mod magnet;
+mod magnet_foreign;
 mod main_job;
 mod network;
 mod options;

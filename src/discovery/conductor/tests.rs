@@ -8,6 +8,7 @@ use tokio::{
 use super::*;
 use crate::{
     conductor::{Desk, http, report},
+    manifest::Endpoint,
     net::listen::Listeners,
 };
 
@@ -30,7 +31,7 @@ impl Member {
         let mut id = PeerId(*b"-OC0100-000000000000");
         id.0[18..].copy_from_slice(&port.to_be_bytes());
         let identity = Identity { info_hash: HASH, id, port, ip: None, via: Via::default() };
-        let task = start(conductor.clone(), identity, watched, sender, stop.clone());
+        let task = start(conductor.clone().into(), identity, watched, sender, stop.clone());
         Self { stats, found, stop, task }
     }
 
