@@ -205,7 +205,8 @@ fn idle_together() {
     let mut stage = Stage::new("127.0.0.1:0");
     let composition = stage.compose("x.bin", (12 << 20) + 777, "64K");
     let mut folders = vec!["127.0.0.3".to_owned()];
-    let mut fetching = member(&stage.place, &composition.manifest, &stage.place.path("127.0.0.3"), &["--listen", "127.0.0.3"]);
+    let mut fetching =
+        member(&stage.place, &composition.manifest, &stage.place.path("127.0.0.3"), &["--listen", "127.0.0.3"]);
     let mut clients = Vec::new();
     for (client, n) in Client::ALL.into_iter().filter(|client| client.is_there()).zip(5..) {
         let folder = format!("{client:?}");
