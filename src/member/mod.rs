@@ -35,7 +35,7 @@ use crate::{
     discovery::conductor::{Identity, Stats},
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::{InfoHash, Magnet},
-    net::{limiter::Limiter, listen::Listeners, via::Via},
+    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
     swarm::{Config, Swarm},
     ui::{
@@ -131,6 +131,7 @@ impl<'a> Beginning<'a> {
     async fn begin(self, lookout: &mut Lookout) -> Result<owner::Parts<'a>, StartError> {
         let named = self.load().await?;
         let listeners = listen(self.settings)?;
+        utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
         let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));

@@ -29,6 +29,8 @@ use crate::{
 pub const MAX_REQUEST: u32 = 1 << 20;
 /// Requests that we put to a member that says nothing of its queue, and to one that boasts.
 const QUEUE: (usize, usize) = (250, 500);
+/// aria2 says what it has all at once in place of so many `have` and more.
+const HAVES_AT_ONCE: u32 = 20;
 /// A request takes about this long to answer at the present rate, so that what is said between blocks is not held up.
 const REQUEST_TIME: f64 = 0.010;
 /// While no rate is known.
@@ -94,8 +96,10 @@ pub struct Session {
     /// Longest request in either direction.
     max_request: u32,
     choked: bool,
-    /// It said what it has: that is said once, before any `have`.
+    /// It said what it has.
     said_what_it_has: bool,
+    /// How often it may still say so at once, with a bitfield or the like.
+    statements_left: u32,
     /// How often it may still say `have` before that is called a flood.
     haves_left: u32,
     patience: Patience,
@@ -133,6 +137,7 @@ impl Session {
             max_request: BLOCK,
             choked: true,
             said_what_it_has: false,
+            statements_left: 2 + geometry.parts() / HAVES_AT_ONCE,
             patience: Patience::default(),
             requests: Requests::default(),
             arriving: None,

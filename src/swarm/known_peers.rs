@@ -99,9 +99,9 @@ impl KnownPeers {
         self.set(address, Contact::Own);
     }
 
-    /// It could not be reached, or did not want us: later again.
+    /// Dialling it came to nothing: later again. Not if it led to ourselves or to who is connected.
     pub fn failed(&mut self, address: SocketAddr, now: Time) {
-        if let Some(known) = self.known.get_mut(&plain(address)) {
+        if let Some(known) = self.known.get_mut(&plain(address)).filter(|k| k.contact == Contact::Dialling) {
             known.contact = Contact::Idle;
             known.not_before = now + known.wait;
             known.wait = (known.wait * 2).min(LONGEST_WAIT);
@@ -163,6 +163,23 @@ mod tests {
         known.failed(a, Time::from_secs(1));
         assert!(known.due(5, Time::from_secs(2), &mut dice).is_empty());
         assert_eq!(known.due(5, Time::from_secs(3), &mut dice), [a]);
+    }
+
+    #[test]
+    fn an_address_that_led_to_who_is_connected_or_to_ourselves_is_left_alone() {
+        let mut known = KnownPeers::default();
+        let mut dice = fastrand::Rng::with_seed(1);
+        for (place, end) in [("10.0.0.1:9998", Some(PeerKey(1))), ("10.0.0.2:9998", None)] {
+            let place = address(place);
+            known.add(place, Time::ZERO);
+            assert_eq!(known.due(5, Time::ZERO, &mut dice), [place]);
+            match end {
+                Some(key) => known.connected(place, key, Time::ZERO),
+                None => known.own(place),
+            }
+            known.failed(place, Time::ZERO);
+            assert!(known.due(5, Time::from_secs(1000), &mut dice).is_empty());
+        }
     }
 
     #[test]

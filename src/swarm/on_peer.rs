@@ -21,6 +21,9 @@ const MAX_REFUSALS: u32 = 16;
 /// Ids that are remembered to have had everything: whoever says so under ever new ones cannot fill the memory.
 const MAX_COPIES: usize = 50_000;
 
+/// Two connections with one member that are opened within this time may both be on their way before either side knows.
+const AT_ONCE: Time = Time::from_secs(2);
+
 /// What this id draws when places are few.
 fn lot(lots: u64, id: PeerId) -> u64 {
     let seed = id.0.iter().fold(lots, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3).rotate_left(23));
@@ -57,8 +60,10 @@ impl Swarm {
         }
         if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
             let (old, old_dialled) = (*old, n.introduction.dialled);
-            // Both sides dialled: both keep the connection that the greater id opened.
-            let keep_new = new.dialled != old_dialled && new.dialled == (self.config.id > new.id);
+            // Both sides dialled at once: both keep the connection that the greater id opened. Later than that one of
+            // them dialled unaware of whom it would meet, and both keep the old one, as aria2 does.
+            let at_once = new.dialled != old_dialled && now < n.since + AT_ONCE;
+            let keep_new = at_once && new.dialled == (self.config.id > new.id);
             if !keep_new {
                 if new.dialled {
                     self.known.connected(new.address, old, now);

@@ -10,3 +10,4 @@ pub mod encode;
 pub mod extension;
 pub mod handshake;
 pub mod message;
+pub mod utp;

@@ -74,11 +74,14 @@ impl Session {
         Ok(())
     }
 
-    /// BEP 6: once, and before any `have`. Each costs a look at every part.
+    /// BEP 6: once, and before any `have`. But aria2 says it in place of [`super::HAVES_AT_ONCE`] of these and more, also of
+    /// those that it said at first. Each costs a look at every part.
     fn on_what_it_has(&mut self, event: Event) -> Result<(), Fault> {
-        if std::mem::replace(&mut self.said_what_it_has, true) {
-            return Err(fault("it says once more what it has"));
+        if std::mem::replace(&mut self.said_what_it_has, true) && event == Event::HasNone {
+            return Err(fault("it takes back what it has"));
         }
+        let left = self.statements_left.checked_sub(1).ok_or_else(|| fault("it says once more what it has"))?;
+        self.statements_left = if event == Event::HasAll { left.min(1) } else { left };
         self.events.push_back(event);
         Ok(())
     }
