@@ -149,7 +149,41 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn parts_and_blocks_cover_everything_once(size in 0..5_000_000u64, part_size in 1..200_000u64) {
+            let Ok(g) = Geometry::new(size, part_size) else {
+                return Ok(());
+            };
+            let mut at = 0;
+            for part in g.all_parts().take(200) {
+                prop_assert_eq!(g.part_range(part).start, at);
+                let mut begin = 0;
+                for i in 0..g.blocks(part) {
+                    let block = g.block_run(part, i..i + 1);
+                    prop_assert_eq!(block.begin, begin);
+                    prop_assert_eq!(g.range(part.get(), block.begin, block.len), Some(block));
+                    begin = block.end();
+                }
+                prop_assert_eq!(begin, g.part_len(part));
+                at = g.part_range(part).end;
+            }
+            prop_assert!(g.parts() > 200 || at == size);
+        }
+
+        #[test]
+        fn no_numbers_panic(size: u64, part_size: u64, part: u32, begin: u32, len: u32) {
+            if let Ok(g) = Geometry::new(size, part_size % (1 << 28)) {
+                let range = g.range(part % g.parts().max(1), begin, len);
+                prop_assert!(range.is_none_or(|range| range.end() <= g.part_len(range.part)));
+            }
+            Geometry::default_part_size(size);
+        }
+    }
 
     #[test]
     fn the_last_part_may_be_shorter() {

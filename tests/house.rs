@@ -10,10 +10,16 @@ use std::{
 /// Files and folders that know nothing but their arguments.
 const PURE: &[&str] = &[
     "src/announce/",
+    "src/catalogue/mod.rs",
+    "src/catalogue/place.rs",
+    "src/catalogue/token.rs",
     "src/choker/",
     "src/cli/units.rs",
+    "src/conductor/allowance.rs",
+    "src/conductor/catalogue/gate.rs",
+    "src/conductor/catalogue/index.rs",
+    "src/conductor/catalogue/writers.rs",
     "src/conductor/connection_id.rs",
-    "src/conductor/gate.rs",
     "src/conductor/policy.rs",
     "src/conductor/table/",
     "src/geometry.rs",
@@ -21,6 +27,7 @@ const PURE: &[&str] = &[
     "src/member/until.rs",
     "src/metainfo/",
     "src/net/limiter.rs",
+    "src/peer/gather.rs",
     "src/peer/mod.rs",
     "src/peer/rates.rs",
     "src/peer/requests.rs",
@@ -39,6 +46,7 @@ const IMPURE: &[&str] =
 
 /// Files and folders that may open sockets.
 const ON_THE_NETWORK: &[&str] = &[
+    "src/catalogue/client.rs",
     "src/conductor/",
     "src/discovery/",
     "src/net/",

@@ -47,6 +47,14 @@ pub struct Announce {
     pub key: Option<u32>,
 }
 
+impl Announce {
+    /// Whether this seed may be none: aria2 says that nothing is left while a magnet link is all that it has, and needs
+    /// a seed to know better. Our own members never do.
+    pub fn may_lack_its_info(&self) -> bool {
+        self.left == 0 && self.downloaded == 0 && !self.id.is_ours()
+    }
+}
+
 /// A member as the conductor lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {

@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use orchestra::{
     cli::{self, Exit, logging},
     composer, net,
+    ui::to_stderr,
 };
 
 fn main() -> ExitCode {
@@ -13,11 +14,11 @@ fn main() -> ExitCode {
         Err(wrong) => wrong.exit(),
     };
     if let Err(error) = logging::start("composer", &settings.log_dir) {
-        eprintln!("{error}");
+        to_stderr(&error.to_string());
     }
     run(settings)
         .unwrap_or_else(|error| {
-            eprintln!("error: composer cannot start: {error}");
+            to_stderr(&format!("error: composer cannot start: {error}"));
             Exit::Other
         })
         .into()

@@ -6,21 +6,22 @@ use orchestra::{
     cli::{Exit, conductor::Settings, conductor::settings, logging},
     conductor::{self, Config},
     net::shutdown,
+    ui::to_stderr,
 };
 
 fn main() -> ExitCode {
     let settings = settings(std::env::args_os()).unwrap_or_else(|error| error.exit());
     for note in &settings.notes {
-        eprintln!("{note}");
+        to_stderr(note);
     }
     if let Err(error) = logging::start("conductor", &settings.log_dir) {
-        eprintln!("{error}");
+        to_stderr(&error.to_string());
     }
     match conduct(settings) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
             log::error!("{error}");
-            eprintln!("conductor: {error}");
+            to_stderr(&format!("conductor: {error}"));
             Exit::Other.into()
         }
     }
@@ -29,6 +30,13 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let stop = shutdown::on_signal()?;
-    let config = Config { listen: settings.listen, json: settings.json, no_rate_limit: settings.no_rate_limit };
+    let config = Config {
+        listen: settings.listen,
+        store: settings.store,
+        tokens: settings.tokens,
+        only_registered: settings.only_registered,
+        json: settings.json,
+        no_rate_limit: settings.no_rate_limit,
+    };
     Ok(conductor::run(config, stop).await?)
 }

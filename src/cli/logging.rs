@@ -13,6 +13,8 @@ use std::{
 
 use env_logger::{Builder, Env, Target};
 
+use crate::ui::to_stderr;
+
 /// Where the log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogDir {
@@ -104,7 +106,7 @@ impl Write for Rotated {
             && !self.failed
         {
             self.failed = true;
-            eprintln!("the log cannot be written: {}: {error}; going on without", self.path.display());
+            to_stderr(&format!("the log cannot be written: {}: {error}; going on without", self.path.display()));
         }
         Ok(line.len())
     }

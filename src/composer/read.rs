@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
@@ -12,9 +12,10 @@ use std::{
 
 use super::{ComposeError, Digests};
 use crate::{
+    cli::input,
     geometry::Geometry,
     hashing::file::hash_file,
-    manifest::{MAX_BYTES, Manifest},
+    manifest::Manifest,
     metainfo::{Torrent, convert},
     storage::Stamp,
 };
@@ -121,11 +122,7 @@ fn youth(stamp: &Stamp) -> Duration {
 
 /// Reads the manifest at this path; a `.torrent`, by its name, becomes one.
 pub fn manifest(path: &Path) -> Result<Manifest, ComposeError> {
-    let failed = |error| ComposeError::Read { path: path.to_owned(), error };
-    let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    // One more than is taken for a manifest, so that what is too long is seen to be.
-    (file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    let bytes = input::read(path)?;
     let is_torrent = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("torrent"));
     if !is_torrent {
         return Manifest::parse(&bytes).map_err(|error| ComposeError::Manifest { path: path.to_owned(), error });

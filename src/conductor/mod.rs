@@ -1,11 +1,13 @@
 //! The conductor: it keeps the live list of which members share which composition.
 //!
-//! [`table`], [`policy`], [`gate`] and [`connection_id`] are pure and decide; [`http`] and [`udp`] carry their answers
-//! on the threads of [`workers`], [`report`] tells people and programs what happens. No byte of a composition passes through here, and all state is soft: members that are still there are
-//! known again one interval after a restart.
+//! [`table`], [`policy`], [`allowance`] and [`connection_id`] are pure and decide; [`http`] and [`udp`] carry their
+//! answers on the threads of [`workers`], [`report`] tells people and programs what happens. No byte of a composition
+//! passes through here, and who shares what is soft state: members that are still there are known again one interval
+//! after a restart. The [`catalogue`] of compositions is kept.
 
+pub mod allowance;
+pub mod catalogue;
 pub mod connection_id;
-pub mod gate;
 pub mod http;
 pub mod policy;
 pub mod report;
@@ -25,13 +27,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     announce::{Announce, Answer, Counts, Listed, Reply},
+    catalogue::token::Owned,
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     net::{front::Front, listen::ListenError, own_address::own_address},
     time::Time,
 };
+use allowance::Allowances;
+use catalogue::{Catalogue, Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
-use gate::Gate;
 use report::{Happening, Reporter};
 use secret::SecretError;
 use table::{Caller, Full, Seed, Table, Word};
@@ -47,6 +51,12 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Where to listen; nothing means port 9999 on every address.
     pub listen: Vec<Endpoint>,
+    /// Where the catalogue is kept.
+    pub store: Keep,
+    /// Who may write to it; nobody named means anyone.
+    pub tokens: Vec<Owned>,
+    /// Only swarms of the catalogue are conducted.
+    pub only_registered: bool,
     /// One JSON object a line on stdout, instead of text for people.
     pub json: bool,
     /// Answers everybody however much they ask, for load tests.
@@ -58,6 +68,8 @@ pub enum ConductorError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -65,18 +77,31 @@ pub enum ConductorError {
     Resolve { host: String, source: io::Error },
 }
 
+/// Why an announce is not taken. The text goes back to the asker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("this conductor takes only compositions of its catalogue: register it with composer --register")]
+    NotRegistered,
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
 /// Runs until it is told to stop. Returns early only if it cannot start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
     let fronts = listen(&config.listen, workers::count()).await?;
     let addresses: Vec<SocketAddr> = fronts.iter().flat_map(|front| front.addresses.clone()).collect();
+    let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
     let (reporter, written) = report::start(config.json);
     let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
-    let desk = Arc::new(Desk::new(reporter, secret::fresh_seed()?, rate_limit));
+    let gate = Gate::new(names(&config.listen));
+    let desk = Desk::new(reporter, secret::fresh_seed()?, rate_limit).with_catalogue(Arc::new(catalogue), gate);
+    let desk = Arc::new(desk);
     let ids = ConnectionIds::new(secret::kept()?);
     let room = http::Room::new();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
     desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
+    warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
     sweep_until(&stop, &desk).await;
     let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
     desk.reporter.tell(Happening::End);
@@ -105,6 +130,16 @@ async fn listen(wanted: &[Endpoint], threads: usize) -> Result<Vec<Front>, Condu
     Ok(all)
 }
 
+/// The names that this conductor goes by: this machine's, and those that it was told to listen on.
+fn names(listen: &[Endpoint]) -> Vec<String> {
+    let told = listen.iter().filter_map(|endpoint| match &endpoint.host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Ip(_) | Host::ThisMachine => None,
+    });
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    told.chain([own]).collect()
+}
+
 /// Where others most likely reach a conductor that listens here.
 fn reach(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let first = addresses.first()?;
@@ -130,8 +165,8 @@ async fn sweep_until(stop: &CancellationToken, desk: &Desk) {
 
 /// What one source may ask.
 struct Limits {
-    proven: Gate,
-    unproven: Gate,
+    proven: Allowances,
+    unproven: Allowances,
 }
 
 /// The table with what it is not allowed to have itself: a clock, dice, and somebody to tell.
@@ -140,13 +175,30 @@ pub struct Desk {
     limits: Option<Limits>,
     start: Instant,
     reporter: Reporter,
+    catalogue: Arc<Catalogue>,
+    gate: Gate,
 }
 
 impl Desk {
     /// Both seeds have to be secrets; without one for the limits there are none.
     pub fn new(reporter: Reporter, table: Seed, limits: Option<Seed>) -> Self {
-        let limits = limits.map(|seed| Limits { proven: Gate::new(seed), unproven: Gate::new(seed) });
-        Self { table: Table::new(table), limits, start: Instant::now(), reporter }
+        let limits = limits.map(|seed| Limits { proven: Allowances::new(seed), unproven: Allowances::new(seed) });
+        let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
+        Self { table: Table::new(table), limits, start: Instant::now(), reporter, catalogue, gate }
+    }
+
+    /// With this catalogue instead of an empty one.
+    pub fn with_catalogue(self, catalogue: Arc<Catalogue>, gate: Gate) -> Self {
+        Self { catalogue, gate, ..self }
+    }
+
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    /// Which requests to the catalogue are answered.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Whether this source, which receives what is sent to it, may ask now.
@@ -176,19 +228,37 @@ impl Desk {
                 external_ip: Some(caller.source),
                 warning: None,
             }),
-            Err(full) => Reply::Failure(full.to_string()),
+            Err(refusal) => Reply::Failure(refusal.to_string()),
         }
     }
 
-    /// As [`Table::announce`].
-    pub fn hear(&self, announce: &Announce, caller: &Caller, list: impl FnMut(Listed) -> bool) -> Result<Word, Full> {
+    /// As [`Table::announce`], for the swarms that are conducted here.
+    pub fn hear(
+        &self,
+        announce: &Announce,
+        caller: &Caller,
+        list: impl FnMut(Listed) -> bool,
+    ) -> Result<Word, Refusal> {
+        if !self.catalogue.admits(&announce.info_hash) {
+            return Err(Refusal::NotRegistered);
+        }
         let tell = |change| self.reporter.tell(Happening::Change(change));
-        self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)
+        Ok(self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?)
     }
 
     pub fn counts(&self, hashes: &[InfoHash]) -> Vec<(InfoHash, Counts)> {
         let counts = hashes.iter().map(|hash| (*hash, self.table.counts(hash)));
         counts.collect()
+    }
+
+    /// One swarm in numbers.
+    pub fn counts_of(&self, info_hash: &InfoHash) -> Counts {
+        self.table.counts(info_hash)
+    }
+
+    /// Up to `most` members of a swarm where this asker can reach them, and how many bytes each lacks; seeds first.
+    pub fn holders(&self, info_hash: &InfoHash, asker: &Caller, most: usize) -> Vec<(SocketAddr, u64)> {
+        self.table.holders(info_hash, asker, most)
     }
 
     fn sweep(&self) {

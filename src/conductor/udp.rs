@@ -7,8 +7,8 @@
 //! - No answer is longer than its question before a connection id has proven the source: a connect is answered with as
 //!   many bytes, a bad id with fewer, and a datagram that is no question not at all.
 //! - Nothing is kept for anybody before it has announced with a proven id.
-//! - Two [`Gate`](super::gate::Gate)s bound the answers to one source, the proven and the unproven ones on their own: who
-//!   sends connects in another's name uses up the other's connects alone.
+//! - [`Allowances`](super::allowance::Allowances) bound the answers to one source, the proven and the unproven ones on
+//!   their own: who sends connects in another's name uses up the other's connects alone.
 
 use std::{
     io::{self, IoSliceMut},
@@ -149,12 +149,12 @@ impl Counter {
             }
             Err(Unread::Wrong { connection, transaction, error }) => {
                 if !self.is_proven(connection, caller, since_1970) {
-                    self.answer_utp(question, caller, since_1970, out);
+                    self.answer_utp(question, caller, out);
                 } else if self.desk.admits(caller.source) {
                     write_refused(out, transaction, &error.to_string());
                 }
             }
-            Err(Unread::Foreign) => self.answer_utp(question, caller, since_1970, out),
+            Err(Unread::Foreign) => self.answer_utp(question, caller, out),
         }
     }
 
@@ -171,9 +171,9 @@ impl Counter {
                 let mut list = ListWriter::new(out, transaction, caller.source);
                 match self.desk.hear(announce, caller, |listed| list.add(listed.address)) {
                     Ok(word) => list.finish(word.interval, word.counts),
-                    Err(full) => {
+                    Err(refusal) => {
                         out.clear();
-                        write_refused(out, transaction, &full.to_string());
+                        write_refused(out, transaction, &refusal.to_string());
                     }
                 }
             }
@@ -184,8 +184,8 @@ impl Counter {
     }
 
     /// Many clients try uTP first; said at once that nobody speaks it here, they come over TCP.
-    fn answer_utp(&self, question: &[u8], caller: &Caller, since_1970: Duration, out: &mut Vec<u8>) {
-        if let Some(reset) = utp::reset(question, since_1970.as_micros() as u32)
+    fn answer_utp(&self, question: &[u8], caller: &Caller, out: &mut Vec<u8>) {
+        if let Some(reset) = utp::refusal(question)
             && self.desk.admits_unproven(caller.source)
         {
             out.extend_from_slice(&reset);

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::Discovered;
 use crate::{
     announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
-    manifest::{Endpoint, Host},
-    metainfo::InfoHash,
+    manifest::Host,
+    metainfo::{InfoHash, Tracker},
     net::via::Via,
     wire::handshake::PeerId,
 };
@@ -46,6 +46,9 @@ const INTERVALS: std::ops::RangeInclusive<u32> = 1..=3600;
 pub struct Identity {
     pub info_hash: InfoHash,
     pub id: PeerId,
+    /// Tells this member from others that claim its peer id (BEP 7). One for all conductors: two addresses may lead to
+    /// the same, and it is one member there.
+    pub key: u32,
     /// The port on which others reach us.
     pub port: u16,
     /// The address at which others reach us, where we know better than the conductor, which gives others the address
@@ -69,7 +72,7 @@ pub struct Stats {
 ///
 /// To be called inside a tokio runtime.
 pub fn start(
-    conductor: Endpoint,
+    tracker: Tracker,
     identity: Identity,
     stats: watch::Receiver<Stats>,
     found: mpsc::Sender<Discovered>,
@@ -78,13 +81,12 @@ pub fn start(
     tokio::spawn(async move {
         match client(&identity.via) {
             Ok(client) => {
-                let key = fastrand::u32(..);
-                let asker = Asker { conductor, identity, key, client, found };
+                let asker = Asker { tracker, identity, client, found };
                 asker.run(stats, &stop).await;
             }
             Err(error) => {
                 let why = root(&error);
-                let _ = found.send(Discovered::Unreachable { conductor, why }).await;
+                let _ = found.send(Discovered::Unreachable { conductor: tracker.conductor, why }).await;
             }
         }
     })
@@ -141,9 +143,8 @@ enum Mood {
 }
 
 struct Asker {
-    conductor: Endpoint,
+    tracker: Tracker,
     identity: Identity,
-    key: u32,
     client: Client,
     found: mpsc::Sender<Discovered>,
 }
@@ -191,14 +192,14 @@ impl Asker {
             (Some(Ok(a)), Some(Ok(b))) => Ok(a.min(b)),
             (Some(Ok(interval)), _) | (_, Some(Ok(interval))) => Ok(interval),
             (Some(Err(failure)), _) | (None, Some(Err(failure))) => Err(failure),
-            (None, None) => Err(Failure::Unreachable("it has no address that can be reached from ours".into())),
+            (None, None) => Err(Failure::Unreachable("it has no address that may be asked from ours".into())),
         }
     }
 
     /// Where the conductor is, as far as our own address can reach it.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let port = self.conductor.port;
-        let addresses: Vec<SocketAddr> = match &self.conductor.host {
+        let port = self.tracker.conductor.port;
+        let addresses: Vec<SocketAddr> = match &self.tracker.conductor.host {
             Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
             Host::ThisMachine => vec![
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
@@ -215,7 +216,9 @@ impl Asker {
             }
         };
         let bind = self.identity.via.address;
-        let reaches = |address: &SocketAddr| bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
+        let reaches = |address: &SocketAddr| {
+            bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4()) && self.tracker.may_be_at(address.ip())
+        };
         Ok(addresses.into_iter().filter(reaches).collect())
     }
 
@@ -235,7 +238,7 @@ impl Asker {
                     return Some(Ok(self.take(answer).await));
                 }
                 Err(failure) => {
-                    log::debug!("{}: {address}: {failure:?}", self.conductor);
+                    log::debug!("{}: {address}: {failure:?}", self.tracker.conductor);
                     line.at = None;
                     result = result.or(Some(Err(failure)));
                 }
@@ -247,7 +250,7 @@ impl Asker {
     /// Passes the members on; gives the interval.
     async fn take(&self, answer: Answer) -> u32 {
         if let Some(warning) = &answer.warning {
-            log::warn!("conductor {} says: {warning}", self.conductor);
+            log::warn!("conductor {} says: {warning}", self.tracker.conductor);
         }
         let addresses: Vec<SocketAddr> = answer
             .peers
@@ -273,12 +276,12 @@ impl Asker {
             numwant: None,
             compact: true,
             no_peer_id: true,
-            key: Some(self.key),
+            key: Some(self.identity.key),
         };
-        let url = format!("http://{address}/announce?{}", write_announce(&announce));
+        let url = format!("http://{address}{}", self.tracker.path_with(&write_announce(&announce)));
         let mut request = self.client.get(url);
-        if let Host::Name(_) = self.conductor.host {
-            request = request.header(header::HOST, self.conductor.to_string());
+        if let Host::Name(_) = self.tracker.conductor.host {
+            request = request.header(header::HOST, self.tracker.conductor.to_string());
         }
         let response = request.send().await.map_err(|error| unreachable(&error))?;
         let body = body(response).await?;
@@ -291,7 +294,7 @@ impl Asker {
 
     /// Tells what became of the conductor, where that is news.
     async fn tell(&self, result: Result<(), Failure>, mood: &mut Option<Mood>) {
-        let conductor = self.conductor.clone();
+        let conductor = self.tracker.conductor.clone();
         let (now, news) = match result {
             Ok(()) => (Mood::Reached, Discovered::Reached { conductor }),
             Err(Failure::Unreachable(why)) => (Mood::Unreachable, Discovered::Unreachable { conductor, why }),
@@ -311,7 +314,7 @@ impl Asker {
         });
         let both = async { tokio::join!(v4, v6) };
         if tokio::time::timeout(LAST_WORD, both).await.is_err() {
-            log::info!("conductor {} did not hear that we leave", self.conductor);
+            log::info!("conductor {} did not hear that we leave", self.tracker.conductor);
         }
     }
 }
@@ -347,7 +350,7 @@ fn unreachable(error: &reqwest::Error) -> Failure {
 }
 
 /// The innermost cause: what the system said.
-fn root(error: &dyn Error) -> String {
+pub(crate) fn root(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -31,7 +31,7 @@ pub enum Host {
 pub enum EndpointError {
     #[error("expected HOST:PORT, found nothing")]
     Empty,
-    #[error("expected HOST:PORT without {0}:// before it")]
+    #[error("expected HOST:PORT without {}:// before it", .0.escape_debug())]
     Url(String),
     #[error("{0:?} is no port: expected a number from 0 to 65535")]
     Port(String),
@@ -53,6 +53,17 @@ impl Endpoint {
     /// The address to announce to if this is a conductor (BEP 3); None where no other machine could use it.
     pub fn tracker_url(&self) -> Option<String> {
         (!self.is_unknown() && self.host != Host::ThisMachine).then(|| format!("http://{self}/announce"))
+    }
+}
+
+impl Host {
+    /// Whether this means another machine on each machine that reads it.
+    pub fn is_this_machine(&self) -> bool {
+        match self {
+            Self::ThisMachine => true,
+            Self::Ip(ip) => ip.is_loopback(),
+            Self::Name(name) => name.eq_ignore_ascii_case("localhost"),
+        }
     }
 }
 
@@ -84,16 +95,21 @@ impl FromStr for Endpoint {
             return Err(EndpointError::Empty);
         }
         if let Some((scheme, _)) = text.split_once("://") {
-            return Err(EndpointError::Url(scheme.to_owned()));
+            return Err(EndpointError::Url(start(scheme)));
         }
         let (host, port) = split(text)?;
         Ok(Self { host, port: port.map_or(Ok(CONDUCTOR_PORT), parse_port)? })
     }
 }
 
+/// So much of a wrong text as a message needs.
+fn start(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
 fn split(text: &str) -> Result<(Host, Option<&str>), EndpointError> {
     if let Some(inner) = text.strip_prefix('[') {
-        let broken = || EndpointError::Ipv6(text.to_owned());
+        let broken = || EndpointError::Ipv6(start(text));
         let (ip, rest) = inner.split_once(']').ok_or_else(broken)?;
         let ip: Ipv6Addr = ip.parse().map_err(|_| broken())?;
         let port = match rest {
@@ -107,7 +123,7 @@ fn split(text: &str) -> Result<(Host, Option<&str>), EndpointError> {
     }
     match text.split_once(':') {
         Some(("", port)) => Ok((Host::ThisMachine, Some(port))),
-        Some((_, port)) if port.contains(':') => Err(EndpointError::Ipv6(text.to_owned())),
+        Some((_, port)) if port.contains(':') => Err(EndpointError::Ipv6(start(text))),
         Some((host, port)) => Ok((parse_host(host)?, Some(port))),
         None => Ok((parse_host(text)?, None)),
     }
@@ -117,7 +133,7 @@ fn parse_port(text: &str) -> Result<u16, EndpointError> {
     Some(text)
         .filter(|t| t.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|t| t.parse().ok())
-        .ok_or_else(|| EndpointError::Port(text.to_owned()))
+        .ok_or_else(|| EndpointError::Port(start(text)))
 }
 
 fn parse_host(text: &str) -> Result<Host, EndpointError> {
@@ -127,7 +143,7 @@ fn parse_host(text: &str) -> Result<Host, EndpointError> {
     if is_host_name(text) {
         return Ok(Host::Name(text.to_owned()));
     }
-    Err(EndpointError::Host(text.to_owned()))
+    Err(EndpointError::Host(start(text)))
 }
 
 /// RFC 1123, with the underscores that some networks have. A last label of digits alone would be taken for a broken

@@ -24,6 +24,7 @@ pub use error::{Fault, ManifestError};
 pub use extra::{Extra, ExtraError};
 pub use files::FileEntry;
 pub use name::{FilePath, Name, NameError, shown};
+pub(crate) use render::NOT_KNOWN;
 
 use crate::{
     geometry::Geometry,

@@ -6,7 +6,7 @@ use super::Manifest;
 use crate::hashing::Digest;
 
 /// Forty zeros: the checksum of the whole is not known.
-pub(super) const NOT_KNOWN: Digest = Digest([0; 20]);
+pub(crate) const NOT_KNOWN: Digest = Digest([0; 20]);
 
 /// The lines in their fixed order, each ended by `\n`.
 pub(super) fn render(manifest: &Manifest) -> String {

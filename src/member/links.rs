@@ -8,13 +8,13 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::door;
 use crate::{
     geometry::Geometry,
-    metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, via::Via},
     peer::{
         Command, Event, Introduction, PeerKey,
-        dial::{self, ACCEPT_TIMEOUT, DIAL_TIMEOUT, DialError, Met},
+        dial::{self, DIAL_TIMEOUT, DialError, Met},
         driver::{self, Link},
         session::{Session, Setup, Show},
     },
@@ -26,8 +26,6 @@ use crate::{
 const COMMANDS: usize = 4096;
 /// Batches of events that wait for the owner.
 const EVENTS: usize = 1024;
-/// Connections that are being introduced at the same time, dialled ones not counted.
-const STRANGERS: usize = 64;
 
 /// What every conversation of a swarm shares.
 #[derive(Clone)]
@@ -55,12 +53,17 @@ pub enum Arrival {
 
 pub struct Links {
     common: Common,
-    /// Without a sender: it was told to end and has not said its last word yet.
-    conversations: HashMap<PeerKey, Option<mpsc::Sender<Command>>>,
+    conversations: HashMap<PeerKey, Conversation>,
     introduced: HashMap<PeerKey, Met>,
     next_key: u32,
     arrivals: mpsc::Sender<Arrival>,
     events: mpsc::Sender<(PeerKey, Vec<Event>)>,
+}
+
+struct Conversation {
+    address: SocketAddr,
+    /// None: it was told to end and has not said its last word yet.
+    commands: Option<mpsc::Sender<Command>>,
 }
 
 /// What the owner listens to.
@@ -74,8 +77,8 @@ impl Links {
     pub fn start(common: Common, listeners: Listeners, stop: CancellationToken) -> (Self, Heard) {
         let (arrivals_in, arrivals) = mpsc::channel(EVENTS);
         let (events_in, events) = mpsc::channel(EVENTS);
-        let door = welcome(common.ours, listeners, arrivals_in.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(door).await });
+        let (ours, strangers) = (common.ours, arrivals_in.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(door::welcome(ours, &listeners, strangers)).await });
         let links = Self {
             common,
             conversations: HashMap::new(),
@@ -88,14 +91,7 @@ impl Links {
     }
 
     pub fn dial(&self, address: SocketAddr) {
-        let (ours, via, arrivals) = (self.common.ours, self.common.via.clone(), self.arrivals.clone());
-        tokio::spawn(async move {
-            let arrival = match dial::dial(address, &via, &ours, DIAL_TIMEOUT).await {
-                Ok(met) => Arrival::Met(Box::new(met)),
-                Err(error) => Arrival::DialFailed(address, error),
-            };
-            let _ = arrivals.send(arrival).await;
-        });
+        dial(address, self.common.ours, self.common.via.clone(), self.arrivals.clone());
     }
 
     /// Keeps a connection until the swarm says whether to admit it.
@@ -114,6 +110,7 @@ impl Links {
     pub fn admit(&mut self, key: PeerKey, show: Show) {
         let Some(met) = self.introduced.remove(&key) else { return };
         let common = &self.common;
+        let address = met.introduction.address;
         let setup = Setup {
             geometry: common.geometry,
             info: common.info.clone(),
@@ -123,7 +120,7 @@ impl Links {
             show,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
-        self.conversations.insert(key, Some(sender));
+        self.conversations.insert(key, Conversation { address, commands: Some(sender) });
         tokio::spawn(driver::run(Link {
             key,
             stream: met.stream,
@@ -139,9 +136,14 @@ impl Links {
 
     pub fn tell(&mut self, key: PeerKey, command: Command) {
         let Some(conversation) = self.conversations.get_mut(&key) else { return };
-        if conversation.as_ref().is_some_and(|sender| sender.try_send(command).is_err()) {
-            *conversation = None;
+        if conversation.commands.as_ref().is_some_and(|sender| sender.try_send(command).is_err()) {
+            conversation.commands = None;
         }
+    }
+
+    /// Who is at the other end, until the last word.
+    pub fn address(&self, key: PeerKey) -> Option<SocketAddr> {
+        self.conversations.get(&key).map(|conversation| conversation.address)
     }
 
     /// The conversation said its last word.
@@ -151,7 +153,7 @@ impl Links {
 
     /// Ends every conversation: each puts away what it has, and then says its last word.
     pub fn close_all(&mut self) {
-        self.conversations.values_mut().for_each(|sender| *sender = None);
+        self.conversations.values_mut().for_each(|conversation| conversation.commands = None);
         self.introduced.clear();
     }
 
@@ -160,28 +162,13 @@ impl Links {
     }
 }
 
-/// Lets in whoever names this swarm.
-async fn welcome(ours: Handshake, listeners: Listeners, arrivals: mpsc::Sender<Arrival>) {
-    let places = Arc::new(tokio::sync::Semaphore::new(STRANGERS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, address) = match listeners.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: others must close first.
-                log::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                continue;
-            }
+/// Tries to connect, and tells what came of it.
+pub fn dial(address: SocketAddr, ours: Handshake, via: Via, arrivals: mpsc::Sender<Arrival>) {
+    tokio::spawn(async move {
+        let arrival = match dial::dial(address, &via, &ours, DIAL_TIMEOUT).await {
+            Ok(met) => Arrival::Met(Box::new(met)),
+            Err(error) => Arrival::DialFailed(address, error),
         };
-        let arrivals = arrivals.clone();
-        tokio::spawn(async move {
-            let _place = place;
-            let known = |hash: InfoHash| (hash == ours.info_hash).then_some(ours);
-            match dial::accept(stream, address, known, ACCEPT_TIMEOUT).await {
-                Ok(met) => drop(arrivals.send(Arrival::Met(Box::new(met))).await),
-                Err(error) => log::debug!("{error}"),
-            }
-        });
-    }
+        let _ = arrivals.send(arrival).await;
+    });
 }

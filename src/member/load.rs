@@ -1,113 +1,246 @@
-//! From the name that was typed to a manifest that can be worked with.
+//! From what was typed to a composition that can be worked with: a manifest, a `.torrent`, or a magnet link.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Read},
-    path::PathBuf,
-};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use crate::{
-    cli::Exit,
-    manifest::{self, Manifest, ManifestError},
+    cli::{
+        Exit,
+        input::{self, InputError},
+    },
+    manifest::{Manifest, ManifestError, shown},
+    metainfo::{Info, InfoHash, Magnet, Torrent, Tracker, info::InfoError, magnet::MagnetError, torrent::TorrentError},
 };
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("{path}: cannot read the manifest: {error}")]
-    Read { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    Input(#[from] InputError),
     #[error("{path}: this is no manifest of a composition: {error}; ask for it again where it came from")]
     Bad { path: PathBuf, error: ManifestError },
-    #[error("{path}: larger than any manifest can be ({} MiB at most): is it the composition itself? Make its manifest with: composer {path}", manifest::MAX_BYTES >> 20)]
-    TooLarge { path: PathBuf },
-    #[error("{path}: {what} are not supported yet; this version of member takes manifests of a single file")]
-    NotYet { path: PathBuf, what: &'static str },
-    #[error("{path}: this is a folder; this version of member takes the manifest of a single file, NAME.orch")]
-    Folder { path: PathBuf },
+    #[error("{path}: this torrent cannot be fetched: {error}")]
+    BadTorrent { path: PathBuf, error: TorrentError },
+    #[error("{name}: what the magnet link names cannot be fetched: {error}")]
+    BadInfo { name: String, error: InfoError },
+    #[error("{0}")]
+    BadLink(#[from] MagnetError),
     #[error(
-        "{path}: this version of member takes manifests; make one of a torrent of a single file with: \
-         composer --from {path}"
+        "{name}: a composition of several files; this version of member takes single files: ask for them as one, packed with tar for example"
     )]
-    Torrent { path: PathBuf },
-    #[error(
-        "this version of member takes manifests (.orch), not magnet links: ask for the manifest of this composition"
-    )]
-    Magnet,
+    SeveralFiles { name: String },
+    #[error("{path}: closed orchestras are not supported yet; this version of member takes open ones")]
+    Closed { path: PathBuf },
 }
 
 impl LoadError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::NotYet { .. } | Self::Folder { .. } | Self::Torrent { .. } => Exit::Other,
-            Self::Magnet => Exit::Usage,
-            Self::Bad { .. } | Self::TooLarge { .. } => Exit::BadManifest,
+            Self::Input(error) => error.exit(),
+            Self::Closed { .. } => Exit::Other,
+            Self::BadLink(_) => Exit::Usage,
+            Self::Bad { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } | Self::SeveralFiles { .. } => {
+                Exit::BadManifest
+            }
         }
     }
 }
 
-/// Reads the manifest at `path`. Blocks.
+/// What a person named.
+#[derive(Debug)]
+pub enum Named {
+    Composition(Composition),
+    /// Nothing is known of it yet but its info-hash.
+    Magnet(Magnet),
+}
+
+/// A composition of one file, and the swarm that shares it.
+#[derive(Debug)]
+pub struct Composition {
+    pub manifest: Manifest,
+    /// The info dictionary to the byte: the swarm is named after it, and who comes by a magnet link asks for it.
+    pub info: Arc<[u8]>,
+    pub info_hash: InfoHash,
+    /// Who conducts it.
+    pub trackers: Trackers,
+}
+
+/// Those that are asked, and the addresses that are not (for people).
+#[derive(Clone, Debug, Default)]
+pub struct Trackers {
+    pub asked: Vec<Tracker>,
+    pub passed_over: Vec<String>,
+}
+
+impl Trackers {
+    /// Of a torrent or a magnet link: over plain HTTP, each once.
+    pub fn of<'a>(urls: impl IntoIterator<Item = &'a String>) -> Self {
+        let mut all = Self::default();
+        for url in urls {
+            match Tracker::from_url(url) {
+                Some(tracker) if !all.asked.contains(&tracker) => all.asked.push(tracker),
+                Some(_) => {}
+                None => all.passed_over.push(shown(url).into_owned()),
+            }
+        }
+        all
+    }
+
+    /// What to tell people about those that are not asked.
+    pub fn warning(&self) -> Option<String> {
+        let (first, rest) = self.passed_over.split_first()?;
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!("not asked for members: {first}{more}; only trackers with http:// addresses are"))
+    }
+}
+
+impl Composition {
+    /// `path`: what people call it.
+    ///
+    /// # Errors
+    /// It asks for what this version cannot do.
+    pub fn of_manifest(manifest: Manifest, path: PathBuf) -> Result<Self, LoadError> {
+        if manifest.is_folder() {
+            return Err(LoadError::SeveralFiles { name: manifest.name.shown().into_owned() });
+        }
+        if manifest.is_closed() {
+            return Err(LoadError::Closed { path });
+        }
+        let info: Arc<[u8]> = manifest.info_bytes().into();
+        let asked = manifest.conductors().map(Tracker::from).collect();
+        let trackers = Trackers { asked, passed_over: Vec::new() };
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, trackers })
+    }
+
+    fn of_torrent(torrent: &Torrent) -> Result<Self, LoadError> {
+        let mut manifest = single(torrent.info())?;
+        manifest.whole = torrent.whole;
+        for mirror in &torrent.mirrors {
+            log::info!("{}: its HTTP source is not used: {}", manifest.name.shown(), shown(mirror));
+        }
+        Ok(Self {
+            manifest,
+            info: torrent.info_bytes().clone(),
+            info_hash: torrent.info_hash(),
+            trackers: Trackers::of(torrent.trackers.iter().flatten()),
+        })
+    }
+
+    /// From the info dictionary that a magnet link led to. `name`: what it is called for people until then.
+    pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
+        let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
+        Ok(Self { manifest: single(&read)?, info_hash: InfoHash::of(&info), info, trackers })
+    }
+}
+
+/// As a manifest, if it is a single file.
+fn single(info: &Info) -> Result<Manifest, LoadError> {
+    match info.files.is_empty() {
+        true => Ok(Manifest::from(info)),
+        false => Err(LoadError::SeveralFiles { name: info.name.shown().into_owned() }),
+    }
+}
+
+/// Reads what was named. Blocks.
 ///
 /// # Errors
 /// It cannot be read, or is none, or asks for what this version cannot do.
-pub fn manifest(path: PathBuf) -> Result<Manifest, LoadError> {
-    if path.as_os_str().as_encoded_bytes().starts_with(b"magnet:") {
-        return Err(LoadError::Magnet);
+pub fn load(named: OsString) -> Result<Named, LoadError> {
+    if let Some(link) = named.to_str().filter(|text| is_magnet(text)) {
+        return Ok(Named::Magnet(link.parse()?));
     }
-    let bytes = match read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::IsADirectory => return Err(LoadError::Folder { path }),
-        Err(error) => return Err(LoadError::Read { path, error }),
+    let path = PathBuf::from(named);
+    let bytes = input::read(&path)?;
+    let is_torrent = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
+    let composition = match is_torrent {
+        true => Composition::of_torrent(&torrent(path, &bytes)?)?,
+        false => {
+            let manifest = Manifest::parse(&bytes);
+            let manifest = manifest.map_err(|error| LoadError::Bad { path: path.clone(), error })?;
+            Composition::of_manifest(manifest, path)?
+        }
     };
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent")) {
-        return Err(LoadError::Torrent { path });
-    }
-    if bytes.len() > manifest::MAX_BYTES {
-        return Err(LoadError::TooLarge { path });
-    }
-    let manifest = match Manifest::parse(&bytes) {
-        Ok(manifest) => manifest,
-        Err(error) => return Err(LoadError::Bad { path, error }),
-    };
-    if manifest.is_folder() {
-        return Err(LoadError::NotYet { path, what: "folders" });
-    }
-    if manifest.is_closed() {
-        return Err(LoadError::NotYet { path, what: "closed orchestras" });
-    }
-    Ok(manifest)
+    Ok(Named::Composition(composition))
 }
 
-fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(manifest::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn is_magnet(text: &str) -> bool {
+    text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
+}
+
+fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {
+    Torrent::parse(bytes).map_err(|error| LoadError::BadTorrent { path, error })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Manifest, LoadError> {
+    const INFO: &str = "d6:lengthi3e4:name1:x12:piece lengthi2e6:pieces40:aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbe";
+
+    fn load_file(name: &str, text: &str) -> Result<Composition, LoadError> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.orch");
+        let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        manifest(path)
+        match load(path.into())? {
+            Named::Composition(composition) => Ok(composition),
+            Named::Magnet(magnet) => panic!("{magnet}"),
+        }
     }
 
     #[test]
     fn what_cannot_be_worked_with_has_its_exit_code() {
-        assert_eq!(manifest("/no/such.orch".into()).unwrap_err().exit(), Exit::Other);
-        assert_eq!(load("hello").unwrap_err().exit(), Exit::BadManifest);
+        assert_eq!(load("/no/such.orch".into()).unwrap_err().exit(), Exit::Other);
+        assert_eq!(load_file("x.orch", "hello").unwrap_err().exit(), Exit::BadManifest);
         let empty = "0.0.0.0:0\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n";
-        assert!(load(empty).is_ok());
+        assert!(load_file("x.orch", empty).is_ok());
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(manifest(folder.path().into()).unwrap_err().exit(), Exit::Other);
-        assert_eq!(manifest("magnet:?xt=urn:btih:00".into()).unwrap_err().exit(), Exit::Usage);
-        let torrent = folder.path().join("x.Torrent");
-        std::fs::write(&torrent, "d4:infode").unwrap();
-        let error = manifest(torrent).unwrap_err();
-        assert_eq!(error.exit(), Exit::Other);
-        assert!(error.to_string().contains("composer --from"), "{error}");
+        assert_eq!(load(folder.path().into()).unwrap_err().exit(), Exit::BadManifest);
+        assert_eq!(load("magnet:?xt=urn:btih:00".into()).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(load_file("x.Torrent", "hello").unwrap_err().exit(), Exit::BadManifest);
         let secret = format!("{empty}secret {}\n", "00".repeat(32));
-        assert_eq!(load(&secret).unwrap_err().exit(), Exit::Other);
+        assert_eq!(load_file("x.orch", &secret).unwrap_err().exit(), Exit::Other);
+    }
+
+    #[test]
+    fn a_torrent_is_fetched_by_its_own_bytes() {
+        let info = INFO.replace("d6:", "d9:file treede6:").replace("4:name", "12:meta versioni2e4:name");
+        let torrent = format!(
+            "d8:announce18:http://t/x?k=1&z=213:announce-listll10:udp://t:12el18:http://t/x?k=1&z=2ee\
+             4:info{info}4:sha120:cccccccccccccccccccce"
+        );
+        let composition = load_file("x.torrent", &torrent).unwrap();
+        assert_eq!(&composition.info[..], info.as_bytes());
+        assert_eq!(composition.info_hash, InfoHash::of(info.as_bytes()));
+        assert_ne!(composition.info_hash, composition.manifest.info_hash());
+        assert_eq!(composition.manifest.whole.map(|whole| whole.0), Some([b'c'; 20]));
+        assert_eq!(composition.trackers.asked.len(), 1);
+        assert!(composition.trackers.warning().is_some_and(|text| text.contains("udp://t:12")));
+    }
+
+    #[test]
+    fn a_torrent_of_several_files_or_of_version_2_alone_is_refused() {
+        let several =
+            "d4:infod5:filesld6:lengthi3e4:pathl1:aeee4:name1:f12:piece lengthi3e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+        let error = load_file("x.torrent", several).unwrap_err();
+        assert_eq!((error.exit(), error.to_string().contains("several files")), (Exit::BadManifest, true), "{error}");
+        let v2 = "d4:infod9:file treede12:meta versioni2e4:name1:x12:piece lengthi16384eee";
+        let error = load_file("x.torrent", v2).unwrap_err();
+        assert_eq!((error.exit(), error.to_string().contains("hybrid")), (Exit::BadManifest, true), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        for name in ["2:..", "6:../etc", "4:a\nbc", "3:/ab"] {
+            let torrent = format!("d4:info{}e", INFO.replace("1:x", name));
+            let error = load_file("x.torrent", &torrent).unwrap_err();
+            assert_eq!((error.exit(), error.to_string().contains("name")), (Exit::BadManifest, true), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_magnet_link_is_one_in_any_case() {
+        let link = format!("MAGNET:?xt=urn:btih:{}", "0".repeat(40));
+        assert!(matches!(load(link.into()), Ok(Named::Magnet(_))));
     }
 }

@@ -1,26 +1,30 @@
 //! The program `member`: fetches a composition from other members, verifies it, and shares it.
 //!
-//! [`run`] is the list of what it starts. One task, the [`owner`], holds the swarm's state and carries its effects out:
-//! connections are in [`links`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
+//! [`run`] is the list of what it starts. Where only a magnet link is known, [`asking`] comes first. Then one task, the
+//! [`owner`], holds the swarm's state and carries its effects out:
+//! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
 //! is only when to end ([`until`]) and what to tell people.
 
 mod advertised;
+pub mod ask;
+mod asking;
+mod contact;
+mod door;
 mod links;
 mod load;
+mod lookout;
 mod on_complete;
 mod owner;
 mod report;
 mod until;
 
 use std::{
-    net::SocketAddr,
     num::NonZeroU64,
-    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,25 +32,27 @@ use crate::{
         Exit,
         member::{DEFAULT_PORT, Settings},
     },
-    discovery::{
-        Discovered,
-        conductor::{self, Identity},
-    },
-    manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
-    net::{limiter::Limiter, listen::Listeners, via::Via},
-    storage::{self, Contents, Existing, Found, Notes, Opened, Proofs, StorageError},
+    discovery::conductor::{Identity, Stats},
+    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
+    metainfo::{InfoHash, Magnet},
+    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
     swarm::{Config, Swarm},
-    ui::{Report, Screen, keys::Keys},
+    ui::{
+        Report, Screen,
+        keys::{Keys, Quit},
+    },
     wire::handshake::{Handshake, PeerId},
 };
+use advertised::Reached;
+use load::{Composition, Named, Trackers};
+use lookout::Lookout;
 
 /// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 /// Connections at most, and up to how many of them more are dialled.
 const MAX_PEERS: usize = 60;
 const MAX_DIALLED: usize = 30;
-/// How often names given with `--peer` are resolved.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a member could not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +65,13 @@ enum StartError {
     Listen(#[from] crate::net::listen::ListenError),
     #[error(transparent)]
     Advertise(#[from] advertised::NotFound),
+    #[error(transparent)]
+    Ask(#[from] ask::AskingFailed),
     #[error("{0}")]
     Usage(&'static str),
+    /// It ended before it knew what to fetch, and everything is told.
+    #[error("it ended early")]
+    Ended(Exit),
 }
 
 impl StartError {
@@ -69,7 +80,9 @@ impl StartError {
             Self::Load(error) => error.exit(),
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
+            Self::Ask(error) => error.exit(),
             Self::Usage(_) => Exit::Usage,
+            Self::Ended(exit) => *exit,
         }
     }
 }
@@ -78,119 +91,215 @@ impl StartError {
 pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     let start = Instant::now();
     let screen = Screen::new(settings.screen, &settings.log_dir, SystemTime::now);
-    match begin(&settings, start, &screen, &stop).await {
-        Ok(owner) => owner.run(&screen, &stop).await,
+    let mut lookout = Lookout::new(stop.child_token());
+    let beginning = Beginning { settings: &settings, start, screen: &screen, stop: &stop };
+    match beginning.begin(&mut lookout).await {
+        Ok(parts) => owner::Owner::new(parts, lookout).run(&screen, &stop).await,
         Err(error) => {
-            let text = error.to_string();
-            log::error!("{text}");
-            screen.event(&Report::Error { name: None, code: error.exit(), text });
+            if !matches!(error, StartError::Ended(_)) {
+                let text = error.to_string();
+                log::error!("{text}");
+                screen.event(&Report::Error { name: None, code: error.exit(), text });
+            }
+            lookout.leave().await;
             error.exit()
         }
     }
 }
 
-async fn begin<'a>(
+/// What a member has before it knows its composition.
+#[derive(Clone, Copy)]
+struct Beginning<'a> {
     settings: &'a Settings,
     start: Instant,
-    screen: &Screen,
-    stop: &CancellationToken,
-) -> Result<owner::Owner<'a>, StartError> {
-    let manifest = Arc::new(load_manifest(settings).await?);
-    let listeners = listen(settings)?;
-    let port = listeners.port();
-    let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
-    let Opened { store, found, have, events: disk } = open(settings, &manifest).await?;
-    let size = manifest.geometry.size();
-    log::info!("{}: {} bytes, {}; port {port}", manifest.name.shown(), size, manifest.info_hash());
-    screen.event(&Report::Start {
-        name: manifest.name.shown().into_owned(),
-        path: store.path(),
-        size,
-        parts: manifest.geometry.parts(),
-        part_size: manifest.geometry.part_size(),
-        info_hash: manifest.info_hash().to_string(),
-        port,
-    });
+    screen: &'a Screen,
+    stop: &'a CancellationToken,
+}
 
-    let mut dice = fastrand::Rng::new();
-    let ours = Handshake {
-        info_hash: manifest.info_hash(),
-        id: PeerId::fresh(&mut dice),
-        extended: true,
-        fast: true,
-        dht: false,
-    };
-    let via = Via { address: settings.listen.filter(|ip| !ip.is_unspecified()), interface: settings.interface.clone() };
-    let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
-    let common = links::Common {
-        store: store.clone(),
-        geometry: manifest.geometry,
-        ours,
-        info: manifest.info_bytes().into(),
-        name: settings.name.clone(),
-        port: reached.port,
-        via: via.clone(),
-        start,
-        upload: limiter(settings.upload),
-        download: limiter(settings.download),
-    };
-    let ended = stop.child_token();
-    let (links, heard) = links::Links::start(common, listeners, ended.clone());
-    let swarm = Swarm::new(Config {
-        geometry: manifest.geometry,
-        id: ours.id,
-        have,
-        checked: found == Found::Ready,
-        max_peers: MAX_PEERS,
-        max_dialled: MAX_DIALLED,
-        seed: dice.u64(..),
-    });
+/// Who this member is, and how others reach it.
+struct Presence {
+    id: PeerId,
+    /// What its announces have in common.
+    key: u32,
+    listeners: Listeners,
+    reached: Reached,
+    keys: Option<(Keys, mpsc::Receiver<Quit>)>,
+    dice: fastrand::Rng,
+}
 
-    let (found_in, discovered) = mpsc::channel(64);
-    let (stats, told) = watch::channel(owner::stats_of(&swarm, start.elapsed()));
-    let identity = Identity { info_hash: ours.info_hash, id: ours.id, port: reached.port, ip: reached.ip, via };
-    let mut sources = Vec::new();
-    let conductors = conductors(settings, &manifest);
-    for endpoint in conductors.iter().cloned() {
-        let (identity, told, found) = (identity.clone(), told.clone(), found_in.clone());
-        sources.push(conductor::start(endpoint, identity, told, found, ended.clone()));
+impl<'a> Beginning<'a> {
+    async fn begin(self, lookout: &mut Lookout) -> Result<owner::Parts<'a>, StartError> {
+        let named = self.load().await?;
+        let listeners = listen(self.settings)?;
+        utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
+        let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
+        let mut dice = fastrand::Rng::new();
+        let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
+        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
+        match named {
+            Named::Composition(composition) => {
+                let opened = open(self.settings, &composition).await?;
+                let identity = self.identity(&presence, composition.info_hash);
+                let (trackers, left) = (composition.trackers.clone(), left(&opened));
+                let parts = self.share(composition, opened, presence, lookout);
+                self.look_for(&trackers, &[], &identity, left, lookout);
+                Ok(parts)
+            }
+            Named::Magnet(magnet) => {
+                let composition = self.resolve(&magnet, &mut presence, lookout).await?;
+                let opened = open(self.settings, &composition).await?;
+                lookout.tell(left(&opened));
+                Ok(self.share(composition, opened, presence, lookout))
+            }
+        }
     }
-    tokio::spawn(resolve(settings.peers.clone(), found_in, ended.clone()));
 
-    Ok(owner::Owner::new(owner::Parts {
-        settings,
-        manifest,
-        swarm,
-        store,
-        found,
-        disk,
-        links,
-        heard,
-        discovered,
-        conductors,
-        stats,
-        sources,
-        keys: Keys::start(),
-        start,
-        ended,
-    }))
+    async fn load(self) -> Result<Named, StartError> {
+        if let Some(get) = &self.settings.get {
+            let manifest = ask::get(get, !self.settings.screen.json, self.stop).await?;
+            let shown = self.settings.compositions.iter().collect();
+            return Ok(Named::Composition(Composition::of_manifest(manifest, shown)?));
+        }
+        let [named] = self.settings.compositions.as_slice() else {
+            return Err(StartError::Usage("one composition at a time: start a member for each manifest"));
+        };
+        let named = named.clone();
+        Ok(blocking(move || load::load(named)).await?)
+    }
+
+    /// Whom the conductors hear of.
+    fn identity(self, we: &Presence, info_hash: InfoHash) -> Identity {
+        let Presence { id, key, reached, .. } = we;
+        Identity { info_hash, id: *id, key: *key, port: reached.port, ip: reached.ip, via: self.via() }
+    }
+
+    /// Starts to look for members: at these trackers and addresses, and where the settings say.
+    fn look_for(
+        self,
+        trackers: &Trackers,
+        peers: &[Endpoint],
+        identity: &Identity,
+        stats: Stats,
+        lookout: &mut Lookout,
+    ) {
+        let peers = [&self.settings.peers, peers].concat();
+        lookout.start(trackers, &self.settings.conductors, peers, identity, stats, self.screen);
+    }
+
+    /// The composition that a magnet link names: remembered, or asked of other members.
+    async fn resolve(
+        self,
+        magnet: &Magnet,
+        we: &mut Presence,
+        lookout: &mut Lookout,
+    ) -> Result<Composition, StartError> {
+        let trackers = Trackers::of(&magnet.trackers);
+        // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
+        let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
+        self.look_for(&trackers, &magnet.peers, &self.identity(we, magnet.hash), stats, lookout);
+        let name = asking::name_of(magnet);
+        let hash = magnet.hash;
+        let infos = Infos::of_this_user();
+        let remembered = match infos.clone() {
+            Some(infos) => blocking(move || infos.get(hash)).await,
+            None => None,
+        };
+        if let Some(info) = remembered {
+            log::info!("{name}: its info dictionary is remembered");
+            return Ok(Composition::of_info(info.into(), trackers, &name)?);
+        }
+        let setup = asking::Setup {
+            settings: self.settings,
+            name: name.clone(),
+            // Not the id of the member: who is slow to see these connections end would take the next one for a second
+            // to the same member, and refuse it (aria2 does).
+            ours: ours(magnet.hash, PeerId::fresh(&mut we.dice)),
+            listeners: &we.listeners,
+            port: we.reached.port,
+            via: self.via(),
+            start: self.start,
+            dice: we.dice.fork(),
+        };
+        let asked = asking::ask(setup, lookout, &mut we.keys, self.screen, self.stop).await;
+        let info = asked.map_err(StartError::Ended)?;
+        let composition = Composition::of_info(info.clone(), trackers, &name)?;
+        if let Some(infos) = infos
+            && let Err(error) = blocking(move || infos.remember(&info)).await
+        {
+            log::warn!("the info dictionary is asked for again next time: {error}");
+        }
+        Ok(composition)
+    }
+
+    fn via(self) -> Via {
+        let Settings { listen, interface, .. } = self.settings;
+        Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
+    }
+
+    /// Starts to connect, with all that is known now.
+    fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
+        let Self { settings, start, screen, .. } = self;
+        let Opened { store, found, have, events: disk } = opened;
+        let Presence { id, listeners, reached, keys, mut dice, .. } = we;
+        let Composition { manifest, info, info_hash, .. } = composition;
+        let (size, port) = (manifest.geometry.size(), listeners.port());
+        log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());
+        screen.event(&Report::Start {
+            name: manifest.name.shown().into_owned(),
+            path: store.path(),
+            size,
+            parts: manifest.geometry.parts(),
+            part_size: manifest.geometry.part_size(),
+            info_hash: info_hash.to_string(),
+            port,
+        });
+        let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
+        let common = links::Common {
+            store: store.clone(),
+            geometry: manifest.geometry,
+            ours: ours(info_hash, id),
+            info,
+            name: settings.name.clone(),
+            port: reached.port,
+            via: self.via(),
+            start,
+            upload: limiter(settings.upload),
+            download: limiter(settings.download),
+        };
+        let (links, heard) = links::Links::start(common, listeners, lookout.ended().clone());
+        let swarm = Swarm::new(Config {
+            geometry: manifest.geometry,
+            id,
+            have,
+            checked: found == Found::Ready,
+            max_peers: MAX_PEERS,
+            max_dialled: MAX_DIALLED,
+            seed: dice.u64(..),
+        });
+        owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
+    }
 }
 
-async fn load_manifest(settings: &Settings) -> Result<Manifest, StartError> {
-    let [path] = settings.compositions.as_slice() else {
-        return Err(StartError::Usage("one composition at a time: start a member for each manifest"));
-    };
-    let path = PathBuf::from(path);
-    Ok(blocking(move || load::manifest(path)).await?)
+/// Our 68 bytes.
+fn ours(info_hash: InfoHash, id: PeerId) -> Handshake {
+    Handshake { info_hash, id, extended: true, fast: true, dht: false }
 }
 
-async fn open(settings: &Settings, manifest: &Manifest) -> Result<Opened, StartError> {
+/// What the conductors are told first of what is on the disk.
+fn left(opened: &Opened) -> Stats {
+    let geometry = opened.store.geometry();
+    let there: u64 = opened.have.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum();
+    Stats { left: geometry.size() - there, ..Stats::default() }
+}
+
+async fn open(settings: &Settings, composition: &Composition) -> Result<Opened, StartError> {
+    let manifest = &composition.manifest;
     let contents = Contents {
         name: manifest.name.as_str().to_owned(),
         geometry: manifest.geometry,
         parts: manifest.parts.clone(),
         whole: manifest.whole,
-        info_hash: manifest.info_hash(),
+        info_hash: composition.info_hash,
     };
     let folder = settings.output.clone();
     let existing = if settings.repair { Existing::Repair } else { Existing::Share };
@@ -217,39 +326,4 @@ fn listen(settings: &Settings) -> Result<Listeners, StartError> {
             bound => bound?,
         },
     })
-}
-
-/// The conductors of the manifest and of the command line, each once.
-fn conductors(settings: &Settings, manifest: &Manifest) -> Vec<Endpoint> {
-    let mut all: Vec<Endpoint> = Vec::new();
-    for endpoint in manifest.conductors().chain(settings.conductors.iter().cloned()) {
-        if !all.contains(&endpoint) {
-            all.push(endpoint);
-        }
-    }
-    all
-}
-
-/// Finds the addresses behind `--peer`, again and again: a name may lead elsewhere later.
-async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: CancellationToken) {
-    while !peers.is_empty() {
-        for peer in &peers {
-            let addresses: Vec<SocketAddr> = match &peer.host {
-                Host::Ip(ip) => vec![SocketAddr::new(*ip, peer.port)],
-                Host::ThisMachine => vec![SocketAddr::from(([127, 0, 0, 1], peer.port))],
-                Host::Name(name) => match tokio::net::lookup_host((name.as_str(), peer.port)).await {
-                    Ok(addresses) => addresses.collect(),
-                    Err(error) => {
-                        log::warn!("--peer {peer}: {name} is not found: {error}");
-                        Vec::new()
-                    }
-                },
-            };
-            let _ = found.send(Discovered::Found(addresses)).await;
-        }
-        let again = tokio::time::sleep(RESOLVE_AGAIN);
-        if stop.run_until_cancelled(again).await.is_none() {
-            return;
-        }
-    }
 }

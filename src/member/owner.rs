@@ -3,15 +3,13 @@
 //! One task, one loop. It waits for nobody: neighbours get commands into their queues, the disk works on threads of
 //! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
 
-mod contact;
 mod ending;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use contact::Contact;
 use ending::Ending;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinHandle,
     time::{Duration, MissedTickBehavior, interval},
 };
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     links::{Arrival, Heard, Links},
+    lookout::Lookout,
     on_complete, report,
 };
 use crate::{
@@ -26,9 +25,9 @@ use crate::{
         Exit,
         member::{Settings, UntilAll},
     },
-    discovery::{Discovered, conductor::Stats},
-    manifest::{Endpoint, Manifest, shown},
-    peer::{Event, PeerKey},
+    discovery::conductor::Stats,
+    manifest::{Manifest, shown},
+    peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
@@ -50,15 +49,9 @@ pub struct Parts<'a> {
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
     pub heard: Heard,
-    pub discovered: mpsc::Receiver<Discovered>,
-    pub conductors: Vec<Endpoint>,
-    pub stats: watch::Sender<Stats>,
-    pub sources: Vec<JoinHandle<()>>,
     /// q, where keys are read.
     pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
     pub start: Instant,
-    /// Ends all that was started with this owner.
-    pub ended: CancellationToken,
 }
 
 /// How far the own copy is.
@@ -75,8 +68,8 @@ enum Stage {
 
 pub struct Owner<'a> {
     parts: Parts<'a>,
+    lookout: Lookout,
     stage: Stage,
-    contact: Contact,
     /// When something was last gained: a part, a copy elsewhere.
     progress: Time,
     gained: (u32, usize),
@@ -85,15 +78,16 @@ pub struct Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
-    pub fn new(parts: Parts<'a>) -> Self {
+    pub fn new(mut parts: Parts<'a>, mut lookout: Lookout) -> Self {
+        let now = parts.start.elapsed();
+        parts.swarm.handle(Input::Endpoints(std::mem::take(&mut lookout.known)), now);
         let stage = match parts.found {
-            Found::Whole => Stage::Whole { since: parts.start.elapsed() },
+            Found::Whole => Stage::Whole { since: now },
             Found::Unproven | Found::Unchecked => Stage::Checking(parts.store.check()),
             Found::Ready => Stage::Fetching,
         };
         let noted = parts.swarm.have().count();
-        let contact = Contact::new(parts.conductors.len());
-        Self { parts, stage, contact, progress: Time::ZERO, gained: (0, 0), noted, noting: None }
+        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None }
     }
 
     fn now(&self) -> Time {
@@ -145,8 +139,8 @@ impl<'a> Owner<'a> {
         loop {
             let ending = tokio::select! {
                 biased;
-                () = stop.cancelled() => Some(self.leave()),
-                () = quit(&mut self.parts.keys) => Some(self.leave()),
+                () = stop.cancelled() => Some(self.interrupted(screen).await),
+                () = quit(&mut self.parts.keys) => Some(self.interrupted(screen).await),
                 Some((key, events)) = self.parts.heard.events.recv() => {
                     self.on_events(key, events, screen);
                     None
@@ -156,8 +150,9 @@ impl<'a> Owner<'a> {
                     self.on_arrival(arrival);
                     None
                 }
-                Some(found) = self.parts.discovered.recv() => {
-                    self.on_discovered(found, screen);
+                Some(found) = self.lookout.hear() => {
+                    let addresses = self.lookout.take(found, screen);
+                    self.hear(Input::Endpoints(addresses));
                     None
                 }
                 named = named(&mut self.stage) => self.on_named(named, screen),
@@ -180,9 +175,9 @@ impl<'a> Owner<'a> {
             match effect {
                 Effect::Dial(address) => self.parts.links.dial(address),
                 Effect::Admit(key, show) => {
-                    self.contact.met();
-                    log::info!("{} joins", shown(&self.parts.swarm.name_of(key)));
+                    self.lookout.contact.met();
                     self.parts.links.admit(key, show);
+                    log::info!("{} joins", self.name_of(key));
                 }
                 Effect::Refuse(key, why) => {
                     log::debug!("a connection is refused: {why}");
@@ -195,21 +190,27 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// Who is at the other end, safe for a terminal; also of one that the swarm has parted from.
+    fn name_of(&self, key: PeerKey) -> String {
+        let name = self.parts.swarm.name_of(key);
+        let name = name.or_else(|| self.parts.links.address(key).map(|address| address.to_string()));
+        shown(&name.unwrap_or_default()).into_owned()
+    }
+
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Screen) {
         for event in events {
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
-                    let from = self.parts.swarm.name_of(key);
-                    screen.verbose(&format!("part {} from {}", part.get() + 1, shown(&from)));
+                    screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));
                 }
                 Event::Wrong { part, .. } => {
-                    let from = self.parts.swarm.name_of(key);
-                    let text = format!("part {} from {} is wrong: asking someone else", part.get() + 1, shown(&from));
+                    let text =
+                        format!("part {} from {} is wrong: asking someone else", part.get() + 1, self.name_of(key));
                     log::warn!("{text}");
                     screen.event(&Report::Warning { name: Some(self.name()), text });
                 }
                 Event::Closed(why) => {
-                    log::info!("{} leaves: {}", shown(&self.parts.swarm.name_of(key)), shown(&why.to_string()));
+                    log::info!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
                     self.parts.links.closed(key);
                 }
                 _ => {}
@@ -226,25 +227,10 @@ impl<'a> Owner<'a> {
             }
             Arrival::DialFailed(address, error) => {
                 log::debug!("{error}");
-                self.hear(Input::DialFailed(address));
-            }
-        }
-    }
-
-    fn on_discovered(&mut self, found: Discovered, screen: &Screen) {
-        let warn = |text: String| {
-            log::warn!("{text}");
-            screen.event(&Report::Warning { name: None, text });
-        };
-        self.contact.hear(&found);
-        match found {
-            Discovered::Found(addresses) => self.hear(Input::Endpoints(addresses)),
-            Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
-            Discovered::Unreachable { conductor, why } => warn(format!(
-                "conductor {conductor} does not answer ({why}): trying again; members that are known go on"
-            )),
-            Discovered::Refused { conductor, why } => {
-                warn(format!("conductor {conductor} refuses: {}", shown(&why)));
+                self.hear(match error {
+                    DialError::Ourselves { .. } => Input::Ourselves(address),
+                    _ => Input::DialFailed(address),
+                });
             }
         }
     }
@@ -316,8 +302,7 @@ impl<'a> Owner<'a> {
             self.gained = gained;
             self.progress = now;
         }
-        let stats = stats_of(&self.parts.swarm, now);
-        self.parts.stats.send_if_modified(|old| std::mem::replace(old, stats) != stats);
+        self.lookout.tell(stats_of(&self.parts.swarm, now));
         self.show(&snapshot, now, screen);
         self.note(now);
         self.is_over().or_else(|| self.gives_up(now))
@@ -329,7 +314,7 @@ impl<'a> Owner<'a> {
             Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
             Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
             Stage::Fetching => {
-                report::waiting(snapshot, self.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
+                report::waiting(snapshot, self.lookout.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
             }
             Stage::Naming(_) => Phase::Verifying,
             Stage::Whole { .. } => Phase::Sharing,
@@ -367,7 +352,7 @@ fn save(store: &Store) {
 }
 
 /// Until q is pressed.
-async fn quit(keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>) {
+pub async fn quit(keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>) {
     let pressed = match keys {
         Some((_, pressed)) => pressed.recv().await,
         None => None,

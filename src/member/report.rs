@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{cli::Exit, storage::StorageError, swarm::Snapshot, time::Time, ui::Phase};
+use crate::{
+    cli::{Exit, units},
+    storage::StorageError,
+    swarm::Snapshot,
+    time::Time,
+    ui::Phase,
+};
 
 /// The exit code of what went wrong with the disk.
 pub fn exit_of(error: &StorageError) -> Exit {
@@ -33,15 +39,42 @@ pub fn waiting(snapshot: &Snapshot, reach: Reach, last: Time, now: Time) -> Opti
     if now < last + WAITING_AFTER {
         return None;
     }
-    let what = match (snapshot.members, reach) {
-        (0, Reach::NoConductor) => "a member; the manifest names no conductor: give --conductor or --peer",
-        (0, Reach::Nobody) => "the conductor to answer",
-        (0, Reach::Refused) => "the conductor, which refuses",
-        (0, Reach::Somebody) => "a member that has it",
+    let what = match snapshot.members {
+        0 => waiting_for_anybody(reach, last, now),
         _ if snapshot.complete_members > 0 => "a member to send",
         _ => "a member that has the missing parts",
     };
     Some(Phase::Waiting(what.to_owned()))
+}
+
+/// What it is waiting for while no member is there, likewise.
+pub fn waiting_for_anybody(reach: Reach, last: Time, now: Time) -> &'static str {
+    match reach {
+        _ if now < last + WAITING_AFTER => "a member",
+        Reach::NoConductor => "a member; no conductor is named: give --conductor or --peer",
+        Reach::Nobody => "the conductor to answer",
+        Reach::Refused => "the conductor, which refuses",
+        Reach::Somebody => "a member that has it",
+    }
+}
+
+/// How it ends when nothing came for as long as was allowed: with what is missing, and what to do about it if somebody
+/// answered.
+pub fn gave_up(reach: Reach, after: Duration, missing: &str, advice: &str) -> (Exit, String) {
+    let after = units::duration(after);
+    match reach {
+        Reach::Refused => (
+            Exit::Refused,
+            format!("every conductor refused for {after}: ask whoever runs it, or give --conductor or --peer"),
+        ),
+        Reach::Nobody | Reach::NoConductor => (
+            Exit::NobodyAnswered,
+            format!(
+                "no conductor and no member answered within {after}: is the conductor running, and its address right?"
+            ),
+        ),
+        Reach::Somebody => (Exit::Missing, format!("{missing} within {after}: {advice}")),
+    }
 }
 
 /// How long the rest takes at the present rate.

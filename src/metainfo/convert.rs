@@ -5,8 +5,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Magnet, Torrent, bencode, info::InfoError};
-use crate::manifest::{Endpoint, Extra, ExtraError, Fault, Manifest};
+use super::{Magnet, Torrent, Tracker, bencode, info::InfoError};
+use crate::manifest::{Endpoint, Extra, ExtraError, Fault, Manifest, NOT_KNOWN};
 
 /// The last second that RFC 3339 can write: the end of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -42,7 +42,7 @@ pub fn to_manifest(torrent: &Torrent) -> Result<Manifest, ConvertError> {
     if manifest.info_bytes() != torrent.info_bytes()[..] {
         return Err(ConvertError::Foreign(foreign_part(torrent)));
     }
-    manifest.whole = torrent.whole;
+    manifest.whole = torrent.whole.filter(|whole| *whole != NOT_KNOWN);
     let trackers = torrent.trackers.iter().flatten();
     let mut conductors = trackers.filter_map(|url| conductor(url));
     manifest.conductor = conductors.next().unwrap_or(Endpoint::UNKNOWN);
@@ -107,13 +107,7 @@ fn trackers(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
 
 /// The conductor at this tracker address, if it can be one.
 fn conductor(url: &str) -> Option<Endpoint> {
-    let host = url.strip_prefix("http://")?.strip_suffix("/announce")?;
-    let mut endpoint: Endpoint = host.parse().ok()?;
-    let names_port = host.ends_with(&format!(":{}", endpoint.port));
-    if !names_port {
-        endpoint.port = 80;
-    }
-    endpoint.tracker_url().is_some().then_some(endpoint)
+    Tracker::from_url(url).filter(Tracker::is_plain_conductor).map(|tracker| tracker.conductor)
 }
 
 /// What makes this info dictionary another one than ours.
@@ -133,8 +127,8 @@ fn one_line(text: &str) -> String {
     words.filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// RFC 3339, from seconds since 1970.
-fn written_time(seconds: u64) -> Option<String> {
+/// RFC 3339, from seconds since 1970; None beyond the year 9999.
+pub(crate) fn written_time(seconds: u64) -> Option<String> {
     (seconds <= LAST_SECOND).then(|| {
         let time = UNIX_EPOCH + Duration::from_secs(seconds);
         humantime::format_rfc3339_seconds(time).to_string()
@@ -149,7 +143,10 @@ fn read_time(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
     use super::*;
+    use crate::hashing::Digest;
 
     const ORIGINAL: &str = include_str!("../../tests/data/original-example.orch");
 
@@ -170,6 +167,28 @@ mod tests {
             let read = Torrent::parse(&torrent.render()).unwrap();
             assert!(read == torrent);
             assert_eq!(to_manifest(&read), Ok(manifest));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_manifest_survives_the_way_through_a_torrent(
+            digests in vec(any::<[u8; 20]>(), 1..9), part_size in 1..100_000u64, short: Index, whole: Option<[u8; 20]>,
+            lines in vec("(conductor [a-z]{1,9}:[1-9][0-9]{3}|mirror [a-z:/]{1,9}|comment [a-z]{1,9})", 0..4),
+        ) {
+            let size = digests.len() as u64 * part_size - short.index(part_size as usize) as u64;
+            let mut text = format!("host\nname\n{}\n{size}\n", whole.map_or(NOT_KNOWN, Digest));
+            text += &format!("{part_size}\n{}\n", digests.len());
+            text.extend(digests.iter().map(|digest| format!("{}\n", Digest(*digest))));
+            text.extend(lines.iter().map(|line| format!("{line}\n")));
+            let manifest = Manifest::parse(text.as_bytes()).unwrap();
+            let torrent = Torrent::parse(&to_torrent(&manifest).unwrap().render()).unwrap();
+            let back = to_manifest(&torrent).unwrap();
+            prop_assert_eq!(back.info_hash(), manifest.info_hash());
+            prop_assert_eq!(back.whole, manifest.whole);
+            prop_assert!(back.conductors().eq(manifest.conductors()));
+            prop_assert!(back.mirrors().eq(manifest.mirrors()));
+            prop_assert_eq!(back.comment(), manifest.comment());
         }
     }
 
@@ -203,6 +222,15 @@ mod tests {
             let error = to_manifest(&Torrent::new(raw).unwrap()).unwrap_err();
             assert!(error.to_string().contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_checksum_that_no_manifest_can_hold_is_not_known() {
+        let mut torrent = to_torrent(&manifest("")).unwrap();
+        torrent.whole = Some(NOT_KNOWN);
+        let manifest = to_manifest(&torrent).unwrap();
+        assert_eq!(manifest.whole, None);
+        assert_eq!(Manifest::parse(manifest.render().as_bytes()), Ok(manifest));
     }
 
     #[test]

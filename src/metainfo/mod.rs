@@ -8,7 +8,9 @@ pub mod convert;
 pub mod info;
 pub mod magnet;
 pub mod torrent;
+pub mod tracker;
 
 pub use info::{Info, InfoHash};
 pub use magnet::Magnet;
 pub use torrent::Torrent;
+pub use tracker::Tracker;

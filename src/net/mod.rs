@@ -7,4 +7,5 @@ pub mod limiter;
 pub mod listen;
 pub mod own_address;
 pub mod shutdown;
+pub mod utp;
 pub mod via;

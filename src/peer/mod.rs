@@ -5,6 +5,9 @@
 
 pub mod dial;
 pub mod driver;
+pub mod gather;
+pub mod inquiry;
+mod patience;
 pub mod rates;
 mod receive;
 mod requests;

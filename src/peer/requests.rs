@@ -111,6 +111,11 @@ impl Requests {
         self.fetches.is_empty()
     }
 
+    /// Answers to what was taken back until now are not waited for.
+    pub fn forgive(&mut self) {
+        self.taken_back.clear();
+    }
+
     pub fn owes_too_much(&self) -> bool {
         self.taken_back.len() > MAX_TAKEN_BACK
     }

@@ -9,12 +9,15 @@
 //! - calls [`Session::on_deadline`] when [`Session::deadline`] has come.
 
 mod extensions;
+mod hear;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
-    peer::{Command, Event, Hello, Introduction, rates::BusyRate, requests::Requests, uploads},
+    peer::{
+        Closed, Command, Event, Hello, Introduction, patience::Patience, rates::BusyRate, requests::Requests, uploads,
+    },
     time::Time,
     wire::{
         bitfield::Bitfield,
@@ -26,6 +29,8 @@ use crate::{
 pub const MAX_REQUEST: u32 = 1 << 20;
 /// Requests that we put to a member that says nothing of its queue, and to one that boasts.
 const QUEUE: (usize, usize) = (250, 500);
+/// aria2 says what it has all at once in place of so many `have` and more.
+const HAVES_AT_ONCE: u32 = 20;
 /// A request takes about this long to answer at the present rate, so that what is said between blocks is not held up.
 const REQUEST_TIME: f64 = 0.010;
 /// While no rate is known.
@@ -38,6 +43,8 @@ const SILENCE: (Time, Time) = (Time::from_secs(270), Time::from_secs(90));
 const MAX_METADATA_QUEUE: usize = 64;
 /// Messages that wait to be sent; beyond that nothing more is read from this member.
 const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
+/// Events that wait to be told at most: nothing more is read before they are.
+const MAX_EVENTS: usize = 256;
 
 /// What a new conversation says that we have.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +96,13 @@ pub struct Session {
     /// Longest request in either direction.
     max_request: u32,
     choked: bool,
+    /// It said what it has.
+    said_what_it_has: bool,
+    /// How often it may still say so at once, with a bitfield or the like.
+    statements_left: u32,
+    /// How often it may still say `have` before that is called a flood.
+    haves_left: u32,
+    patience: Patience,
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
@@ -115,12 +129,16 @@ impl Session {
         let Setup { geometry, info, name, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
+            haves_left: geometry.parts(),
             geometry,
             info,
             their_metadata: None,
             their_queue: QUEUE.0,
             max_request: BLOCK,
             choked: true,
+            said_what_it_has: false,
+            statements_left: 2 + geometry.parts() / HAVES_AT_ONCE,
+            patience: Patience::default(),
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
@@ -160,90 +178,6 @@ impl Session {
             _ => self.messages.push_back(Message::Bitfield(bits.to_bytes())),
         }
         self.shown = if bits.is_full() { Shown::All } else { Shown::These(bits) };
-    }
-
-    /// # Errors
-    /// The other side broke the protocol.
-    pub fn on_message(&mut self, message: Message, now: Time) -> Result<(), Fault> {
-        self.last_heard = now;
-        match message {
-            Message::KeepAlive => {}
-            Message::Choke => self.on_choke(),
-            Message::Unchoke => {
-                self.choked = false;
-                self.events.push_back(Event::Choked(false));
-            }
-            Message::Interested => self.events.push_back(Event::Interested(true)),
-            Message::NotInterested => self.events.push_back(Event::Interested(false)),
-            Message::Have(part) => {
-                let part = self.part(part)?;
-                self.events.push_back(Event::Has(part));
-            }
-            Message::Bitfield(bytes) => {
-                let bits = Bitfield::from_bytes(&bytes, &self.geometry)
-                    .ok_or_else(|| fault("its bitfield has the wrong length or spare bits set"))?;
-                self.events.push_back(Event::HasThese(bits));
-            }
-            Message::HaveAll => self.events.push_back(Event::HasAll),
-            Message::HaveNone => self.events.push_back(Event::HasNone),
-            Message::Request(raw) => self.on_request(raw)?,
-            Message::Cancel(raw) => self.on_cancel(raw),
-            Message::Reject(raw) => self.on_reject(raw),
-            Message::Extended { id, payload } => self.on_extended(id, &payload)?,
-            // We unchoke everybody, so nobody needs the parts that choked members may have; and we run no DHT node.
-            Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
-            Message::Unknown { .. } => {}
-        }
-        self.pump();
-        Ok(())
-    }
-
-    fn part(&self, index: u32) -> Result<PartIndex, Fault> {
-        self.geometry.part(index).ok_or_else(|| Fault(format!("it speaks of part {index}, and there is none")))
-    }
-
-    /// What was asked is free for others at once; blocks under way may still come and are thrown away then.
-    fn on_choke(&mut self) {
-        self.choked = true;
-        self.events.push_back(Event::Choked(true));
-        for part in self.requests.parts() {
-            self.give_up(part, false);
-        }
-    }
-
-    fn on_request(&mut self, raw: RawBlock) -> Result<(), Fault> {
-        let block = self.geometry.range(raw.part, raw.begin, raw.len);
-        let block = block.ok_or_else(|| Fault(format!("it asks for bytes that do not exist: {raw:?}")))?;
-        let shown = match &self.shown {
-            Shown::All => true,
-            Shown::These(bits) => bits.has(block.part),
-        };
-        let served = shown && block.len <= self.max_request && self.uploads.request(block);
-        if served && self.last_wanted.replace(block.part) != Some(block.part) {
-            self.events.push_back(Event::Wants(block.part));
-        }
-        if !served && self.remote.fast {
-            self.messages.push_back(Message::Reject(raw));
-        } else if !served && block.len > self.max_request {
-            return Err(fault("it asks for longer blocks than was agreed on"));
-        }
-        Ok(())
-    }
-
-    fn on_cancel(&mut self, raw: RawBlock) {
-        let block = self.geometry.range(raw.part, raw.begin, raw.len);
-        if block.is_some_and(|b| self.uploads.cancel(b)) && self.remote.fast {
-            self.messages.push_back(Message::Reject(raw));
-        }
-    }
-
-    fn on_reject(&mut self, raw: RawBlock) {
-        if self.requests.settle_taken_back(raw) {
-            return;
-        }
-        if let Some(block) = self.requests.arrived(raw) {
-            self.give_up(block.part, true);
-        }
     }
 
     /// The 13 bytes before a block came.
@@ -404,9 +338,10 @@ impl Session {
         self.events.push_back(Event::Clogged(clogged));
     }
 
-    /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up.
+    /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up, or
+    /// more to be told than fits in one batch.
     pub fn takes_input(&self) -> bool {
-        self.messages.len() < MAX_BACKLOG
+        self.messages.len() < MAX_BACKLOG && self.events.len() < MAX_EVENTS
     }
 
     /// The next thing the swarm should know. The event `Released` means that the driver puts the part's bytes away
@@ -438,14 +373,15 @@ impl Session {
     /// Keep-alives, and the end of a conversation in which nothing is said.
     ///
     /// # Errors
-    /// Nothing was heard for too long, or it never answered what was asked.
-    pub fn on_deadline(&mut self, now: Time) -> Result<(), Fault> {
+    /// It never answered what was asked; or nothing was heard for too long, which is nobody's fault: a line that is cut
+    /// looks the same, and may be mended.
+    pub fn on_deadline(&mut self, now: Time) -> Result<(), Closed> {
         let (keep_alive, silence) = self.limits();
         if now >= self.last_heard + silence {
-            return Err(fault("it said nothing for too long"));
+            return Err(Closed::Broken("nothing was heard for too long".to_owned()));
         }
         if self.requests.owes_too_much() {
-            return Err(fault("it answers no requests"));
+            return Err(Closed::Fault("it answers no requests".to_owned()));
         }
         if now >= self.last_said + keep_alive {
             self.last_said = now;
@@ -458,3 +394,6 @@ impl Session {
 fn fault(why: &str) -> Fault {
     Fault(why.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,8 @@ impl Work {
         Ok(())
     }
 
-    /// The SHA-1 of these bytes, which are written to `copy` on the way; None where the file is too short.
+    /// The SHA-1 of these bytes, which are written to `copy` on the way; None where the file is too short, or its disk
+    /// is damaged: others have the part, and writing it anew may mend the disk.
     fn hash(
         &self,
         disk: &dyn Disk,
@@ -210,7 +211,11 @@ impl Work {
                     self.count(range.end - at);
                     return Ok(None);
                 }
-                Err(e) => return Err(Stop::Failed(Some(part), "read", e)),
+                Err(error) => {
+                    log::warn!("{}: part {} cannot be read: {error}", self.shared.path.display(), part.get() + 1);
+                    self.count(range.end - at);
+                    return Ok(None);
+                }
             }
             hasher.update(bytes);
             if let Some(copy) = copy {

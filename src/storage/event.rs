@@ -16,7 +16,8 @@ pub enum DiskEvent {
     /// What was on the disk at the start is all known now.
     Checked,
     /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do). Of a file under
-    /// its final name this comes before [`DiskEvent::Checked`], else after.
+    /// its final name this comes before [`DiskEvent::Checked`]; of one whose last part was there already, on either
+    /// side of it.
     Whole,
     /// Every part is in and right, and yet the whole file's SHA-1 is this one: the manifest contradicts itself.
     WholeWrong(Digest),
@@ -70,7 +71,8 @@ impl StorageError {
         match self {
             Self::Full { .. } | Self::NoRoom { .. } => true,
             Self::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+                use io::ErrorKind::{FileTooLarge, PermissionDenied, ReadOnlyFilesystem};
+                matches!(source.kind(), FileTooLarge | PermissionDenied | ReadOnlyFilesystem)
             }
             _ => false,
         }

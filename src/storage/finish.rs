@@ -94,9 +94,10 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
         Place::Part { replaces } => {
             give_final_name(&home.names, &synced, replaces.as_ref())?;
             tidy(&home.names);
-            let stamp = stamp_of(shared, &home.names.whole)?;
+            // It is whole and has its name: what fails from here on costs a check at the next start, no more.
+            let stamp = stamp_of(shared, &home.names.whole).unwrap_or(synced);
             home.place = Place::Final { stamp };
-            if stamp.is_same_data(&synced) {
+            if stamp != synced && stamp.is_same_data(&synced) {
                 home.remember(shared, &stamp);
             }
         }
@@ -105,7 +106,7 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
 }
 
 fn synced_stamp(shared: &Shared, home: &Home) -> Result<Stamp, StorageError> {
-    shared.disk.sync().map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
+    shared.sync().map_err(|e| StorageError::io(home.path(), "bring it to the disk", e))?;
     stamp_of(shared, home.path())
 }
 

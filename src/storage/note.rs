@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -19,14 +19,20 @@ const MAX_LEN: u64 = 1 << 20;
 /// Writes `body`, whole lines of text, under this name, in place of what is there.
 pub fn write(path: &Path, body: &str) -> Result<(), StorageError> {
     let new = beside(path, ".new");
-    let failed = |source| StorageError::io(&new, "write the note", source);
     match fs::remove_file(&new) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StorageError::io(&new, "remove it", e)),
         _ => {}
     }
-    let mut file = os::create_new(&new).map_err(failed)?;
-    file.write_all(format!("{body}check {}\n", Digest::of(body.as_bytes())).as_bytes()).map_err(failed)?;
-    fs::rename(&new, path).map_err(failed)
+    let written = write_new(&new, body).and_then(|()| fs::rename(&new, path));
+    written.map_err(|error| {
+        // Half a note is of no use to anybody.
+        let _ = fs::remove_file(&new);
+        StorageError::io(path, "write the note", error)
+    })
+}
+
+fn write_new(path: &Path, body: &str) -> io::Result<()> {
+    os::create_new(path)?.write_all(seal(body).as_bytes())
 }
 
 /// The body of the note of this name; None if there is none, or it is not as it was written.
@@ -36,7 +42,13 @@ pub fn read(path: &Path) -> Option<String> {
     open_seal(&text).map(str::to_owned)
 }
 
-fn open_seal(text: &str) -> Option<&str> {
+/// The text of a note of this body, whole lines of text.
+pub fn seal(body: &str) -> String {
+    format!("{body}check {}\n", Digest::of(body.as_bytes()))
+}
+
+/// The body of the note that is this text; None if it is not as it was written.
+pub fn open_seal(text: &str) -> Option<&str> {
     let (rest, seal) = text.strip_suffix('\n')?.rsplit_once('\n')?;
     let body = &text[..rest.len() + 1];
     let expected: Digest = seal.strip_prefix("check ")?.parse().ok()?;
@@ -68,9 +80,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_sealed_body_is_read_back(lines in prop::collection::vec("\\PC{0,30}", 1..5)) {
+            let body = lines.join("\n") + "\n";
+            let text = seal(&body);
+            prop_assert_eq!(open_seal(&text), Some(body.as_str()));
+            for (end, _) in text.char_indices() {
+                prop_assert_eq!(open_seal(&text[..end]), None);
+            }
+        }
+
+        #[test]
         fn a_changed_or_cut_note_is_none(at in 0usize..60, flip in 1u8..=255) {
             let body = "orchestra\nparts 00ff\n";
-            let text = format!("{body}check {}\n", Digest::of(body.as_bytes()));
+            let text = seal(body);
             prop_assert_eq!(open_seal(&text), Some(body));
             let at = at % text.len();
             prop_assert_eq!(open_seal(&text[..at]), None);

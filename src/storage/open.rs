@@ -253,6 +253,7 @@ impl Setup {
             whole,
             unchecked: AtomicBool::new(unchecked),
             parts: Mutex::new(Parts::new(self.have.clone())),
+            lost: Mutex::new(false),
         });
         let parts_must_do = self.found != Found::Whole && shared.contents.whole.is_none();
         if parts_must_do && self.have.is_full() {

@@ -54,15 +54,22 @@ fn begin(contents: &Contents, names: &Names, folder: &Path) -> Result<Option<Par
     if !take_lock(&file, names)? {
         return Ok(None);
     }
-    if let Err(error) = set_aside(&file, names, size) {
-        // It holds nothing, and it is ours.
-        let _ = std::fs::remove_file(&names.part);
-        return Err(error);
+    match make_ready(contents, names, &file) {
+        Ok(none) => Ok(Some(Partial { file, have: Some(none) })),
+        Err(error) => {
+            // It holds nothing, and it is ours.
+            let _ = std::fs::remove_file(&names.part);
+            Err(error)
+        }
     }
+}
+
+/// Whatever happens after this, the note tells whose file this is.
+fn make_ready(contents: &Contents, names: &Names, file: &File) -> Result<Bitfield, StorageError> {
+    set_aside(file, names, contents.geometry.size())?;
     let none = Bitfield::none(&contents.geometry);
-    // Whatever happens from here on, the note tells whose file this is.
-    State::new(contents.info_hash, stamp(&file, &names.part)?, &none).write(&names.state)?;
-    Ok(Some(Partial { file, have: Some(none) }))
+    State::new(contents.info_hash, stamp(file, &names.part)?, &none).write(&names.state)?;
+    Ok(none)
 }
 
 /// Goes on with one that is there; None if it was taken away meanwhile.
@@ -92,7 +99,10 @@ fn go_on(
     let have =
         state.filter(|_| notes == Notes::Believed).and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
     check_room(names, folder, still_needed(contents, &file, names, have.as_ref())?)?;
-    set_aside(&file, names, size)?;
+    if have.is_none() {
+        // Of one whose note is believed this was done; again it would give the file another time, and spoil the note.
+        set_aside(&file, names, size)?;
+    }
     Ok(Some(Partial { file, have }))
 }
 

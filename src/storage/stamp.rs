@@ -75,6 +75,7 @@ impl FromStr for Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::io::Write;
 
     #[test]
@@ -84,6 +85,22 @@ mod tests {
         assert_eq!(stamp.to_string().parse(), Ok(stamp));
         assert_eq!("1 2 3 4".parse::<Stamp>(), Err(NotAStamp));
         assert_eq!("1 2 3 4 5 6".parse::<Stamp>(), Err(NotAStamp));
+    }
+
+    proptest! {
+        #[test]
+        fn any_stamp_is_read_back_and_a_spoilt_one_never_panics(
+            numbers: [u64; 3], times: [i128; 2], at: prop::sample::Index, with: char,
+        ) {
+            let [device, inode, size] = numbers;
+            let [modified, changed] = times;
+            let stamp = Stamp { device, inode, size, modified, changed };
+            let text = stamp.to_string();
+            prop_assert_eq!(text.parse(), Ok(stamp));
+            let at = at.index(text.len());
+            let _ = text[..at].parse::<Stamp>();
+            let _ = format!("{}{with}{}", &text[..at], &text[at + 1..]).parse::<Stamp>();
+        }
     }
 
     #[test]

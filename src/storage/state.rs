@@ -40,7 +40,8 @@ impl State {
             .flatten()
     }
 
-    fn render(&self) -> String {
+    /// The body of the note ([`note::seal`]).
+    pub fn render(&self) -> String {
         format!(
             "{HEAD}\ninfo-hash {}\nstamp {}\nparts {}\n",
             hex::encode(self.info_hash.0),
@@ -49,7 +50,8 @@ impl State {
         )
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// From the body of a note; None if it is none of ours.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != HEAD {
             return None;

@@ -64,17 +64,21 @@ pub(super) struct Shared {
     /// What is on the disk is still to be checked: nothing may be written.
     pub unchecked: AtomicBool,
     pub parts: Mutex<Parts>,
+    /// Whether data was lost on its way to the disk.
+    pub lost: Mutex<bool>,
 }
 
 /// Where each part is. What is neither is missing.
 pub(super) struct Parts {
     pub on_disk: Bitfield,
     in_hand: HashSet<PartIndex>,
+    /// What came wrong from several, and not right since: it is put together from one alone, to know whom to blame.
+    suspect: HashSet<PartIndex>,
 }
 
 impl Parts {
     pub fn new(on_disk: Bitfield) -> Self {
-        Self { on_disk, in_hand: HashSet::new() }
+        Self { on_disk, in_hand: HashSet::new(), suspect: HashSet::new() }
     }
 }
 
@@ -101,6 +105,23 @@ impl Shared {
     pub fn is_whole(&self) {
         self.whole.store(true, Ordering::Release);
         self.tell(DiskEvent::Whole);
+    }
+
+    /// Brings what was written to the disk itself. The system tells of a write-back that failed only once, to whoever
+    /// asks first; so once it failed nothing counts as synced any more.
+    pub fn sync(&self) -> io::Result<()> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if *lost {
+            return Err(io::Error::other("data was lost on its way to the disk"));
+        }
+        let done = loop {
+            match self.disk.sync() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => break done,
+            }
+        };
+        *lost = done.is_err();
+        done
     }
 
     /// Nobody may listen any more: then nobody needs to know.
@@ -219,9 +240,10 @@ impl Store {
         Some(Assembly::new(hand, self.geometry(), &self.0.pool))
     }
 
-    /// Puts away what came of a part, for whoever fetches it next.
+    /// Puts away what came of a part, for whoever fetches it next; nothing of one that came wrong from several.
     pub fn park(&self, assembly: Assembly) {
-        if assembly.is_empty() {
+        let suspect = self.0.shared.lock().suspect.contains(&assembly.part());
+        if suspect || assembly.is_empty() {
             return;
         }
         let mut parked = self.parked();
@@ -346,8 +368,16 @@ fn verdict(shared: &Shared, mut assembly: Assembly) -> Verdict {
     let (hand, body) = assembly.into_proven();
     match body {
         Proven::Spooled(broken) if broken.is_set() => Verdict::Lost,
-        body if right => Verdict::Right(Verified { hand, body }),
-        _ => Verdict::Wrong { alone },
+        body if right => {
+            shared.lock().suspect.remove(&part);
+            Verdict::Right(Verified { hand, body })
+        }
+        _ => {
+            if alone.is_none() {
+                shared.lock().suspect.insert(part);
+            }
+            Verdict::Wrong { alone }
+        }
     }
 }
 

@@ -59,8 +59,7 @@ fn start_syncing(shared: Arc<Shared>) -> io::Result<SyncSender<()>> {
     let (wanted, wants) = sync_channel(1);
     thread::Builder::new().name("disk-sync".into()).spawn(move || {
         for () in wants {
-            // The system tells of a failed write-back once: it must not get lost here.
-            if let Err(error) = shared.disk.sync() {
+            if let Err(error) = shared.sync() {
                 shared.failed(None, "bring data to the disk", error);
             }
         }

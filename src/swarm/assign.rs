@@ -12,6 +12,9 @@ use crate::{
 const AHEAD: f64 = 0.25;
 /// With a complete member, while others are there to get it from: what it gives to us alone should be little.
 const AHEAD_OF_SEED: f64 = 0.05;
+/// With a client that is not ours: it may answer at its own pace, Transmission twice a second. With less outstanding than it
+/// sends between two of its answers, it looks slow, and would be asked for ever less.
+const AHEAD_OF_STRANGER: f64 = 2.0;
 const LEAST_OUTSTANDING: u64 = 32 << 10;
 /// More is never asked of one member at a time.
 const MOST_OUTSTANDING: u64 = 64 << 20;
@@ -40,8 +43,11 @@ impl Swarm {
             let Some(n) = self.neighbours.get(&key).filter(|n| n.may_be_asked()) else {
                 return;
             };
-            let ahead =
-                if n.is_complete() && self.neighbours.values().any(|n| n.counts()) { AHEAD_OF_SEED } else { AHEAD };
+            let ahead = match n.is_complete() && self.neighbours.values().any(|n| n.counts()) {
+                _ if !n.is_ours() => AHEAD_OF_STRANGER,
+                true => AHEAD_OF_SEED,
+                false => AHEAD,
+            };
             let by_rate = (n.rate.get() * ahead) as u64;
             let part_size = u64::from(self.config.geometry.part_size());
             let target = by_rate.min(MOST_OUTSTANDING).max(part_size).max(LEAST_OUTSTANDING);
@@ -143,5 +149,55 @@ impl Swarm {
         let rates = || self.neighbours.values().map(|n| n.rate.get()).filter(|r| *r > 0.0);
         let count = rates().count();
         if count == 0 { 0.0 } else { rates().sum::<f64>() / count as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use crate::{
+        geometry::Geometry,
+        peer::{Command, Event, Hello, Introduction, PeerKey},
+        swarm::{Config, Effect, Input, Swarm},
+        time::Time,
+        wire::{bitfield::Bitfield, handshake::PeerId},
+    };
+
+    const KEY: PeerKey = PeerKey(1);
+
+    /// A swarm with one neighbour, a complete one that is not ours and serves us.
+    fn beside_a_stranger() -> Swarm {
+        let geometry = Geometry::new(64 << 20, 16 << 10).unwrap();
+        let have = Bitfield::none(&geometry);
+        let id = PeerId([9; 20]);
+        let mut swarm = Swarm::new(Config { geometry, id, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
+        let address = SocketAddr::from(([10, 0, 0, 1], 51413));
+        let introduction = Introduction { id: PeerId([1; 20]), address, dialled: true, fast: true, extended: true };
+        swarm.handle(Input::Introduced(KEY, introduction), Time::ZERO);
+        for event in [Event::Hello(Hello::default()), Event::HasAll, Event::Choked(false)] {
+            swarm.handle(Input::Peer(KEY, event), Time::ZERO);
+        }
+        swarm
+    }
+
+    #[test]
+    fn who_answers_twice_a_second_is_asked_for_more_each_time() {
+        let mut swarm = beside_a_stranger();
+        let mut answered = 0;
+        for pulse in 1..=6 {
+            let now = Time::from_millis(500) * pulse;
+            let asked = std::iter::from_fn(|| swarm.next_effect()).filter_map(|effect| match effect {
+                Effect::Tell(KEY, Command::Fetch(part)) => Some(part),
+                _ => None,
+            });
+            let asked: Vec<_> = asked.collect();
+            answered = asked.len();
+            for part in asked {
+                swarm.handle(Input::Peer(KEY, Event::Received(16 << 10)), now);
+                swarm.handle(Input::Peer(KEY, Event::Right(part)), now);
+            }
+        }
+        assert!(answered > 200, "in the third second it is asked for {answered} parts a pulse");
     }
 }

@@ -11,6 +11,8 @@ const FIRST_WAIT: Time = Time::from_secs(1);
 const LONGEST_WAIT: Time = Time::from_secs(60);
 /// How long a member that sent a wrong part is left alone.
 pub(super) const BAN: Time = Time::from_secs(600);
+/// So many wrongdoers at one address shut it for all.
+const MANY_BANS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Contact {
@@ -29,7 +31,7 @@ struct Known {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct KnownPeers {
+pub(crate) struct KnownPeers {
     known: BTreeMap<SocketAddr, Known>,
     banned: Vec<(IpAddr, PeerId, Time)>,
 }
@@ -43,10 +45,20 @@ fn is_plausible(address: &SocketAddr) -> bool {
 impl KnownPeers {
     pub fn add(&mut self, address: SocketAddr, now: Time) {
         let address = plain(address);
-        if is_plausible(&address) && self.known.len() < MAX_KNOWN {
-            let fresh = Known { contact: Contact::Idle, not_before: now, wait: FIRST_WAIT };
-            self.known.entry(address).or_insert(fresh);
+        if !is_plausible(&address) || self.known.contains_key(&address) {
+            return;
         }
+        if self.known.len() >= MAX_KNOWN && !self.forget_one() {
+            return;
+        }
+        self.known.insert(address, Known { contact: Contact::Idle, not_before: now, wait: FIRST_WAIT });
+    }
+
+    /// Makes room: the address that failed most often goes. False: none failed yet.
+    fn forget_one(&mut self) -> bool {
+        let failed = self.known.iter().filter(|(_, k)| k.contact == Contact::Idle && k.wait > FIRST_WAIT);
+        let worst = failed.max_by_key(|(_, k)| k.wait).map(|(address, _)| *address);
+        worst.is_some_and(|address| self.known.remove(&address).is_some())
     }
 
     /// Up to `room` addresses that are due to be dialled.
@@ -87,9 +99,9 @@ impl KnownPeers {
         self.set(address, Contact::Own);
     }
 
-    /// It could not be reached, or did not want us: later again.
+    /// Dialling it came to nothing: later again. Not if it led to ourselves or to who is connected.
     pub fn failed(&mut self, address: SocketAddr, now: Time) {
-        if let Some(known) = self.known.get_mut(&plain(address)) {
+        if let Some(known) = self.known.get_mut(&plain(address)).filter(|k| k.contact == Contact::Dialling) {
             known.contact = Contact::Idle;
             known.not_before = now + known.wait;
             known.wait = (known.wait * 2).min(LONGEST_WAIT);
@@ -105,6 +117,11 @@ impl KnownPeers {
         }
     }
 
+    /// All that were heard of.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.known.keys().copied().collect()
+    }
+
     pub fn ban(&mut self, ip: IpAddr, id: PeerId, now: Time) {
         self.banned.retain(|(_, _, until)| *until > now);
         if self.banned.len() < MAX_KNOWN {
@@ -112,8 +129,10 @@ impl KnownPeers {
         }
     }
 
+    /// Whether it sent a wrong part, or [`MANY_BANS`] others at its address did: an id costs nothing.
     pub fn is_banned(&self, ip: IpAddr, id: PeerId, now: Time) -> bool {
-        self.banned.iter().any(|b| (b.0, b.1) == (ip, id) && b.2 > now)
+        let here = || self.banned.iter().filter(|b| b.0 == ip && b.2 > now);
+        here().any(|b| b.1 == id) || here().count() >= MANY_BANS
     }
 }
 
@@ -147,6 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_led_to_who_is_connected_or_to_ourselves_is_left_alone() {
+        let mut known = KnownPeers::default();
+        let mut dice = fastrand::Rng::with_seed(1);
+        for (place, end) in [("10.0.0.1:9998", Some(PeerKey(1))), ("10.0.0.2:9998", None)] {
+            let place = address(place);
+            known.add(place, Time::ZERO);
+            assert_eq!(known.due(5, Time::ZERO, &mut dice), [place]);
+            match end {
+                Some(key) => known.connected(place, key, Time::ZERO),
+                None => known.own(place),
+            }
+            known.failed(place, Time::ZERO);
+            assert!(known.due(5, Time::from_secs(1000), &mut dice).is_empty());
+        }
+    }
+
+    #[test]
     fn impossible_addresses_are_not_remembered() {
         let mut known = KnownPeers::default();
         let mut dice = fastrand::Rng::with_seed(1);
@@ -156,6 +192,37 @@ mod tests {
         assert!(known.due(9, Time::ZERO, &mut dice).is_empty());
         known.add(address("[::ffff:10.0.0.1]:80"), Time::ZERO);
         assert_eq!(known.due(9, Time::ZERO, &mut dice), [address("10.0.0.1:80")]);
+    }
+
+    #[test]
+    fn a_list_full_of_lies_makes_room_for_others() {
+        let mut known = KnownPeers::default();
+        let mut dice = fastrand::Rng::with_seed(1);
+        for n in 0..MAX_KNOWN as u32 {
+            known.add(SocketAddr::new(IpAddr::from((n + 1).to_be_bytes()), 9998), Time::ZERO);
+        }
+        let other = address("10.0.0.1:9998");
+        known.add(other, Time::ZERO);
+        assert!(!known.known.contains_key(&other), "nobody failed yet");
+        for lie in known.due(2, Time::ZERO, &mut dice) {
+            known.failed(lie, Time::ZERO);
+        }
+        known.add(other, Time::ZERO);
+        assert!(known.known.contains_key(&other));
+        assert_eq!(known.known.len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn many_wrongdoers_shut_their_address() {
+        let mut known = KnownPeers::default();
+        let ip = address("10.0.0.1:1").ip();
+        for id in 0..3 {
+            assert!(!known.is_banned(ip, PeerId([9; 20]), Time::ZERO));
+            known.ban(ip, PeerId([id; 20]), Time::ZERO);
+        }
+        assert!(known.is_banned(ip, PeerId([9; 20]), Time::ZERO));
+        assert!(!known.is_banned(address("10.0.0.2:1").ip(), PeerId([9; 20]), Time::ZERO));
+        assert!(!known.is_banned(ip, PeerId([9; 20]), Time::from_secs(600)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod serve;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use known_peers::KnownPeers;
+pub(crate) use known_peers::KnownPeers;
 use neighbour::Neighbour;
 use reveal::Reveal;
 
@@ -58,6 +58,8 @@ pub enum Input {
     Introduced(PeerKey, Introduction),
     /// An address of [`Effect::Dial`] did not lead to an introduction.
     DialFailed(SocketAddr),
+    /// An address of [`Effect::Dial`] led back to this member.
+    Ourselves(SocketAddr),
     Peer(PeerKey, Event),
     /// This part is verified and on the disk.
     Have(PartIndex),
@@ -170,6 +172,7 @@ impl Swarm {
                 self.known.failed(address, now);
                 self.dial(now);
             }
+            Input::Ourselves(address) => self.known.own(address),
             Input::Peer(key, event) => self.on_peer(key, event, now),
             Input::Have(part) => self.on_have(part),
             Input::Checked => self.on_checked(now),
@@ -261,14 +264,15 @@ impl Swarm {
         self.copies.values().filter_map(|name| name.as_deref())
     }
 
-    /// Who a neighbour is, for people: its name or else its address. Not safe for a terminal.
-    pub fn name_of(&self, key: PeerKey) -> String {
-        let Some(n) = self.neighbours.get(&key) else { return String::new() };
+    /// Who a neighbour is, for people: its name or else its address; None: it is none any more. Not safe for a
+    /// terminal.
+    pub fn name_of(&self, key: PeerKey) -> Option<String> {
+        let n = self.neighbours.get(&key)?;
         let name = n.hello.as_ref().and_then(|h| h.name.as_deref());
-        match name {
+        Some(match name {
             Some(name) => format!("{name} ({})", n.introduction.address),
             None => n.introduction.address.to_string(),
-        }
+        })
     }
 
     /// What we have.
@@ -326,5 +330,43 @@ mod tests {
         let mut fetched = swarm(Bitfield::none(&geometry), true);
         geometry.all_parts().for_each(|part| fetched.handle(Input::Have(part), Time::ZERO));
         assert_eq!(shown(&mut fetched), [Show::Everything, Show::Everything]);
+    }
+
+    /// Who is admitted when a member that we dialled dials us this long after.
+    fn admitted(id: u8, after: Time) -> Vec<PeerKey> {
+        let mut swarm = swarm(Bitfield::none(&Geometry::new(100, 1).unwrap()), true);
+        let dialled = Introduction { dialled: true, ..introduction(id) };
+        swarm.handle(Input::Introduced(PeerKey(1), dialled), Time::ZERO);
+        swarm.handle(Input::Introduced(PeerKey(2), introduction(id)), after);
+        std::iter::from_fn(|| swarm.next_effect())
+            .filter_map(|effect| match effect {
+                Effect::Admit(key, _) => Some(key),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn of_two_connections_opened_at_once_that_of_the_greater_id_stays() {
+        assert_eq!(admitted(20, Time::from_secs(1)), [PeerKey(1), PeerKey(2)]);
+        assert_eq!(admitted(3, Time::from_secs(1)), [PeerKey(1)]);
+    }
+
+    #[test]
+    fn of_two_connections_opened_one_after_the_other_the_first_stays() {
+        assert_eq!(admitted(20, Time::from_secs(2)), [PeerKey(1)]);
+    }
+
+    #[test]
+    fn who_is_connected_is_not_dialled_again() {
+        let mut swarm = swarm(Bitfield::none(&Geometry::new(100, 1).unwrap()), true);
+        let address = SocketAddr::from(([10, 0, 0, 1], 4240));
+        swarm.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
+        swarm.handle(Input::Endpoints(vec![address]), Time::from_secs(5));
+        let dialled = Introduction { address, dialled: true, ..introduction(1) };
+        swarm.handle(Input::Introduced(PeerKey(2), dialled), Time::from_secs(5));
+        (5..100).for_each(|second| swarm.tick(Time::from_secs(second)));
+        let dials = std::iter::from_fn(|| swarm.next_effect()).filter(|e| *e == Effect::Dial(address)).count();
+        assert_eq!(dials, 1, "it did not say on which port it listens (rqbit), so that it had to be found out");
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Stall {
 #[derive(Debug)]
 pub(super) struct Neighbour {
     pub introduction: Introduction,
+    /// When it was admitted.
+    pub since: Time,
     pub hello: Option<Hello>,
     pub has: Bitfield,
     /// It does not serve us.
@@ -66,6 +68,7 @@ impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
         Self {
             introduction,
+            since: now,
             hello: None,
             has: Bitfield::none(geometry),
             choked: true,

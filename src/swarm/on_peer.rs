@@ -1,6 +1,7 @@
 //! What follows from what a neighbour says.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 
 use super::{
     Effect, Swarm,
@@ -17,6 +18,11 @@ use crate::{
 
 /// A member that refuses this often what it says it has is left alone for a while.
 const MAX_REFUSALS: u32 = 16;
+/// Ids that are remembered to have had everything: whoever says so under ever new ones cannot fill the memory.
+const MAX_COPIES: usize = 50_000;
+
+/// Two connections with one member that are opened within this time may both be on their way before either side knows.
+const AT_ONCE: Time = Time::from_secs(2);
 
 /// What this id draws when places are few.
 fn lot(lots: u64, id: PeerId) -> u64 {
@@ -54,8 +60,10 @@ impl Swarm {
         }
         if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
             let (old, old_dialled) = (*old, n.introduction.dialled);
-            // Both sides dialled: both keep the connection that the greater id opened.
-            let keep_new = new.dialled != old_dialled && new.dialled == (self.config.id > new.id);
+            // Both sides dialled at once: both keep the connection that the greater id opened. Later than that one of
+            // them dialled unaware of whom it would meet, and both keep the old one, as aria2 does.
+            let at_once = new.dialled != old_dialled && now < n.since + AT_ONCE;
+            let keep_new = at_once && new.dialled == (self.config.id > new.id);
             if !keep_new {
                 if new.dialled {
                     self.known.connected(new.address, old, now);
@@ -69,17 +77,27 @@ impl Swarm {
 
     /// With all places taken, the lot decides who stays: whoever came first would else form a circle that later ones
     /// stand outside of, and a part takes long into a corner of the swarm. The lots are drawn with our own dice, so
-    /// that nobody can choose an id that wins. Those that we dialled ourselves are never sent away for another: who
-    /// knocks with a thousand ids cannot surround us. Complete ones stay while we need them, and go first when we do not.
+    /// that nobody can choose an id that wins. Only those take part who share the address from which most came, the
+    /// new one counted: a thousand ids at one address push each other out, and nobody else. Those that we dialled
+    /// ourselves are never sent away for another: who knocks with a thousand ids cannot surround us. Complete ones stay
+    /// while we need them, and go first when we do not.
     fn make_room(&mut self, new: &Introduction, now: Time) -> Result<(), &'static str> {
         if self.neighbours.len() < self.config.max_peers {
             return Ok(());
         }
         let (lots, complete) = (self.lots, self.is_complete());
-        let others = self.neighbours.iter().filter(|(_, n)| !n.introduction.dialled && (complete || !n.is_complete()));
+        let mut crowds: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        let came = self.neighbours.values().filter(|n| !n.introduction.dialled).map(|n| &n.introduction);
+        came.chain([new]).for_each(|i| *crowds.entry(i.address.ip().to_canonical()).or_default() += 1);
+        let largest = crowds.values().max().copied();
+        let crowded = |i: &Introduction| crowds.get(&i.address.ip().to_canonical()).copied() == largest;
+        let others = self
+            .neighbours
+            .iter()
+            .filter(|(_, n)| !n.introduction.dialled && crowded(&n.introduction) && (complete || !n.is_complete()));
         let lowest = others.map(|(key, n)| (!n.is_complete(), lot(lots, n.introduction.id), *key)).min();
         match lowest {
-            Some((incomplete, lowest, key)) if !incomplete || lowest < lot(lots, new.id) => {
+            Some((incomplete, lowest, key)) if !incomplete || !crowded(new) || lowest < lot(lots, new.id) => {
                 self.close(key, "another drew the place", now);
                 Ok(())
             }
@@ -146,13 +164,14 @@ impl Swarm {
             return;
         };
         let ip = neighbour.introduction.address.ip();
-        if let Some(port) = hello.port.filter(|_| !neighbour.introduction.dialled) {
-            self.known.connected(SocketAddr::new(ip, port), key, now);
-        }
-        match &mut neighbour.hello {
-            // A later one says only what changed.
-            Some(old) => old.port = hello.port.or(old.port),
-            none => *none = Some(hello),
+        let known = neighbour.hello.get_or_insert_with(|| Hello { port: None, ..hello.clone() });
+        // A later one says only what changed. Nobody moves to another port: one who says so again and again would fill
+        // the list of those who are known.
+        if let (None, Some(port)) = (known.port, hello.port) {
+            known.port = Some(port);
+            if !neighbour.introduction.dialled {
+                self.known.connected(SocketAddr::new(ip, port), key, now);
+            }
         }
     }
 
@@ -214,7 +233,9 @@ impl Swarm {
     fn after_has(&mut self, key: PeerKey, now: Time) {
         if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
             let name = n.hello.as_ref().and_then(|h| h.name.clone());
-            self.copies.insert(n.introduction.id, name);
+            if self.copies.len() < MAX_COPIES {
+                self.copies.insert(n.introduction.id, name);
+            }
         }
         self.part_if_both_complete(key);
         self.update_reveal(now);

@@ -5,6 +5,9 @@
 //! *sent*. (Waiting until a part is seen elsewhere, as BEP 16 does, is what makes super-seeding slow.)
 //! Who gets parts and spreads none has its credit stopped. A part that still has at most one holder 2 s after it was
 //! sent, or whose holder left, is given again.
+//!
+//! What it costs an attacker: who does not take what it was shown holds it back from others for [`TAKE_TIME`], and is
+//! then left out until it takes something.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,6 +19,9 @@ const SPREAD_TIME: Time = Time::from_secs(2);
 const REST_TIME: Time = Time::from_millis(300);
 /// What a member that sees everything asked for is left to it for so long.
 const WANTED_TIME: Time = Time::from_secs(10);
+/// What a member was shown and did not take by then (or by as long as taking turns takes here, at most by the second)
+/// is given to another.
+pub(super) const TAKE_TIME: (Time, Time) = (Time::from_secs(5), Time::from_secs(30));
 /// Nothing new for who holds more parts alone than this, plus twice the median.
 const CREDIT: u32 = 4;
 /// So many parts that we gave to nobody show that there is another seed.
@@ -34,6 +40,8 @@ struct Gift {
 struct Account {
     unsent: u32,
     lonely: u32,
+    /// It let something lie that it was shown, and took nothing since.
+    idle: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +50,8 @@ pub(super) struct Reveal {
     fresh: Vec<PartIndex>,
     gifts: BTreeMap<PartIndex, Gift>,
     accounts: BTreeMap<PeerKey, Account>,
+    /// Parts that were shown to one, oldest first, and until when it has time to take them.
+    shown: VecDeque<(Time, PartIndex, PeerKey)>,
     /// Parts that were sent, oldest first: to look at once more.
     spreading: VecDeque<(Time, PartIndex)>,
     again: VecDeque<PartIndex>,
@@ -77,6 +87,11 @@ impl Reveal {
         self.accounts.insert(key, Account::default());
     }
 
+    /// It lets lie what it is shown: nothing depends on it.
+    pub fn is_idle(&self, key: PeerKey) -> bool {
+        self.accounts.get(&key).is_some_and(|account| account.idle)
+    }
+
     /// Somebody who sees everything asked for a part: it need not be given to another.
     pub fn wanted(&mut self, key: PeerKey, part: PartIndex, now: Time) {
         if let std::collections::btree_map::Entry::Vacant(place) = self.gifts.entry(part) {
@@ -87,6 +102,9 @@ impl Reveal {
 
     /// A part was sent to somebody, whether we chose it or not.
     pub fn sent(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        if let Some(account) = self.accounts.get_mut(&key) {
+            account.idle = false;
+        }
         let gift = self.gifts.entry(part).or_insert(Gift { to: key, sent: false, lonely: false });
         if gift.to != key {
             return;
@@ -128,6 +146,21 @@ impl Reveal {
         self.again.extend(back);
     }
 
+    /// Once in a while: which parts that were shown are not taken?
+    pub fn take_back(&mut self, now: Time) {
+        while let Some((_, part, key)) = self.shown.pop_front_if(|(until, ..)| now >= *until) {
+            let Some(gift) = self.gifts.get(&part).filter(|g| g.to == key && !g.sent).copied() else {
+                continue;
+            };
+            self.gifts.remove(&part);
+            self.revoke(&gift);
+            self.fresh.push(part);
+            if let Some(account) = self.accounts.get_mut(&key) {
+                account.idle = true;
+            }
+        }
+    }
+
     /// Once in a while: which parts that were sent are not spread? `patience`: what spreading takes here, if that is
     /// more than [`SPREAD_TIME`].
     pub fn look_again(&mut self, now: Time, patience: Time, holders: impl Fn(PartIndex) -> u16) {
@@ -145,21 +178,23 @@ impl Reveal {
     }
 
     fn has_credit(&self, key: PeerKey) -> bool {
-        let mut lonely: Vec<u32> = self.accounts.values().map(|a| a.lonely).collect();
+        let mut lonely: Vec<u32> = self.accounts.values().filter(|a| !a.idle).map(|a| a.lonely).collect();
         lonely.sort_unstable();
         let median = lonely.get(lonely.len().saturating_sub(1) / 2).copied().unwrap_or(0);
         self.accounts.get(&key).is_some_and(|a| a.lonely <= CREDIT + 2 * median)
     }
 
-    /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent.
+    /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent. It has until `until`
+    /// to take it.
     pub fn next(
         &mut self,
         key: PeerKey,
         ahead: u32,
+        until: Time,
         theirs: impl Fn(PartIndex) -> bool,
         holders: impl Fn(PartIndex) -> u16,
     ) -> Option<PartIndex> {
-        let room = self.accounts.get(&key).is_some_and(|a| a.unsent < ahead);
+        let room = self.accounts.get(&key).is_some_and(|a| a.unsent < ahead && !a.idle);
         if !room || !self.has_credit(key) {
             return None;
         }
@@ -172,6 +207,9 @@ impl Reveal {
         let account = self.accounts.entry(key).or_default();
         account.lonely += 1;
         account.unsent += u32::from(!sent);
+        if !sent {
+            self.shown.push_back((until, part, key));
+        }
         Some(part)
     }
 
@@ -226,7 +264,7 @@ mod tests {
     }
 
     fn next(r: &mut Reveal, key: PeerKey) -> Option<PartIndex> {
-        r.next(key, 2, |_| false, |_| 0)
+        r.next(key, 2, TAKE_TIME.0, |_| false, |_| 0)
     }
 
     #[test]
@@ -263,6 +301,23 @@ mod tests {
         r.look_again(Time::from_secs(2), Time::ZERO, |_| 1);
         assert_eq!(next(&mut r, A), None, "it had it already");
         assert_eq!(next(&mut r, B), Some(part));
+    }
+
+    #[test]
+    fn who_takes_nothing_holds_nothing_back() {
+        let mut r = reveal(4);
+        let shown = [next(&mut r, A), next(&mut r, A), next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
+        r.sent(B, shown[2], Time::from_secs(1));
+        r.take_back(Time::from_secs(4));
+        assert!(!r.is_idle(A), "it still has time");
+        r.take_back(Time::from_secs(5));
+        assert!(r.is_idle(A));
+        assert_eq!(next(&mut r, A), None, "nothing new");
+        r.sent(B, shown[3], Time::from_secs(5));
+        let left = [next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
+        assert!(left.iter().all(|part| shown[..2].contains(part)));
+        r.sent(A, shown[0], Time::from_secs(6));
+        assert!(!r.is_idle(A), "it takes after all");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who is served, and what a first seed shows.
 
-use super::Swarm;
+use super::{Swarm, reveal::TAKE_TIME};
 use crate::{
     choker::{self, Neighbours, Waiting},
     geometry::PartIndex,
@@ -17,6 +17,8 @@ const SHOWN_BYTES: f64 = 512.0 * 1024.0;
 const SHOWN_TIME: f64 = 0.25;
 /// Who was given a part has it spread after so many times what it takes to send a part to each of its neighbours.
 const SPREAD_ROUNDS: u32 = 3;
+/// Who was shown parts has taken them after so many such times, unless it does not want them.
+const TAKE_ROUNDS: u32 = 12;
 
 impl Swarm {
     /// Gives leave to who is next, while few enough have it.
@@ -56,8 +58,10 @@ impl Swarm {
         incomplete > 1 && !another_seed
     }
 
+    /// Neighbours that fetch: not those that have it all, or let lie what they are shown.
     fn incomplete(&self) -> usize {
-        self.neighbours.values().filter(|n| !n.is_complete()).count()
+        let idle = |key: &PeerKey| self.reveal.as_ref().is_some_and(|r| r.is_idle(*key));
+        self.neighbours.iter().filter(|(key, n)| !n.is_complete() && !idle(key)).count()
     }
 
     /// What a new neighbour is told that we have.
@@ -106,10 +110,12 @@ impl Swarm {
         };
         let bytes = (n.up.get(now) * SHOWN_TIME).max(SHOWN_BYTES);
         let ahead = ((bytes / part_size) as u32).max(SHOWN_PARTS);
+        let turns = self.round().map_or(Time::ZERO, |round| round * TAKE_ROUNDS);
+        let until = now + turns.clamp(TAKE_TIME.0, TAKE_TIME.1);
         let mut shown = Vec::new();
         if let Some(reveal) = &mut self.reveal {
             let holders = |part| self.picker.holders(part);
-            while let Some(part) = reveal.next(key, ahead, |p| n.has.has(p), holders) {
+            while let Some(part) = reveal.next(key, ahead, until, |p| n.has.has(p), holders) {
                 shown.push(part);
             }
         }
@@ -117,9 +123,10 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
-        let patience = self.round().map_or(Time::ZERO, |t| t * SPREAD_ROUNDS);
+        let round = self.round().unwrap_or(Time::ZERO);
         if let Some(reveal) = &mut self.reveal {
-            reveal.look_again(now, patience, |part| self.picker.holders(part));
+            reveal.take_back(now);
+            reveal.look_again(now, round * SPREAD_ROUNDS, |part| self.picker.holders(part));
             self.update_reveal(now);
         }
     }

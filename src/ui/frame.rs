@@ -84,7 +84,7 @@ fn drop_least(fields: &mut Vec<Field>, bar: &mut bool) -> bool {
 fn has_bar(phase: &Phase) -> bool {
     match phase {
         Phase::Checking { .. } | Phase::Waiting(_) | Phase::Fetching | Phase::Verifying => true,
-        Phase::Sharing => false,
+        Phase::Seeking { .. } | Phase::Sharing => false,
     }
 }
 
@@ -96,6 +96,11 @@ fn fields(view: &View) -> Vec<Field> {
     let members = |rank| field(rank, 2, counted(swarm.members as u64, "member"));
     let percent = |gap| field(0, gap, format!("{:>2}%", view.percent()));
     match &view.phase {
+        Phase::Seeking { asked: 0, waiting_for } => vec![field(1, 2, format!("waiting for {waiting_for}"))],
+        Phase::Seeking { asked, .. } => {
+            let asking = format!("asking {}", counted(*asked as u64, "member"));
+            vec![field(1, 2, asking), field(2, 1, "for the manifest".to_owned())]
+        }
         Phase::Checking { done_bytes } => vec![
             field(1, 2, "checking".to_owned()),
             percent(1),
@@ -203,6 +208,11 @@ mod tests {
                 Phase::Checking { done_bytes: 1 << 30 },
                 "big.iso  ████░░░░░░░░░░░░░░  checking 25%  1 GiB of 4 GiB  8 members  ↑ 12 MiB/s   q quits",
             ),
+            (Phase::Seeking { asked: 3, waiting_for: "" }, "big.iso  asking 3 members for the manifest   q quits"),
+            (
+                Phase::Seeking { asked: 0, waiting_for: "the conductor to answer" },
+                "big.iso  waiting for the conductor to answer   q quits",
+            ),
             (
                 Phase::Waiting("a member that has the missing parts".to_owned()),
                 "big.iso  ████░░░░░░░   812/2048 parts 39%  waiting for a member that has the missing parts",
@@ -228,6 +238,7 @@ mod tests {
 
     fn any_view() -> impl Strategy<Value = View> {
         let phase = prop_oneof![
+            (0usize..1000).prop_map(|asked| Phase::Seeking { asked, waiting_for: "a member" }),
             any::<u64>().prop_map(|done_bytes| Phase::Checking { done_bytes }),
             "\\PC{0,60}".prop_map(Phase::Waiting),
             Just(Phase::Fetching),

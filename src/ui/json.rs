@@ -4,6 +4,7 @@
 //! `progress` once a second, and a last time before `whole` and `end`. When nobody reads them any more, nothing is written.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -13,8 +14,8 @@ use serde::Serialize;
 
 use super::{
     Phase, Report, View,
-    plain::{EVERY, same_phase},
-    report::write_maybe_seconds,
+    plain::EVERY,
+    report::{counted, write_maybe_seconds},
 };
 
 /// `progress` comes so often.
@@ -57,7 +58,7 @@ struct Line<'a, B> {
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Derived<'a> {
     Check { name: &'a str, size: u64 },
-    Waiting { name: &'a str, what: &'a str },
+    Waiting { name: &'a str, what: Cow<'a, str> },
     Progress(Progress<'a>),
 }
 
@@ -160,8 +161,9 @@ impl<W: Write> State<W> {
 impl Slot {
     fn is_phase_due(&self, view: &View) -> bool {
         let Some((phase, at)) = &self.phase else { return true };
-        let again = matches!(view.phase, Phase::Waiting(_)) && view.elapsed.saturating_sub(*at) >= EVERY;
-        again || !same_phase(phase, &view.phase)
+        let again = matches!(view.phase, Phase::Waiting(_) | Phase::Seeking { .. })
+            && view.elapsed.saturating_sub(*at) >= EVERY;
+        again || !phase.is_same(&view.phase)
     }
 }
 
@@ -169,7 +171,15 @@ impl Slot {
 fn begun(view: &View) -> Option<Derived<'_>> {
     match &view.phase {
         Phase::Checking { .. } => Some(Derived::Check { name: &view.name, size: view.swarm.bytes }),
-        Phase::Waiting(what) => Some(Derived::Waiting { name: &view.name, what }),
+        Phase::Seeking { asked: 0, waiting_for } => {
+            Some(Derived::Waiting { name: &view.name, what: Cow::Borrowed(waiting_for) })
+        }
+        Phase::Seeking { asked, .. } => {
+            let members = counted(*asked as u64, "member");
+            let what = Cow::Owned(format!("the manifest: asking {members} for it"));
+            Some(Derived::Waiting { name: &view.name, what })
+        }
+        Phase::Waiting(what) => Some(Derived::Waiting { name: &view.name, what: Cow::Borrowed(what) }),
         Phase::Fetching | Phase::Verifying | Phase::Sharing => None,
     }
 }
@@ -178,7 +188,7 @@ fn progress(view: &View) -> Progress<'_> {
     let swarm = &view.swarm;
     let (phase, checked) = match view.phase {
         Phase::Checking { done_bytes } => ("checking", Some(done_bytes)),
-        Phase::Waiting(_) => ("waiting", None),
+        Phase::Seeking { .. } | Phase::Waiting(_) => ("waiting", None),
         Phase::Fetching => ("fetching", None),
         Phase::Verifying => ("verifying", None),
         Phase::Sharing => ("sharing", None),

@@ -40,6 +40,11 @@ pub struct View {
 /// What a member is doing about a composition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// What the composition is is not known yet: so many members are asked, or there are none and this is waited for.
+    Seeking {
+        asked: usize,
+        waiting_for: &'static str,
+    },
     /// Hashing what is on disk; `done_bytes` of the composition's bytes are.
     Checking {
         done_bytes: u64,
@@ -53,10 +58,22 @@ pub enum Phase {
     Sharing,
 }
 
+impl Phase {
+    /// Whether both do the same; how far they are does not count.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Checking { .. }, Self::Checking { .. }) => true,
+            (Self::Seeking { asked: one, .. }, Self::Seeking { asked: two, .. }) if *one > 0 && *two > 0 => true,
+            _ => self == other,
+        }
+    }
+}
+
 impl View {
     /// How much is done of what it is doing now, from 0 to 1.
     pub fn fraction(&self) -> f64 {
         let done = match &self.phase {
+            Phase::Seeking { .. } => return 0.0,
             Phase::Checking { done_bytes } => *done_bytes,
             Phase::Fetching | Phase::Waiting(_) => self.swarm.bytes_done,
             Phase::Verifying | Phase::Sharing => self.swarm.bytes,
@@ -183,8 +200,8 @@ impl Drop for Screen {
     }
 }
 
-/// Nobody left to read it is no error, and no reason to end.
-fn to_stderr(line: &str) {
+/// A line on stderr. Nobody left to read it, or a full disk behind it, is no error and no reason to end.
+pub fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 

@@ -37,7 +37,7 @@ impl Plain {
 
 fn is_due(last: Option<&View>, view: &View) -> bool {
     let Some(last) = last else { return true };
-    if !same_phase(&last.phase, &view.phase) {
+    if !last.phase.is_same(&view.phase) {
         return true;
     }
     let minute = view.elapsed.saturating_sub(last.elapsed) >= EVERY;
@@ -50,14 +50,6 @@ fn is_due(last: Option<&View>, view: &View) -> bool {
     }
 }
 
-/// Whether both do the same; how far they are does not count.
-pub(super) fn same_phase(one: &Phase, other: &Phase) -> bool {
-    match (one, other) {
-        (Phase::Checking { .. }, Phase::Checking { .. }) => true,
-        _ => one == other,
-    }
-}
-
 fn line(view: &View) -> String {
     let View { name, swarm, .. } = view;
     let percent = view.percent();
@@ -65,6 +57,10 @@ fn line(view: &View) -> String {
     let (down, up) = (units::rate(swarm.rate_down), units::rate(swarm.rate_up));
     let members = counted(swarm.members as u64, "member");
     match &view.phase {
+        Phase::Seeking { asked: 0, waiting_for } => format!("{name}: waiting for {waiting_for}"),
+        Phase::Seeking { asked, .. } => {
+            format!("{name}: asking {} for the manifest", counted(*asked as u64, "member"))
+        }
         Phase::Checking { .. } => format!("{name}: checking what is on disk: {percent}%"),
         Phase::Waiting(what) => format!("{name}: {percent}% ({parts}), waiting for {what}"),
         Phase::Fetching => {
@@ -117,6 +113,20 @@ mod tests {
         assert_eq!(plain.update(0, &view), None);
         view.phase = Phase::Sharing;
         assert!(plain.update(0, &view).is_some());
+    }
+
+    #[test]
+    fn while_nothing_is_known_of_it_a_line_says_who_is_asked() {
+        let plain = Plain::default();
+        let seeking = |asked| Phase::Seeking { asked, waiting_for: "a member" };
+        let mut view = View { phase: seeking(0), swarm: Default::default(), ..view() };
+        assert_eq!(plain.update(0, &view).unwrap(), "big.iso: waiting for a member");
+        view.phase = seeking(1);
+        assert_eq!(plain.update(0, &view).unwrap(), "big.iso: asking 1 member for the manifest");
+        view.phase = seeking(2);
+        assert_eq!(plain.update(0, &view), None);
+        view.elapsed += EVERY;
+        assert_eq!(plain.update(0, &view).unwrap(), "big.iso: asking 2 members for the manifest");
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::cli::{Exit, units};
+use crate::{
+    cli::{Exit, units},
+    manifest::shown,
+};
 
 /// Something that happened to a composition. As JSON it is an object with its kind under `event`; keys are only
 /// ever added. Sizes are bytes, times seconds. (How far it is comes from a [`View`](super::View), not from here.)
@@ -107,11 +110,11 @@ impl Report {
             }
             Report::Warning { name, text } => {
                 let word = console::Style::new().for_stderr().yellow().apply_to("warning:");
-                format!("{word} {}{text}", of(name))
+                format!("{word} {}{}", of(name), shown(text))
             }
             Report::Error { name, text, .. } => {
                 let word = console::Style::new().for_stderr().red().bold().apply_to("error:");
-                format!("{word} {}{text}", of(name))
+                format!("{word} {}{}", of(name), shown(text))
             }
             Report::End(end) => return end.line(),
         })
@@ -124,6 +127,7 @@ impl End {
         let (name, size) = (&self.name, self.size);
         match (self.whole_after, self.code) {
             (Some(after), _) => Some(format!("{name}: {}: {}", whole(size, self.fetched, after), place(&self.path))),
+            (None, Exit::Interrupted) if size == 0 => Some(format!("{name}: interrupted before its manifest came")),
             (None, Exit::Interrupted) => {
                 let (have, size) = (units::size(self.have), units::size(size));
                 Some(format!("{name}: interrupted; {have} of {size} are verified and kept: the same command goes on"))
@@ -145,10 +149,10 @@ fn whole(size: u64, fetched: u64, after: Duration) -> String {
 
 /// A path as people can paste it: what is in the current folder begins with `./`.
 fn place(path: &Path) -> String {
-    let shown = path.display().to_string();
-    let shown: String = shown.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let path_as_text = path.display().to_string();
+    let shown = shown(&path_as_text);
     match path.is_absolute() || shown.starts_with("./") || shown.starts_with("../") {
-        true => shown,
+        true => shown.into_owned(),
         false => format!("./{shown}"),
     }
 }

@@ -124,3 +124,76 @@ impl std::fmt::Debug for Bitfield {
         write!(f, "Bitfield({} of {})", self.ones, self.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+
+    fn geometry(parts: usize) -> Geometry {
+        Geometry::new(parts as u64, 1).unwrap()
+    }
+
+    fn filled(there: &[bool], geometry: &Geometry) -> Bitfield {
+        let mut bits = Bitfield::none(geometry);
+        for (part, _) in geometry.all_parts().zip(there).filter(|(_, there)| **there) {
+            bits.insert(part);
+        }
+        bits
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(there in vec(any::<bool>(), 0..300)) {
+            let g = geometry(there.len());
+            let bits = filled(&there, &g);
+            let read = Bitfield::from_bytes(&bits.to_bytes(), &g).unwrap();
+            prop_assert_eq!(&read, &bits);
+            prop_assert!(g.all_parts().zip(&there).all(|(part, there)| read.has(part) == *there));
+            let ones: Vec<_> = g.all_parts().zip(&there).filter(|(_, there)| **there).map(|(part, _)| part).collect();
+            prop_assert_eq!(read.count() as usize, ones.len());
+            prop_assert_eq!(read.ones(&g).collect::<Vec<_>>(), ones);
+            prop_assert_eq!(read.is_full(), there.iter().all(|there| *there));
+        }
+
+        #[test]
+        fn another_length_and_spare_bits_are_refused(there in vec(any::<bool>(), 1..300), cut in any::<Index>()) {
+            let g = geometry(there.len());
+            let mut bytes = filled(&there, &g).to_bytes();
+            prop_assert_eq!(Bitfield::from_bytes(&bytes[..cut.index(bytes.len())], &g), None);
+            bytes.push(0);
+            prop_assert_eq!(Bitfield::from_bytes(&bytes, &g), None);
+            bytes.pop();
+            for spare in there.len()..8 * bytes.len() {
+                bytes[spare / 8] |= 0x80 >> (spare % 8);
+                prop_assert_eq!(Bitfield::from_bytes(&bytes, &g), None);
+                bytes[spare / 8] &= !(0x80 >> (spare % 8));
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_another_set_or_refused(there in vec(any::<bool>(), 1..300), at in any::<Index>(), flip in 1..=255u8) {
+            let g = geometry(there.len());
+            let bits = filled(&there, &g);
+            let mut bytes = bits.to_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            if let Some(read) = Bitfield::from_bytes(&bytes, &g) {
+                prop_assert_ne!(&read, &bits);
+                prop_assert_eq!(read.to_bytes(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_counted_once() {
+        let g = geometry(65);
+        let (first, last) = (g.part(0).unwrap(), g.part(64).unwrap());
+        let mut bits = Bitfield::none(&g);
+        assert!(bits.insert(first) && !bits.insert(first) && bits.insert(last));
+        assert_eq!(bits.count(), 2);
+        assert!(bits.remove(last) && !bits.remove(last));
+        assert_eq!(bits.to_bytes(), [0x80, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}

@@ -1,124 +1,236 @@
 //! Other BitTorrent clients in the same swarm, met through our conductor: they fetch from a member, and a member from
-//! them. Skipped, and said so, where a client is not installed.
+//! them. Skipped, and said so, where a client is not installed. The table in the README says what is tried here.
+//!
+//! Each has an address of its own (127.0.0.x): Transmission and libtorrent know one member an address.
+
+mod client;
 
 use std::{
+    env,
+    ffi::OsString,
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
 };
 
-use crate::support::{Place, Program, bytes, compose, conductor, fetch, seed, tool};
+use client::Client;
+use rustix::process::Signal;
 
-/// Drives libtorrent: `share` says that it shares, `fetch` ends when the file is whole.
-const LIBTORRENT: &str = r#"
-import sys, libtorrent as lt
-role, folder, torrent = sys.argv[1:]
-session = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
-    "enable_natpmp": False, "allow_multiple_connections_per_ip": True, "min_announce_interval": 1,
-    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification})
-parameters = lt.add_torrent_params()
-parameters.ti, parameters.save_path = lt.torrent_info(torrent), folder
-torrent = session.add_torrent(parameters)
-told = False
-while True:
-    session.wait_for_alert(100)
-    session.pop_alerts()
-    if not told and torrent.status().is_seeding:
-        told = True
-        if role == "fetch":
-            torrent.flush_cache()
-            break
-        print("shares", flush=True)
-"#;
+use crate::support::{PATIENCE, Place, Program, bytes, compose, conductor, member, seed, skip};
 
-fn has_aria2() -> bool {
-    tool("aria2c", Command::new("aria2c").arg("--version"))
+/// What is tried with each client, under its name.
+macro_rules! with_each_client {
+    ($($name:ident: $client:ident),*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn takes_and_gives() {
+                Client::$client.is_there().then(|| super::takes_and_gives(Client::$client));
+            }
+
+            #[test]
+            fn takes_and_gives_over_ipv6() {
+                Client::$client.is_there().then(|| super::takes_and_gives_over_ipv6(Client::$client));
+            }
+        }
+    )*};
 }
 
-fn aria2(place: &Place, folder: &Path, torrent: &Path, arguments: &[&str]) -> Command {
-    let mut command = place.command("aria2c");
-    command.args(["--enable-dht=false", "--bt-enable-lpd=false", "--file-allocation=none", "--no-conf"]);
-    command.args(["--listen-port=20000-60000", "--bt-tracker-interval=1", "--console-log-level=notice"]);
-    command.args(arguments).arg("-d").arg(folder).arg(torrent);
-    command
-}
+with_each_client!(aria2: Aria2, libtorrent: Libtorrent, rqbit: Rqbit, transmission: Transmission);
 
-fn has_libtorrent() -> bool {
-    tool("python3 with libtorrent", Command::new("python3").args(["-c", "import libtorrent"]))
-}
+const SEED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+const MEMBER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4));
 
-fn libtorrent(place: &Place, role: &str, folder: &Path, torrent: &Path) -> Command {
-    let mut command = place.command("python3");
-    command.args(["-c", LIBTORRENT, role]).arg(folder).arg(torrent);
-    command
-}
-
-/// A place with a conductor, and a composition of some parts with its `.torrent`.
+/// A place with a conductor.
 struct Stage {
     place: Place,
     conductor: Program,
-    manifest: PathBuf,
-    torrent: PathBuf,
-    data: Vec<u8>,
-}
-
-fn stage() -> Stage {
-    let place = Place::new();
-    let (conductor, address) = conductor(&place, "127.0.0.1:0");
-    let data = bytes((3 << 20) + 777, 50);
-    let manifest = compose(&place, "x.bin", &data, &[&address, "64K", "--torrent"]);
-    let torrent = manifest.with_extension("torrent");
-    Stage { place, conductor, manifest, torrent, data }
+    address: String,
 }
 
 impl Stage {
+    fn new(listen: &str) -> Self {
+        let place = Place::new();
+        let (conductor, address) = conductor(&place, listen);
+        Self { place, conductor, address }
+    }
+
+    fn compose(&self, name: &str, size: usize, part: &str) -> Composition {
+        let data = bytes(size, size as u64);
+        let manifest = compose(&self.place, name, &data, &[&self.address, part, "--torrent"]);
+        let source = manifest.with_extension("torrent").into();
+        Composition { name: name.to_owned(), manifest, source, data }
+    }
+
+    fn magnet(&self, composition: &Composition) -> OsString {
+        let mut command = self.place.command(env!("CARGO_BIN_EXE_composer"));
+        command.arg("--from").arg(&composition.manifest).args(["--magnet", "-o"]).arg(self.place.path("again.orch"));
+        let ended = Program::start(command).end().with(0);
+        ended.lines.iter().find(|line| line.starts_with("magnet:")).expect("a magnet link").into()
+    }
+
+    fn start(&self, client: Client, ip: IpAddr, composition: &Composition, folder: &str) -> Program {
+        client.start(&self.place, ip, &self.place.path(folder), &composition.source)
+    }
+
+    fn seed(&self, composition: &Composition, ip: IpAddr) -> Program {
+        seed(&self.place, &composition.manifest, &["--listen", &ip.to_string()])
+    }
+
+    /// A member for each of these fetches it.
     #[track_caller]
-    fn assert_copy(&self) {
-        let copy = fs::read(self.place.path("copy/x.bin")).expect("a copy");
-        assert!(copy == self.data, "the copy is different");
+    fn fetch(&self, compositions: &[Composition], ip: IpAddr) {
+        let arguments = ["--exit-when-done", "--listen", &ip.to_string()];
+        let fetching =
+            compositions.iter().map(|c| member(&self.place, &c.manifest, &self.place.path("back"), &arguments));
+        fetching.collect::<Vec<_>>().into_iter().for_each(|member| drop(member.end().with(0)));
+        for composition in compositions {
+            assert!(self.has(composition, "back"), "the copy of {} is different", composition.name);
+        }
     }
 
-    /// The client fetches from our member.
-    fn served(&self, client: impl Fn(&Place, &Path, &Path) -> Command) {
-        let _seed = seed(&self.place, &self.manifest, &[]);
-        Program::start(client(&self.place, &self.place.folder("copy"), &self.torrent)).end().with(0);
-        self.assert_copy();
+    fn has(&self, composition: &Composition, folder: &str) -> bool {
+        fs::read(self.place.path(folder).join(&composition.name)).is_ok_and(|copy| copy == composition.data)
     }
 
-    /// Our member fetches from the client.
-    fn fetched(&mut self, client: impl Fn(&Place, &Path, &Path) -> Command) {
-        let _client = Program::start(client(&self.place, &self.place.path("seed"), &self.torrent));
-        self.conductor.event_named("joined");
-        fetch(&self.place, &self.manifest, "copy", &[]).with(0);
-        self.assert_copy();
+    /// Waits until the copy in each of these folders is whole.
+    #[track_caller]
+    fn await_copies(&self, wanted: &[(&Composition, String)]) {
+        let until = Instant::now() + PATIENCE;
+        let mut missing = wanted.to_vec();
+        while !missing.is_empty() {
+            missing.retain(|(composition, folder)| !self.has(composition, folder));
+            let names: Vec<_> = missing.iter().map(|(composition, folder)| (&composition.name, folder)).collect();
+            assert!(Instant::now() < until, "not whole: {names:?}; members said:\n{}", self.log());
+            thread::sleep(Duration::from_millis(100));
+        }
     }
-}
 
-#[test]
-fn aria2_fetches_from_a_member() {
-    if has_aria2() {
-        stage().served(|place, folder, torrent| aria2(place, folder, torrent, &["--seed-time=0"]));
-    }
-}
-
-#[test]
-fn a_member_fetches_from_aria2() {
-    if has_aria2() {
-        let arguments = &["--check-integrity=true", "--seed-ratio=0.0"];
-        stage().fetched(|place, folder, torrent| aria2(place, folder, torrent, arguments));
+    /// What the members wrote into their log.
+    fn log(&self) -> String {
+        fs::read_to_string(self.place.path("logs/member.log")).expect("a log")
     }
 }
 
-#[test]
-fn libtorrent_fetches_from_a_member() {
-    if has_libtorrent() {
-        stage().served(|place, folder, torrent| libtorrent(place, "fetch", folder, torrent));
+/// A file with its manifest.
+#[derive(Clone)]
+struct Composition {
+    name: String,
+    manifest: PathBuf,
+    /// What other clients fetch it by: the path of its `.torrent`, or a magnet link.
+    source: OsString,
+    data: Vec<u8>,
+}
+
+/// By `.torrent` with small, usual and large parts, of each a last part of one byte, and by magnet link, all at once. The
+/// client fetches from a member; that leaves, and another member has only the client to fetch from.
+fn takes_and_gives(client: Client) {
+    let stage = Stage::new("127.0.0.1:0");
+    let parts = [("16K", 16 << 10), ("256K", 256 << 10), ("1M", 1 << 20), ("8M", 8 << 20)];
+    let mut compositions = parts.map(|(text, part)| stage.compose(text, 2 * part + 1, text)).to_vec();
+    // 40 KiB of metadata, which come in three pieces.
+    let mut by_link = stage.compose("link", (32 << 20) + 777, "16K");
+    by_link.source = stage.magnet(&by_link);
+    compositions.push(by_link);
+
+    let seeds: Vec<_> = compositions.iter().map(|composition| stage.seed(composition, SEED)).collect();
+    let _clients: Vec<_> =
+        compositions.iter().map(|c| stage.start(client, CLIENT, c, &format!("{}-copy", c.name))).collect();
+    stage.await_copies(&compositions.iter().map(|c| (c, format!("{}-copy", c.name))).collect::<Vec<_>>());
+    for seed in seeds {
+        seed.signal(Signal::TERM);
+        seed.end().with(0);
     }
+    stage.fetch(&compositions, MEMBER);
+}
+
+/// There is one loopback address of IPv6, and Transmission takes whoever comes from where a seed was for that seed: so
+/// it gives what it had.
+fn takes_and_gives_over_ipv6(client: Client) {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return skip("this machine has no IPv6");
+    }
+    let here = Ipv6Addr::LOCALHOST.into();
+    let mut stage = Stage::new("[::1]:0");
+    let (taken, given) = (stage.compose("taken", (3 << 20) + 777, "64K"), stage.compose("given", 1 << 20, "64K"));
+    let _giving = stage.start(client, here, &given, "seed");
+    stage.conductor.event_named("joined");
+    let _seed = stage.seed(&taken, here);
+    let _taking = stage.start(client, here, &taken, "copy");
+    stage.fetch(&[given], here);
+    stage.await_copies(&[(&taken, "copy".to_owned())]);
+}
+
+/// One swarm of everybody: a member seeds, two members and every client that is there fetch, and nobody takes offence.
+#[test]
+fn all_together() {
+    let stage = Stage::new("127.0.0.1:0");
+    let composition = stage.compose("x.bin", (12 << 20) + 777, "64K");
+    let manifest = &composition.manifest;
+    // Slow enough that they have to help each other.
+    let seed = seed(&stage.place, manifest, &["--listen", "127.0.0.2", "--upload", "3M"]);
+    let mut folders = vec!["127.0.0.3".to_owned(), "127.0.0.4".to_owned()];
+    let members: Vec<_> =
+        folders.iter().map(|ip| member(&stage.place, manifest, &stage.place.path(ip), &["--listen", ip])).collect();
+    let mut clients = Vec::new();
+    for (client, n) in Client::ALL.into_iter().filter(|client| client.is_there()).zip(5..) {
+        let folder = format!("{client:?}");
+        clients.push(stage.start(client, Ipv4Addr::new(127, 0, 0, n).into(), &composition, &folder));
+        folders.push(folder);
+    }
+    let copies: Vec<_> = folders.into_iter().map(|folder| (&composition, folder)).collect();
+    stage.await_copies(&copies);
+    for member in members {
+        member.signal(Signal::TERM);
+        member.end().with(0);
+    }
+    seed.signal(Signal::TERM);
+    let sent = seed.end().with(0).last()["uploaded"].as_u64().expect("a number");
+    let copies = copies.len() as u64;
+    assert!(sent < (copies - 1) * composition.data.len() as u64, "the seed sent {sent} bytes for {copies} copies");
+    let log = stage.log();
+    let offences: Vec<_> = log.lines().filter(|line| line.contains("broke the protocol")).collect();
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+/// Everybody has a part of it, the seed is gone, and for `IDLE_SECONDS` nobody has anything to ask for: 12, which is
+/// more than rqbit bears without a sign of life; 300 go beyond what the others bear.
+#[test]
+fn idle_together() {
+    let idle = env::var("IDLE_SECONDS").map_or(12, |text| text.parse().expect("a number of seconds"));
+    let mut stage = Stage::new("127.0.0.1:0");
+    let composition = stage.compose("x.bin", (12 << 20) + 777, "64K");
+    let mut folders = vec!["127.0.0.3".to_owned()];
+    let mut fetching =
+        member(&stage.place, &composition.manifest, &stage.place.path("127.0.0.3"), &["--listen", "127.0.0.3"]);
+    let mut clients = Vec::new();
+    for (client, n) in Client::ALL.into_iter().filter(|client| client.is_there()).zip(5..) {
+        let folder = format!("{client:?}");
+        clients.push(stage.start(client, Ipv4Addr::new(127, 0, 0, n).into(), &composition, &folder));
+        folders.push(folder);
+    }
+    folders.iter().for_each(|_| drop(stage.conductor.event_named("joined")));
+    let first = seed(&stage.place, &composition.manifest, &["--listen", "127.0.0.2", "--upload", "1M"]);
+    fetching.midway();
+    first.signal(Signal::TERM);
+    first.end().with(0);
+    thread::sleep(Duration::from_secs(idle));
+    println!("{}", stage.log());
+    let _second = stage.seed(&composition, SEED);
+    stage.await_copies(&folders.into_iter().map(|folder| (&composition, folder)).collect::<Vec<_>>());
+    println!("{}", stage.log());
 }
 
 #[test]
-fn a_member_fetches_from_libtorrent() {
-    if has_libtorrent() {
-        stage().fetched(|place, folder, torrent| libtorrent(place, "share", folder, torrent));
+fn the_readme_names_each_client() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a README");
+    for client in Client::ALL {
+        let name = format!("{client:?}");
+        let row = readme.lines().find(|line| line.starts_with("| ") && line.contains(&name));
+        assert!(row.is_some_and(|row| row.matches("| yes ").count() == 6), "no row of six tests for {name}: {row:?}");
     }
 }

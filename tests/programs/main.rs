@@ -1,10 +1,17 @@
 //! The three programs as a user starts them: real processes, real files, free ports.
 
+mod catalogue;
 mod endings;
 mod foreign;
+mod kill;
+mod lines;
+mod magnet;
+mod magnet_foreign;
 mod main_job;
 mod network;
 mod options;
+mod paths;
 mod resume;
+mod room;
 mod support;
 mod udp_tracker;

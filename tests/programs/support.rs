@@ -44,7 +44,11 @@ impl Place {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ORCHESTRA_")) {
             command.env_remove(name);
         }
-        command.env("XDG_STATE_HOME", self.path("state")).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        command
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_LOG");
         command
     }
 }
@@ -125,10 +129,14 @@ impl Program {
         Ended { name: self.name.clone(), status, lines }
     }
 
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     /// Ends it with this signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
+        rustix::process::kill_process(self.pid(), signal)
+            .unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Member {
     v6_port: u16,
     v4_expires: Second,
     v6_expires: Second,
+    /// Bytes that it lacked when it was last heard.
+    pub left: u64,
 }
 
 impl Member {
@@ -102,6 +104,7 @@ impl Member {
             v6_port: 0,
             v4_expires: Second::NEVER,
             v6_expires: Second::NEVER,
+            left: 0,
         }
     }
 

@@ -149,7 +149,7 @@ impl Table {
         if arrival.new {
             told(What::Joined, members);
         }
-        swarm.list(arrival.place, caller, policy::wanted(announce.numwant), dice, list);
+        swarm.list(announce, arrival.place, caller, policy::wanted(announce.numwant), dice, list);
         Ok(Word { interval, counts: swarm.counts() })
     }
 
@@ -191,6 +191,12 @@ impl Table {
     /// A swarm in numbers; zeros where nobody is.
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
         self.shard(info_hash).get(info_hash).map_or_else(Counts::default, Swarm::counts)
+    }
+
+    /// Up to `most` members of a swarm where this asker can reach them, and how many bytes each lacks; seeds first.
+    pub fn holders(&self, info_hash: &InfoHash, asker: &Caller, most: usize) -> Vec<(SocketAddr, u64)> {
+        let shard = self.shard(info_hash);
+        shard.get(info_hash).into_iter().flat_map(|swarm| swarm.holders(asker)).take(most).collect()
     }
 
     fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, Shard> {

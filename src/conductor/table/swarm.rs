@@ -70,18 +70,20 @@ impl Swarm {
         let seed = announce.left == 0;
         let place = match known {
             Some(place) if self.roll.is_seed(place) == seed => {
-                self.roll.open(place, door);
+                self.roll.open(place, door, announce.left);
                 place
             }
             Some(place) => {
                 let mut member = self.roll.remove(place);
                 member.open(door);
+                member.left = announce.left;
                 self.downloaded = self.downloaded.saturating_add(u32::from(seed));
                 self.roll.add(member, seed)
             }
             None => {
                 let mut member = Member::new(who);
                 member.open(door);
+                member.left = announce.left;
                 self.roll.add(member, seed)
             }
         };
@@ -139,6 +141,7 @@ impl Swarm {
     /// says whether it took one.
     pub fn list(
         &self,
+        announce: &Announce,
         place: usize,
         caller: &Caller,
         wanted: usize,
@@ -147,9 +150,10 @@ impl Swarm {
     ) {
         let (all_seeds, leechers) = (self.roll.seeds(), self.roll.leechers());
         let wanted = wanted.min(self.members());
-        let seeds = match self.roll.is_seed(place) {
-            true => 0,
-            false => FEW_SEEDS.max(wanted.saturating_sub(leechers.len())).min(all_seeds.len()).min(wanted),
+        let seeds = match announce.left {
+            0 if announce.may_lack_its_info() => FEW_SEEDS.min(all_seeds.len()).min(wanted),
+            0 => 0,
+            _ => FEW_SEEDS.max(wanted.saturating_sub(leechers.len())).min(all_seeds.len()).min(wanted),
         };
         let mut draw = |row: &[Member], own: Option<usize>, most: usize| {
             let looks = shuffled(row.len(), dice).take(LOOKS * most + LEAST_LOOKS);
@@ -170,5 +174,11 @@ impl Swarm {
         };
         draw(leechers, place.checked_sub(all_seeds.len()), wanted - seeds);
         draw(all_seeds, Some(place), seeds);
+    }
+
+    /// Where this asker can reach them, and how many bytes each of them lacks; the seeds first.
+    pub fn holders(&self, asker: &Caller) -> impl Iterator<Item = (SocketAddr, u64)> {
+        let members = self.roll.seeds().iter().chain(self.roll.leechers());
+        members.filter_map(|member| Some((member.shown_to(asker)?, member.left)))
     }
 }

@@ -261,6 +261,17 @@ fn seeds_fill_the_list_where_leechers_are_few() {
     assert!(answer.peers.len() >= 49, "{}", answer.peers.len());
 }
 
+/// aria2 does so while it has a magnet link and nothing else.
+#[test]
+fn a_foreign_client_that_lacks_nothing_and_fetched_nothing_hears_of_a_few_seeds() {
+    let mut world = World::new();
+    (0..9).for_each(|n| drop(world.say(&seed(n), at(n))));
+    let aria2 = Announce { id: id("A2-1-36-0-", 9), ..seed(9) };
+    assert_eq!(world.say(&aria2, at(9)).peers.len(), 4);
+    assert!(world.say(&seed(10), at(10)).peers.is_empty());
+    assert!(world.say(&Announce { downloaded: 1, ..aria2 }, at(9)).peers.is_empty());
+}
+
 #[test]
 fn the_interval_is_short_for_few_and_longer_for_many() {
     let mut world = World::new();

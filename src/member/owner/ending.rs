@@ -2,12 +2,11 @@
 
 use tokio::time::Duration;
 
-use super::{Owner, Stage, save};
+use super::{Owner, Stage, named, save};
 use crate::{
-    cli::{Exit, member::UntilAll},
+    cli::{Exit, member::UntilAll, units},
     member::{
-        blocking,
-        report::Reach,
+        blocking, report,
         until::{self, Facts},
     },
     peer::Event,
@@ -25,8 +24,19 @@ pub(super) struct Ending {
 }
 
 impl Owner<'_> {
-    /// `q`, Ctrl-C, or a signal.
-    pub(super) fn leave(&self) -> Ending {
+    /// `q`, Ctrl-C, or a signal. Verified and about to get its name, the file gets it first: the exit code has to be
+    /// true of what is on the disk.
+    pub(super) async fn interrupted(&mut self, screen: &Screen) -> Ending {
+        if let Stage::Naming(_) = self.stage {
+            let named = named(&mut self.stage).await;
+            if let Some(ending) = self.on_named(named, screen) {
+                return ending;
+            }
+        }
+        self.leave()
+    }
+
+    fn leave(&self) -> Ending {
         let whole = matches!(self.stage, Stage::Whole { .. });
         let exit = match whole {
             true if self.copies_missing() => Exit::CopiesMissing,
@@ -67,35 +77,23 @@ impl Owner<'_> {
         if now < self.progress + timeout || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_)) {
             return None;
         }
-        let after = crate::cli::units::duration(timeout);
-        let (exit, error) = match (&self.stage, self.contact.reach()) {
-            (Stage::Whole { .. }, _) if self.copies_missing() => {
+        let (exit, error) = match &self.stage {
+            Stage::Whole { .. } if self.copies_missing() => {
+                let after = units::duration(timeout);
                 (Exit::CopiesMissing, format!("not all that were waited for got it whole within {after}"))
             }
-            (Stage::Whole { .. }, _) => return None,
-            (_, Reach::Refused) => (
-                Exit::Refused,
-                format!("every conductor refused for {after}: ask whoever runs it, or give --conductor or --peer"),
-            ),
-            (_, Reach::Nobody | Reach::NoConductor) => (
-                Exit::NobodyAnswered,
-                format!(
-                    "no conductor and no member answered within {after}: is the conductor running, and its address right?"
-                ),
-            ),
-            (_, Reach::Somebody) => (
-                Exit::Missing,
-                format!(
-                    "nobody had the missing parts within {after}: start a member beside a whole copy, and try again"
-                ),
-            ),
+            Stage::Whole { .. } => return None,
+            _ => {
+                let advice = "start a member beside a whole copy, and try again";
+                report::gave_up(self.lookout.contact.reach(), timeout, "nobody had the missing parts", advice)
+            }
         };
         Some(Ending { exit, error: Some(error) })
     }
 
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
     pub(super) async fn end(mut self, ending: Ending, screen: &Screen) -> Exit {
-        self.parts.ended.cancel();
+        self.lookout.ended().cancel();
         self.parts.links.close_all();
         let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
         let farewell = async {
@@ -114,13 +112,7 @@ impl Owner<'_> {
                 blocking(move || save(&store)).await;
             }
         };
-        let sources = std::mem::take(&mut self.parts.sources);
-        let told = async {
-            for source in sources {
-                let _ = source.await;
-            }
-        };
-        tokio::join!(noted, told);
+        tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);
         ending.exit
     }

@@ -234,15 +234,20 @@ struct ByHand {
 impl ByHand {
     /// Four parts of 64 KiB; it says that it has all of them.
     async fn seed() -> (Self, Owner, TempDir) {
-        let bytes = composition(1 << 18);
         let folder = TempDir::new().unwrap();
-        let (store, _disk) = opened(contents(&bytes, 1 << 16), folder.path()).await;
+        let (store, _disk) = opened(contents(&composition(1 << 18), 1 << 16), folder.path()).await;
+        let (by_hand, owner) = Self::meets(store).await;
+        (by_hand, owner, folder)
+    }
+
+    /// The same for a store that may have something of it already.
+    async fn meets(store: Store) -> (Self, Owner) {
         let (ours, stream) = two_sockets().await;
         let mut owner = Owner::start(ours, store, Show::Nothing, false, Limiter::default());
-        let mut by_hand = Self { stream, bytes, came: Vec::new() };
+        let mut by_hand = Self { stream, bytes: composition(1 << 18), came: Vec::new() };
         by_hand.say(&[Message::HaveAll, Message::Unchoke]).await;
         owner.until_event(&Event::Choked(false)).await;
-        (by_hand, owner, folder)
+        (by_hand, owner)
     }
 
     async fn say(&mut self, messages: &[Message]) {
@@ -266,6 +271,24 @@ impl ByHand {
         loop {
             if let Frame::Message(Message::Request(block)) = self.hear().await {
                 return block;
+            }
+        }
+    }
+
+    /// Gives what it is asked for, until the end; then what that was.
+    async fn serve(mut self) -> Vec<RawBlock> {
+        let mut asked = Vec::new();
+        loop {
+            while let Some((frame, taken)) = decode(&self.came, &Limits { block: BLOCK }).unwrap() {
+                self.came.drain(..taken);
+                if let Frame::Message(Message::Request(block)) = frame {
+                    asked.push(block);
+                    let bytes = self.block(block);
+                    self.stream.write_all(&bytes).await.unwrap();
+                }
+            }
+            if self.stream.read_buf(&mut self.came).await.unwrap() == 0 {
+                return asked;
             }
         }
     }
@@ -410,4 +433,73 @@ async fn who_does_not_read_is_clogged_and_gets_everything_in_the_end() {
     owner.until_event(&Event::Clogged(false)).await;
     let last = owner.store.geometry().part(3).unwrap();
     owner.until_event(&Event::Sent(last)).await;
+}
+
+/// A block as it goes over the wire, in bytes.
+const ON_THE_WIRE: usize = BLOCK as usize + 13;
+
+/// The connection ends wherever it likes: whole blocks of what came are kept, and the rest comes from the next one.
+async fn goes_on_after(cut: usize, reset: bool) {
+    let (mut seed, mut owner, _folder) = ByHand::seed().await;
+    let part = owner.store.geometry().part(2).unwrap();
+    owner.fetch(2).await;
+    let mut out = Vec::new();
+    for _ in 0..4 {
+        let block = seed.request().await;
+        out.extend(seed.block(block));
+    }
+    seed.stream.write_all(&out[..cut]).await.unwrap();
+    if reset {
+        socket2::SockRef::from(&seed.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+    drop(seed);
+    let closed = owner.closed().await;
+    match &closed {
+        Closed::ByThem => assert!(!reset),
+        Closed::Broken(_) => assert!(reset, "{closed:?}"),
+        Closed::ByUs(_) | Closed::Fault(_) => panic!("{closed:?}"),
+    }
+    let (seed, mut owner) = ByHand::meets(owner.store).await;
+    let serving = tokio::spawn(seed.serve());
+    owner.fetch(2).await;
+    owner.until_event(&Event::Right(part)).await;
+    owner.tell(Command::Close("that was all")).await;
+    let asked: Vec<_> = serving.await.unwrap().into_iter().map(|block| (block.begin / BLOCK) as usize).collect();
+    let kept = cut / ON_THE_WIRE;
+    match reset {
+        false => assert_eq!(asked, (kept..4).collect::<Vec<_>>(), "cut at {cut}"),
+        // The kernel throws away what it had not handed over yet.
+        true => assert!(asked.ends_with(&(kept..4).collect::<Vec<_>>()), "cut at {cut}: {asked:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_may_end_anywhere() {
+    // Never after the last byte: then the part is whole, and there is nothing to go on with.
+    for cut in (0..4 * ON_THE_WIRE).step_by(2_999).chain([1, 4, 12, 13, ON_THE_WIRE - 1, ON_THE_WIRE]) {
+        for reset in [false, true] {
+            goes_on_after(cut, reset).await;
+        }
+    }
+}
+
+/// Whoever reads nothing holds up neither the owner nor the end.
+#[tokio::test]
+async fn a_clogged_conversation_ends_at_once_when_told() {
+    let bytes = composition(8 << 20);
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("composition"), &bytes).unwrap();
+    let (store, _disk) = opened(contents(&bytes, 1 << 20), folder.path()).await;
+    let (ours, stream) = two_sockets().await;
+    socket2::SockRef::from(&ours).set_send_buffer_size(16 << 10).unwrap();
+    let mut owner = Owner::start(ours, store, Show::Everything, false, Limiter::default());
+    let mut leech = ByHand { stream, bytes, came: Vec::new() };
+    let requests: Vec<_> =
+        (0..512).map(|i| Message::Request(RawBlock { part: i / 64, begin: i % 64 * BLOCK, len: BLOCK })).collect();
+    leech.say(&requests).await;
+    owner.until_event(&Event::Asks).await;
+    owner.tell(Command::Serve { bytes: 8 << 20 }).await;
+    owner.until_event(&Event::Clogged(true)).await;
+    owner.tell(Command::Close("that was all")).await;
+    assert_eq!(owner.closed().await, Closed::ByUs("that was all"));
 }

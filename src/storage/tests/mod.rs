@@ -2,8 +2,10 @@
 
 mod faults;
 mod finishing;
+mod notes;
 mod opening;
 mod receiving;
+mod sweep;
 
 use std::{fs, path::PathBuf, sync::Arc};
 

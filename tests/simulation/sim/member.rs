@@ -267,9 +267,10 @@ impl Actor for Member {
         self.swarm.tick(now);
         let due = self.conns.iter().filter(|(_, c)| c.session.deadline() <= now);
         for key in due.map(|(&key, _)| key).collect::<Vec<_>>() {
-            if let Some(conn) = self.touch(key) {
-                let outcome = conn.session.on_deadline(now);
-                self.on_fault(key, outcome, now);
+            if let Some(conn) = self.touch(key)
+                && let Err(closed) = conn.session.on_deadline(now)
+            {
+                self.end(key, closed, now);
             }
         }
     }

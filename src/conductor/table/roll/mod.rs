@@ -139,8 +139,9 @@ impl Roll {
         member
     }
 
-    /// Gives the member there a door in place of what it had in this version.
-    pub fn open(&mut self, place: usize, door: Door) {
+    /// Gives the member there, which lacks so many bytes now, a door in place of what it had in this version.
+    pub fn open(&mut self, place: usize, door: Door, left: u64) {
+        self.row[place].left = left;
         let version = Version::of(door.address.ip());
         self.next_expiry = self.next_expiry.min(door.expires);
         if self.row[place].door(version).is_some_and(|old| old.address == door.address) {

@@ -80,7 +80,7 @@ fn take(roll: &mut Roll, model: &mut Model, step: Step) {
         Step::Move(n, port) => {
             let door = door(&format!("10.1.0.{n}:{port}"), 400);
             if let Some(place) = roll.find(&who(n)) {
-                roll.open(place, door);
+                roll.open(place, door, 0);
                 let doors = &mut model.get_mut(&n).unwrap().0;
                 doors.retain(|door| door.address.is_ipv6());
                 doors.push(door);

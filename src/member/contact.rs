@@ -2,7 +2,7 @@
 
 use crate::{discovery::Discovered, manifest::Endpoint, member::report::Reach};
 
-pub(super) struct Contact {
+pub struct Contact {
     conductors: usize,
     /// A conductor took us at some time.
     taken: bool,

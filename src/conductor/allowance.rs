@@ -32,14 +32,14 @@ const PUBLIC: Allowance = Allowance { each: Duration::from_millis(50), burst: 10
 /// 2,000 a second.
 const PRIVATE: Allowance = Allowance { each: Duration::from_micros(500), burst: 10_000 };
 
-pub struct Gate {
+pub struct Allowances {
     seed: Seed,
     /// When the allowance of the sources there will be full again, in microseconds.
     places: Vec<AtomicU64>,
 }
 
-impl Gate {
-    /// A gate that has seen nobody.
+impl Allowances {
+    /// Of sources that never asked.
     pub fn new(seed: Seed) -> Self {
         Self { seed, places: (0..PLACES).map(|_| AtomicU64::new(0)).collect() }
     }
@@ -85,46 +85,47 @@ mod tests {
     }
 
     /// How many of so many questions at once are admitted.
-    fn admitted(gate: &Gate, source: &str, asked: usize, now: Time) -> usize {
-        (0..asked).filter(|_| gate.admits(ip(source), now)).count()
+    fn admitted(allowances: &Allowances, source: &str, asked: usize, now: Time) -> usize {
+        (0..asked).filter(|_| allowances.admits(ip(source), now)).count()
     }
 
     #[test]
     fn a_public_source_has_a_hundred_at_once_and_twenty_a_second() {
-        let gate = Gate::new(Seed(1, 2));
+        let allowances = Allowances::new(Seed(1, 2));
         let start = Time::from_secs(5);
-        assert_eq!(admitted(&gate, "8.8.8.8", 1000, start), 100);
-        assert_eq!(admitted(&gate, "8.8.8.8", 1000, start + Duration::from_secs(1)), 20);
-        assert_eq!(admitted(&gate, "8.8.8.8", 1000, start + Duration::from_secs(100)), 100);
-        assert_eq!(admitted(&gate, "8.8.4.4", 1000, start), 100);
+        assert_eq!(admitted(&allowances, "8.8.8.8", 1000, start), 100);
+        assert_eq!(admitted(&allowances, "8.8.8.8", 1000, start + Duration::from_secs(1)), 20);
+        assert_eq!(admitted(&allowances, "8.8.8.8", 1000, start + Duration::from_secs(100)), 100);
+        assert_eq!(admitted(&allowances, "8.8.4.4", 1000, start), 100);
     }
 
     #[test]
     fn a_private_source_has_plenty_and_the_loopback_all() {
-        let gate = Gate::new(Seed(1, 2));
+        let allowances = Allowances::new(Seed(1, 2));
         for private in ["10.0.0.1", "fd00::1", "::ffff:192.168.0.1"] {
-            assert_eq!(admitted(&gate, private, 20_000, Time::ZERO), 10_000, "{private}");
+            assert_eq!(admitted(&allowances, private, 20_000, Time::ZERO), 10_000, "{private}");
         }
         for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(admitted(&gate, here, 20_000, Time::ZERO), 20_000, "{here}");
+            assert_eq!(admitted(&allowances, here, 20_000, Time::ZERO), 20_000, "{here}");
         }
     }
 
     #[test]
     fn an_ipv6_customer_is_one_source() {
-        let gate = Gate::new(Seed(1, 2));
-        assert_eq!(admitted(&gate, "2001:db8::1", 1000, Time::ZERO), 100);
-        assert_eq!(admitted(&gate, "2001:db8::2", 1000, Time::ZERO), 0);
-        assert_eq!(admitted(&gate, "2001:db8:0:1::1", 1000, Time::ZERO), 100);
+        let allowances = Allowances::new(Seed(1, 2));
+        assert_eq!(admitted(&allowances, "2001:db8::1", 1000, Time::ZERO), 100);
+        assert_eq!(admitted(&allowances, "2001:db8::2", 1000, Time::ZERO), 0);
+        assert_eq!(admitted(&allowances, "2001:db8:0:1::1", 1000, Time::ZERO), 100);
     }
 
     #[test]
     fn a_hundred_floods_shut_out_nobody_else() {
-        let gate = Gate::new(Seed(3, 4));
+        let allowances = Allowances::new(Seed(3, 4));
         for n in 0..100 {
-            admitted(&gate, &format!("9.9.9.{n}"), 1000, Time::ZERO);
+            admitted(&allowances, &format!("9.9.9.{n}"), 1000, Time::ZERO);
         }
-        let shut_out = (0..10_000).filter(|n| !gate.admits(ip(&format!("7.7.{}.{}", n / 250, n % 250)), Time::ZERO));
+        let shut_out =
+            (0..10_000).filter(|n| !allowances.admits(ip(&format!("7.7.{}.{}", n / 250, n % 250)), Time::ZERO));
         assert!(shut_out.count() <= 2);
     }
 }

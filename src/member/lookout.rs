@@ -1,0 +1,143 @@
+//! Where addresses of members come from: every conductor and every `--peer`, from the start to the end.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{contact::Contact, load::Trackers};
+use crate::{
+    discovery::{
+        Discovered,
+        conductor::{self, Identity, Stats},
+    },
+    manifest::{Endpoint, Host, shown},
+    metainfo::Tracker,
+    ui::{Report, Screen},
+};
+
+/// How often names given with `--peer` are resolved.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
+/// Conductors at most: a manifest or torrent from a stranger may name any number.
+const MAX_CONDUCTORS: usize = 32;
+
+/// All sources, and whom they led to.
+pub struct Lookout {
+    pub contact: Contact,
+    /// Addresses that were heard of before there was a swarm to tell them to.
+    pub known: Vec<SocketAddr>,
+    stats: watch::Sender<Stats>,
+    found: mpsc::Sender<Discovered>,
+    discovered: mpsc::Receiver<Discovered>,
+    sources: Vec<JoinHandle<()>>,
+    ended: CancellationToken,
+}
+
+impl Lookout {
+    /// With no source yet. They end with `ended`.
+    pub fn new(ended: CancellationToken) -> Self {
+        let (found, discovered) = mpsc::channel(64);
+        let (stats, _) = watch::channel(Stats::default());
+        Self { contact: Contact::new(0), known: Vec::new(), stats, found, discovered, sources: Vec::new(), ended }
+    }
+
+    /// Starts every source: these trackers and conductors, each once, and these members. `stats`: what is told first.
+    pub fn start(
+        &mut self,
+        trackers: &Trackers,
+        conductors: &[Endpoint],
+        peers: Vec<Endpoint>,
+        identity: &Identity,
+        stats: Stats,
+        screen: &Screen,
+    ) {
+        self.stats.send_replace(stats);
+        if let Some(text) = trackers.warning() {
+            warn(text, screen);
+        }
+        let mut all: Vec<Tracker> = Vec::new();
+        for tracker in trackers.asked.iter().cloned().chain(conductors.iter().cloned().map(Tracker::from)) {
+            if !all.contains(&tracker) && all.len() < MAX_CONDUCTORS {
+                all.push(tracker);
+            }
+        }
+        self.contact = Contact::new(all.len());
+        for tracker in all {
+            let (told, found) = (self.stats.subscribe(), self.found.clone());
+            self.sources.push(conductor::start(tracker, identity.clone(), told, found, self.ended.clone()));
+        }
+        tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+    }
+
+    /// How far we are, for the conductors.
+    pub fn tell(&self, stats: Stats) {
+        self.stats.send_if_modified(|old| std::mem::replace(old, stats) != stats);
+    }
+
+    /// The next thing that a source learnt.
+    pub async fn hear(&mut self) -> Option<Discovered> {
+        self.discovered.recv().await
+    }
+
+    /// Tells people what they should know of this, and gives the addresses in it.
+    pub fn take(&mut self, found: Discovered, screen: &Screen) -> Vec<SocketAddr> {
+        self.contact.hear(&found);
+        match found {
+            Discovered::Found(addresses) => return addresses,
+            Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
+            Discovered::Unreachable { conductor, why } => warn(
+                format!("conductor {conductor} does not answer ({why}): trying again; members that are known go on"),
+                screen,
+            ),
+            Discovered::Refused { conductor, why } => {
+                warn(format!("conductor {conductor} refuses: {}", shown(&why)), screen);
+            }
+        }
+        Vec::new()
+    }
+
+    /// Takes leave of the conductors.
+    pub async fn leave(&mut self) {
+        self.ended.cancel();
+        for source in std::mem::take(&mut self.sources) {
+            let _ = source.await;
+        }
+    }
+
+    /// Ends all that was started with this member.
+    pub fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+}
+
+fn warn(text: String, screen: &Screen) {
+    log::warn!("{text}");
+    screen.event(&Report::Warning { name: None, text });
+}
+
+/// Finds the addresses behind `--peer`, again and again: a name may lead elsewhere later.
+async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: CancellationToken) {
+    while !peers.is_empty() {
+        for peer in &peers {
+            let addresses: Vec<SocketAddr> = match &peer.host {
+                Host::Ip(ip) => vec![SocketAddr::new(*ip, peer.port)],
+                Host::ThisMachine => vec![SocketAddr::from(([127, 0, 0, 1], peer.port))],
+                Host::Name(name) => match tokio::net::lookup_host((name.as_str(), peer.port)).await {
+                    Ok(addresses) => addresses.collect(),
+                    Err(error) => {
+                        log::warn!("--peer {peer}: {name} is not found: {error}");
+                        Vec::new()
+                    }
+                },
+            };
+            let _ = found.send(Discovered::Found(addresses)).await;
+        }
+        let again = tokio::time::sleep(RESOLVE_AGAIN);
+        if stop.run_until_cancelled(again).await.is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a session bears and what it ends, in virtual time.
+
+use core::net::SocketAddr;
+
+use super::*;
+use crate::wire::handshake::PeerId;
+
+fn session(fast: bool) -> Session {
+    let remote = Introduction {
+        id: PeerId([1; 20]),
+        address: SocketAddr::from(([10, 0, 0, 1], 9998)),
+        dialled: false,
+        fast,
+        extended: false,
+    };
+    let setup = Setup {
+        geometry: Geometry::new(64 << 20, 1 << 20).unwrap(),
+        info: Arc::default(),
+        name: String::new(),
+        listen_port: 1,
+        remote,
+        show: Show::Nothing,
+    };
+    let mut session = Session::new(setup, Time::ZERO);
+    while session.next_message().is_some() || session.next_event().is_some() {}
+    session
+}
+
+/// How many times it takes this before it ends the conversation; at most `most`.
+fn borne(session: &mut Session, message: &Message, most: usize) -> usize {
+    (0..most).take_while(|_| session.on_message(message.clone(), Time::ZERO).is_ok()).count()
+}
+
+#[test]
+fn a_keep_alive_comes_before_stock_clients_lose_patience() {
+    let mut session = session(true);
+    assert_eq!(session.deadline(), Time::from_secs(8));
+    session.on_deadline(Time::from_secs(8)).unwrap();
+    assert_eq!(session.next_message(), Some(Message::KeepAlive));
+    assert_eq!(session.deadline(), Time::from_secs(16));
+}
+
+#[test]
+fn what_it_has_is_not_taken_back() {
+    for first in [Message::HaveAll, Message::HaveNone, Message::Bitfield(vec![0; 8]), Message::Have(1)] {
+        let mut session = session(true);
+        session.on_message(first, Time::ZERO).unwrap();
+        session.on_message(Message::HaveNone, Time::ZERO).unwrap_err();
+    }
+}
+
+/// aria2 does so in place of twenty `have` and more.
+#[test]
+fn what_it_has_is_said_again_as_often_as_there_is_reason_to() {
+    assert_eq!(borne(&mut session(true), &Message::Bitfield(vec![0; 8]), 100), 2 + 64 / 20);
+    assert_eq!(borne(&mut session(true), &Message::HaveAll, 100), 2);
+}
+
+#[test]
+fn floods_are_ended_and_parts_are_told_freely() {
+    for flood in [Message::KeepAlive, Message::Choke, Message::Interested, Message::Unknown { id: 99 }] {
+        let count = borne(&mut session(true), &flood, 100_000);
+        assert!((1000..10_000).contains(&count), "{flood:?}: {count}");
+    }
+    let mut session = session(true);
+    for part in 0..64 {
+        session.on_message(Message::Have(part), Time::ZERO).unwrap();
+    }
+    assert!(borne(&mut session, &Message::Have(0), 100_000) < 10_000);
+}
+
+#[test]
+fn a_member_is_read_no_faster_than_its_events_are_told() {
+    let mut session = session(true);
+    while session.takes_input() {
+        session.on_message(Message::Have(1), Time::ZERO).unwrap();
+    }
+    assert_eq!(session.events.len(), MAX_EVENTS);
+    session.next_event();
+    assert!(session.takes_input());
+}
+
+/// It is asked for a part, chokes, and is unchoked again, so many times.
+fn chokes(session: &mut Session, times: u32) -> Result<(), Fault> {
+    let part = session.geometry.part(0).unwrap();
+    for _ in 0..times {
+        session.on_message(Message::Unchoke, Time::ZERO)?;
+        session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+        session.on_message(Message::Choke, Time::ZERO)?;
+        while session.next_message().is_some() || session.next_event().is_some() {}
+    }
+    Ok(())
+}
+
+#[test]
+fn who_has_no_rejects_drops_requests_in_silence_for_ever() {
+    chokes(&mut session(false), 1000).unwrap();
+    chokes(&mut session(true), 10).unwrap();
+    chokes(&mut session(true), 1000).unwrap_err();
+}
+
+#[test]
+fn who_falls_silent_has_broken_no_rule() {
+    let mut session = session(true);
+    assert_eq!(session.on_deadline(Time::from_secs(8)), Ok(()));
+    assert!(matches!(session.on_deadline(Time::from_secs(270)), Err(Closed::Broken(_))));
+}

@@ -1,0 +1,126 @@
+//! The BitTorrent clients that people already run, driven as their users do: with their own defaults, except that they
+//! look for nobody but through our conductor.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::support::{Place, Program, skip, tool};
+
+/// Drives libtorrent: takes part until it is ended.
+const LIBTORRENT: &str = r#"
+import sys, threading, libtorrent as lt
+source, folder, listen = sys.argv[1:]
+session = lt.session({"listen_interfaces": listen, "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+    "enable_natpmp": False})
+if source.startswith("magnet:"):
+    parameters = lt.parse_magnet_uri(source)
+else:
+    parameters = lt.add_torrent_params()
+    parameters.ti = lt.torrent_info(source)
+parameters.save_path = folder
+torrent = session.add_torrent(parameters)
+threading.Event().wait()
+"#;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    Aria2,
+    Libtorrent,
+    Rqbit,
+    Transmission,
+}
+
+impl Client {
+    pub const ALL: [Self; 4] = [Self::Aria2, Self::Libtorrent, Self::Rqbit, Self::Transmission];
+
+    /// Whether it is installed; says so when not, and fails where CI promises it.
+    pub fn is_there(self) -> bool {
+        match self {
+            Self::Aria2 => tool("aria2c", Command::new("aria2c").arg("--version")),
+            Self::Libtorrent => {
+                tool("python3 with libtorrent", Command::new("python3").args(["-c", "import libtorrent"]))
+            }
+            Self::Transmission => tool("transmission-cli", Command::new("transmission-cli").arg("--version")),
+            Self::Rqbit => {
+                // No package has it, and building it takes longer than all tests: CI promises it to nobody.
+                let mut probe = Command::new("rqbit");
+                let probe = probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+                let there = probe.status().is_ok_and(|status| status.success());
+                if !there {
+                    skip("rqbit is not installed (cargo install rqbit)");
+                }
+                there
+            }
+        }
+    }
+
+    /// Fetches or shares what `source` names (the path of a `.torrent`, or a magnet link) in this folder, until it is
+    /// dropped. Only rqbit is reached at an address that it chooses itself: it dials from 127.0.0.1 wherever it listens.
+    pub fn start(self, place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Program {
+        fs::create_dir_all(folder).expect("a folder");
+        Program::start(match self {
+            Self::Aria2 => aria2(place, ip, folder, source),
+            Self::Libtorrent => libtorrent(place, ip, folder, source),
+            Self::Rqbit => rqbit(place, ip, folder, source),
+            Self::Transmission => transmission(place, ip, folder, source),
+        })
+    }
+}
+
+fn aria2(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+    let mut command = place.command("aria2c");
+    command.args(["--no-conf", "--enable-dht=false", "--bt-enable-lpd=false", "--file-allocation=none"]);
+    command.args(["--listen-port=20000-60000", "--check-integrity=true", "--seed-ratio=0.0"]);
+    command.args(["--show-console-readout=false", &format!("--interface={ip}")]);
+    command.arg("-d").arg(folder).arg(source);
+    command
+}
+
+fn libtorrent(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+    let mut command = place.command("python3");
+    command.args(["-c", LIBTORRENT]).arg(source).arg(folder).arg(SocketAddr::new(ip, 0).to_string());
+    command
+}
+
+fn rqbit(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+    let ip = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { ip };
+    let mut command = place.command("rqbit");
+    command.args(["-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
+    command.args(["--listen-ip", &ip.to_string(), "--listen-port", &free_port(ip).to_string()]);
+    command.args(["download", "--disable-http-api", "--overwrite", "-o"]).arg(folder).arg(source);
+    command.env("HOME", place.path(""));
+    command
+}
+
+fn transmission(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+    let settings = folder.with_extension("transmission");
+    fs::create_dir_all(&settings).expect("a folder");
+    let (v4, v6) = match ip {
+        IpAddr::V4(ip) => (ip.to_string(), "::1".to_owned()),
+        // Its announces would leave from another IPv4 address.
+        IpAddr::V6(ip) => (Ipv4Addr::UNSPECIFIED.to_string(), ip.to_string()),
+    };
+    let text = serde_json::json!({
+        "bind-address-ipv4": v4,
+        "bind-address-ipv6": v6,
+        "dht-enabled": false,
+        "lpd-enabled": false,
+        "port-forwarding-enabled": false,
+        "peer-port": free_port(ip),
+    });
+    fs::write(settings.join("settings.json"), text.to_string()).expect("written");
+    let mut command = place.command("transmission-cli");
+    command.arg("-g").arg(&settings).arg("-w").arg(folder).arg(source);
+    command
+}
+
+/// For those that take no 0 (rqbit would announce another port than the one it got), or choose alike when they are started in the same second
+/// (Transmission).
+fn free_port(ip: IpAddr) -> u16 {
+    TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}

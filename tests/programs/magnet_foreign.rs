@@ -1,0 +1,202 @@
+//! Magnet links and hybrid torrents with other BitTorrent clients: they ask our members for the info dictionary, and our
+//! members them. Skipped, and said so, where a client is not installed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::support::{Place, Program, bytes, compose, conductor, fetch, port, seed, tool};
+
+/// Drives libtorrent: `share` a torrent or `fetch` a magnet link; it says on which port it listens once it is whole.
+const LIBTORRENT: &str = r#"
+import sys, libtorrent as lt
+role, folder, link = sys.argv[1:]
+session = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+    "enable_natpmp": False, "min_announce_interval": 1,
+    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification})
+if link.startswith("magnet:"):
+    parameters = lt.parse_magnet_uri(link)
+else:
+    parameters = lt.add_torrent_params()
+    parameters.ti = lt.torrent_info(link)
+parameters.save_path = folder
+torrent = session.add_torrent(parameters)
+told = False
+while True:
+    session.wait_for_alert(100)
+    session.pop_alerts()
+    if not told and torrent.status().is_seeding:
+        told = True
+        if role == "fetch":
+            torrent.flush_cache()
+            break
+        print("shares", session.listen_port(), flush=True)
+"#;
+
+/// Writes a hybrid torrent of a file with libtorrent, and prints the info-hash of its version 1 half.
+const HYBRID: &str = r#"
+import os, sys, libtorrent as lt
+path, tracker, out = sys.argv[1:]
+files = lt.file_storage()
+lt.add_files(files, path)
+torrent = lt.create_torrent(files, piece_size=65536)
+torrent.add_tracker(tracker)
+lt.set_piece_hashes(torrent, os.path.dirname(path))
+open(out, "wb").write(lt.bencode(torrent.generate()))
+info = lt.torrent_info(out)
+assert info.info_hashes().has_v1() and info.info_hashes().has_v2()
+print("v1", info.info_hashes().v1)
+"#;
+
+fn has_libtorrent() -> bool {
+    tool("python3 with libtorrent", Command::new("python3").args(["-c", "import libtorrent"]))
+}
+
+fn has_aria2() -> bool {
+    tool("aria2c", Command::new("aria2c").arg("--version"))
+}
+
+fn libtorrent(place: &Place, role: &str, folder: &Path, link: &str) -> Program {
+    let mut command = place.command("python3");
+    command.args(["-c", LIBTORRENT, role]).arg(folder).arg(link);
+    Program::start(command)
+}
+
+fn aria2(place: &Place, folder: &Path, link: &str, arguments: &[&str]) -> Program {
+    let mut command = place.command("aria2c");
+    command.args(["--enable-dht=false", "--bt-enable-lpd=false", "--file-allocation=none", "--no-conf"]);
+    command.args(["--listen-port=20000-60000", "--bt-tracker-interval=1", "--console-log-level=notice"]);
+    command.args(arguments).arg("-d").arg(folder).arg(link);
+    Program::start(command)
+}
+
+/// A conductor, and a composition with its `.torrent` and its magnet link.
+struct Stage {
+    place: Place,
+    conductor: Program,
+    manifest: PathBuf,
+    torrent: String,
+    /// Names no tracker and no member.
+    bare: String,
+    tracked: String,
+    data: Vec<u8>,
+}
+
+fn stage() -> Stage {
+    let place = Place::new();
+    let (conductor, address) = conductor(&place, "127.0.0.1:0");
+    let data = bytes((3 << 20) + 777, 70);
+    let manifest = compose(&place, "x.bin", &data, &[&address, "16K", "--torrent"]);
+    let torrent = manifest.with_extension("torrent");
+    let read = orchestra::metainfo::Torrent::parse(&fs::read(&torrent).expect("a torrent")).expect("a torrent");
+    let bare = format!("magnet:?xt=urn:btih:{}&dn=x.bin", read.info_hash());
+    let tracked = format!("{bare}&tr=http%3A%2F%2F{address}%2Fannounce");
+    let torrent = torrent.to_str().expect("UTF-8").to_owned();
+    Stage { place, conductor, manifest, torrent, bare, tracked, data }
+}
+
+impl Stage {
+    #[track_caller]
+    fn assert_copy(&self, folder: &str) {
+        let copy = fs::read(self.place.path(folder).join("x.bin")).expect("a copy");
+        assert!(copy == self.data, "the copy is different");
+    }
+
+    /// Our member fetches by this link, remembering nothing of other links.
+    #[track_caller]
+    fn fetches(&self, link: &str, folder: &str) {
+        let mut command = self.place.command(env!("CARGO_BIN_EXE_member"));
+        command.env("XDG_STATE_HOME", self.place.path(&format!("state of {folder}")));
+        command.arg(link).arg("-o").arg(self.place.path(folder)).args(["--port", "0", "--json", "--exit-when-done"]);
+        Program::start(command).end().with(0);
+        self.assert_copy(folder);
+    }
+}
+
+#[test]
+fn aria2_asks_a_member() {
+    if has_aria2() {
+        let stage = stage();
+        let _seed = seed(&stage.place, &stage.manifest, &[]);
+        let copy = stage.place.folder("copy");
+        aria2(&stage.place, &copy, &stage.tracked, &["--seed-time=0"]).end().with(0);
+        stage.assert_copy("copy");
+    }
+}
+
+#[test]
+fn libtorrent_asks_a_member() {
+    if has_libtorrent() {
+        let stage = stage();
+        let mut seed = crate::support::member(&stage.place, &stage.manifest, &stage.place.path("seed"), &[]);
+        let port = port(&mut seed);
+        for (link, folder) in [(&stage.tracked, "tracked"), (&format!("{}&x.pe=127.0.0.1:{port}", stage.bare), "known")]
+        {
+            libtorrent(&stage.place, "fetch", &stage.place.folder(folder), link).end().with(0);
+            stage.assert_copy(folder);
+        }
+    }
+}
+
+#[test]
+fn a_member_asks_aria2() {
+    if has_aria2() {
+        let mut stage = stage();
+        let arguments = ["--check-integrity=true", "--seed-ratio=0.0"];
+        let _client = aria2(&stage.place, &stage.place.path("seed"), &stage.torrent, &arguments);
+        let joined = stage.conductor.event_named("joined");
+        let address = joined["address"].as_str().expect("an address").to_owned();
+        stage.fetches(&stage.tracked, "tracked");
+        stage.fetches(&format!("{}&x.pe={address}", stage.bare), "known");
+    }
+}
+
+#[test]
+fn a_member_asks_libtorrent() {
+    if has_libtorrent() {
+        let mut stage = stage();
+        let mut client = libtorrent(&stage.place, "share", &stage.place.path("seed"), &stage.torrent);
+        let port = client.line("its port", |line| line.strip_prefix("shares ").map(str::to_owned));
+        stage.conductor.event_named("joined");
+        stage.fetches(&stage.tracked, "tracked");
+        stage.fetches(&format!("{}&x.pe=127.0.0.1:{port}", stage.bare), "known");
+    }
+}
+
+/// A member that came by a magnet link itself has the dictionary to give.
+#[test]
+fn aria2_asks_a_member_that_asked() {
+    if has_aria2() {
+        let stage = stage();
+        let seed = seed(&stage.place, &stage.manifest, &[]);
+        let mut command = stage.place.command(env!("CARGO_BIN_EXE_member"));
+        command.env("XDG_STATE_HOME", stage.place.path("another state"));
+        command.arg(&stage.tracked).arg("-o").arg(stage.place.path("second")).args(["--port", "0", "--json"]);
+        let mut second = Program::start(command);
+        second.event_named("whole");
+        seed.signal(rustix::process::Signal::TERM);
+        seed.end().with(0);
+        aria2(&stage.place, &stage.place.folder("copy"), &stage.tracked, &["--seed-time=0"]).end().with(0);
+        stage.assert_copy("copy");
+    }
+}
+
+#[test]
+fn the_first_half_of_a_hybrid_is_fetched() {
+    if has_libtorrent() {
+        let mut stage = stage();
+        let torrent = stage.place.path("hybrid.torrent");
+        let tracker = stage.tracked.split("tr=").nth(1).expect("a tracker").replace("%3A", ":").replace("%2F", "/");
+        let mut command = stage.place.command("python3");
+        command.args(["-c", HYBRID]).arg(stage.place.path("seed/x.bin")).arg(&tracker).arg(&torrent);
+        let hash = Program::start(command).line("the hash", |line| line.strip_prefix("v1 ").map(str::to_owned));
+        let path = torrent.to_str().expect("UTF-8");
+        let _client = libtorrent(&stage.place, "share", &stage.place.path("seed"), path);
+        stage.conductor.event("that it joined", |event| event["event"] == "joined" && event["hash"] == hash);
+        fetch(&stage.place, &torrent, "copy", &[]).with(0);
+        stage.assert_copy("copy");
+        stage.fetches(&format!("magnet:?xt=urn:btih:{hash}&tr={tracker}"), "by link");
+    }
+}

@@ -1,0 +1,165 @@
+//! Disks that are full, or become so, and such that cannot be written: real ones, small, in a mount namespace.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::support::{Ended, Place, Program, bytes, compose, fetch, member, port, skip};
+
+const PART: usize = 64 << 10;
+const SIZE: usize = 96 * PART;
+/// Set where disks of our own may be mounted.
+const ALONE: &str = "MOUNTS_ALONE";
+
+/// Runs this test again, by name, where nobody else sees what it mounts; false there.
+fn goes_elsewhere(test: &str) -> bool {
+    if env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let allowed = ways.into_iter().find(|way| {
+        let mut probe = Command::new("unshare");
+        probe.args(*way).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    });
+    let Some(way) = allowed else {
+        skip("mount namespaces are not allowed here");
+        return true;
+    };
+    let mut there = Command::new("unshare");
+    there.args(way).arg(env::current_exe().expect("a path")).args(["--exact", test, "--nocapture"]);
+    there.env(ALONE, "1");
+    let ended = Program::start(there).end().with(0);
+    ended.says("1 passed");
+    true
+}
+
+/// A disk of this many bytes.
+fn mount(path: &Path, size: usize) {
+    let mut command = Command::new("mount");
+    command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path);
+    Program::start(command).end().with(0);
+}
+
+struct Stage {
+    place: Place,
+    manifest: PathBuf,
+    data: Vec<u8>,
+    peer: String,
+    _seed: Program,
+}
+
+fn stage(number: u64) -> Stage {
+    let place = Place::new();
+    let data = bytes(SIZE, number);
+    let manifest = compose(&place, "x.bin", &data, &["0.0.0.0:0", "64K"]);
+    let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
+    let peer = format!("127.0.0.1:{}", port(&mut seed));
+    Stage { place, manifest, data, peer, _seed: seed }
+}
+
+impl Stage {
+    fn fetch(&self) -> Ended {
+        fetch(&self.place, &self.manifest, "copy", &["--peer", &self.peer])
+    }
+
+    /// Bytes of the parts in `NAME.part` that are right.
+    fn right(&self) -> usize {
+        let there = fs::read(self.place.path("copy/x.bin.part")).expect("it is kept");
+        let parts = there.chunks(PART).zip(self.data.chunks(PART));
+        parts.filter(|(there, part)| there == part).map(|(_, part)| part.len()).sum()
+    }
+}
+
+/// Writes until there is no room; gives how much that was.
+fn fill(path: &Path) -> usize {
+    let mut file = File::create(path).expect("a file");
+    let mut written = 0;
+    while let Ok(count) = file.write(&[1; 4096]) {
+        written += count;
+    }
+    written
+}
+
+#[test]
+fn a_disk_that_fills_up_is_5_and_it_goes_on_when_there_is_room() {
+    if goes_elsewhere("room::a_disk_that_fills_up_is_5_and_it_goes_on_when_there_is_room") {
+        return;
+    }
+    let stage = stage(90);
+    let folder = stage.place.folder("copy");
+    mount(&folder, SIZE + (1 << 20));
+    let arguments = ["--exit-when-done", "--peer", &stage.peer, "--download", "2M"];
+    let mut fetching = member(&stage.place, &stage.manifest, &folder, &arguments);
+    let told = fetching.midway()["bytes_done"].as_u64().expect("a number") as usize;
+    assert!(fill(&folder.join("other")) > 0, "somebody else takes the room");
+    let ended = fetching.end().with(5);
+    ended.says("x.bin.part: the disk is full: make room");
+    assert_eq!(ended.last()["code"], 5);
+    assert!(!folder.join("x.bin").exists());
+    let had = stage.right();
+    assert!((told..SIZE).contains(&had), "{had} bytes are right, and it had told of {told}");
+    // Nothing has changed: it says the same again, and loses nothing.
+    stage.fetch().with(5).says("the disk is full");
+    assert!(stage.right() >= had);
+    let had = stage.right();
+    fs::remove_file(folder.join("other")).expect("room");
+    let last = stage.fetch().with(0).last();
+    assert_eq!(last["fetched"], SIZE - had, "what was verified is not fetched again");
+    assert!(fs::read(folder.join("x.bin")).expect("a file") == stage.data, "the copy is different");
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_5_before_the_first_byte() {
+    if goes_elsewhere("room::a_disk_that_is_too_small_is_5_before_the_first_byte") {
+        return;
+    }
+    let stage = stage(91);
+    let folder = stage.place.folder("copy");
+    mount(&folder, SIZE - PART);
+    let ended = stage.fetch().with(5);
+    ended.says(&format!("{PART} bytes more are needed on this disk"));
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_disk_that_is_read_only_is_5() {
+    if goes_elsewhere("room::a_disk_that_is_read_only_is_5") {
+        return;
+    }
+    let stage = stage(92);
+    let folder = stage.place.folder("copy");
+    mount(&folder, 2 * SIZE);
+    let mut command = Command::new("mount");
+    command.args(["-o", "remount,ro"]).arg(&folder);
+    Program::start(command).end().with(0);
+    let ended = stage.fetch().with(5);
+    ended.says("x.bin.part");
+    ended.says("Read-only file system");
+}
+
+/// The log, the lines for scripts and those for people all go to a device that is always full.
+#[test]
+fn who_cannot_say_a_word_still_does_the_work() {
+    let full = || File::options().write(true).open("/dev/full");
+    if full().is_err() {
+        return skip("there is no /dev/full");
+    }
+    let stage = stage(93);
+    let logs = stage.place.folder("full");
+    symlink("/dev/full", logs.join("member.log")).expect("a link");
+    for arguments in [&["--json"][..], &["-v"]] {
+        let folder = stage.place.path(&format!("copy{}", arguments[0]));
+        let mut command = stage.place.command(env!("CARGO_BIN_EXE_member"));
+        command.arg(&stage.manifest).arg("-o").arg(&folder).args(["--port", "0", "--exit-when-done"]);
+        command.args(["--peer", &stage.peer]).arg("--log-dir").arg(&logs).args(arguments);
+        let mute = command.stdout(full().expect("seen")).stderr(full().expect("seen"));
+        assert_eq!(mute.status().expect("it starts").code(), Some(0));
+        assert!(fs::read(folder.join("x.bin")).expect("a file") == stage.data, "the copy is different");
+    }
+}
