@@ -69,7 +69,7 @@ impl Allowances {
 }
 
 /// The addresses that one customer of a provider has.
-fn one_customer(ip: IpAddr) -> IpAddr {
+pub fn one_customer(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),

@@ -4,10 +4,10 @@
 //! and a `failure reason`, since clients show nothing else to people.
 //!
 //! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 15 seconds, of which 5 for a
-//! header; [`Room`] bounds how many there are at once, and who comes beyond that waits in the listen queue. A connection
-//! is closed after one answer unless the client asks for keep-alive.
+//! header; [`Room`] bounds how many there are at once, of one source and of all. A connection is closed after one answer
+//! unless the client asks for keep-alive.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -22,14 +22,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rustix::process::{Resource, getrlimit};
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, catalogue, table::Caller};
+use super::{
+    Desk, catalogue,
+    room::{Place, Room},
+    table::Caller,
+};
 use crate::{
     announce::{
         Reply,
@@ -47,67 +47,35 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 const LAST_CALL: Duration = Duration::from_secs(10);
 /// How much later it is closed whatever it does.
 const GRACE: Duration = Duration::from_secs(5);
-/// Connections at once, at most.
-const MAX_CONNECTIONS: u64 = 4096;
-/// File descriptors that are needed for other things.
-const OTHER_FILES: u64 = 64;
 /// The pause when the system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many connections there may be at once, over all listeners.
-#[derive(Clone)]
-pub struct Room {
-    places: Arc<Semaphore>,
-    size: u32,
-}
-
-impl Room {
-    /// As many as make sense and the process may open.
-    pub fn new() -> Self {
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let size = files.saturating_sub(OTHER_FILES).clamp(16, MAX_CONNECTIONS) as u32;
-        Self { places: Arc::new(Semaphore::new(size as usize)), size }
-    }
-
-    /// Waits until nobody is in it.
-    pub async fn emptied(&self) {
-        let _ = self.places.acquire_many(self.size).await;
-    }
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Accepts connections and answers on them until it is told to stop.
 pub async fn serve(listeners: Listeners, desk: Arc<Desk>, room: Room, stop: CancellationToken) {
     let router = router(desk);
     while let Some(accepted) = stop.run_until_cancelled(next(&listeners, &room)).await {
         match accepted {
-            Some((stream, source, place)) => {
+            Ok(Some((stream, source, place))) => {
                 let conversation = converse(stream, source, router.clone(), stop.clone());
                 tokio::spawn(async move {
                     conversation.await;
                     drop(place);
                 });
             }
-            None => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
 
-/// The next connection with its place in the room; None when the system gave none.
-async fn next(listeners: &Listeners, room: &Room) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = room.places.clone().acquire_owned().await.ok()?;
-    match listeners.accept().await {
-        Ok((stream, source)) => Some((stream, source, place)),
-        Err(error) => {
-            log::warn!("cannot accept a connection: {error}");
-            None
-        }
-    }
+/// The next connection with its place in the room; None where its source has had its share.
+async fn next(listeners: &Listeners, room: &Room) -> io::Result<Option<(TcpStream, SocketAddr, Place)>> {
+    room.has_place().await;
+    let (stream, source) = listeners.accept().await?;
+    Ok(room.enter(source.ip()).map(|place| (stream, source, place)))
 }
 
 async fn converse(stream: TcpStream, source: SocketAddr, router: Router, stop: CancellationToken) {

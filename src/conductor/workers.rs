@@ -6,12 +6,7 @@ use std::{io, sync::Arc, thread, time::Duration};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Desk,
-    connection_id::ConnectionIds,
-    http::{self, Room},
-    udp,
-};
+use super::{Desk, connection_id::ConnectionIds, http, room::Room, udp};
 use crate::net::{
     front::{Front, Share},
     listen::Listeners,

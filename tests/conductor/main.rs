@@ -1,5 +1,6 @@
 //! The conductor as its clients see it: the real binary, spoken to byte by byte.
 
+mod crowd;
 mod udp;
 
 use std::{
@@ -46,7 +47,11 @@ impl Conductor {
     }
 
     fn start_in(folder: tempfile::TempDir, listen: &str) -> Self {
-        let mut child = command(folder.path()).args(["--listen", listen, "--json"]).spawn().unwrap();
+        Self::start_with(command(folder.path()), folder, listen)
+    }
+
+    fn start_with(mut command: Command, folder: tempfile::TempDir, listen: &str) -> Self {
+        let mut child = command.args(["--listen", listen, "--json"]).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let here = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 0);
         let mut conductor = Self { child, stdout, v4: here("127.0.0.1"), v6: None, folder };

@@ -7,7 +7,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    conductor::{Desk, http, report, table::Seed},
+    conductor::{Desk, http, report, room::Room, table::Seed},
     manifest::Endpoint,
     net::listen::Listeners,
 };
@@ -55,7 +55,7 @@ async fn conductor(stop: &CancellationToken) -> (Endpoint, Arc<Desk>) {
     let endpoint = endpoint(listeners.port());
     let (reporter, _) = report::start(false);
     let desk = Arc::new(Desk::new(reporter, Seed(1, 2), None));
-    let serve = http::serve(listeners, desk.clone(), http::Room::new(), stop.clone());
+    let serve = http::serve(listeners, desk.clone(), Room::new(), stop.clone());
     tokio::spawn(serve);
     (endpoint, desk)
 }
