@@ -58,6 +58,8 @@ struct Front {
 impl Front {
     fn new(socket: UdpSocket, desk: Arc<Desk>, ids: ConnectionIds) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
+        // It asks the system to tell of each datagram what a tracker has no use for.
+        let _ = socket2::SockRef::from(&socket).set_recv_tos_v4(false);
         let bound = socket.local_addr()?.ip();
         Ok(Self { socket: tokio::net::UdpSocket::from_std(socket)?, state, bound, counter: Counter { desk, ids } })
     }
@@ -111,15 +113,16 @@ impl Front {
 
     /// Sends an answer, or loses it: who asked asks again (BEP 15).
     fn send(&self, to: SocketAddr, from: IpAddr, contents: &[u8]) {
-        let transmit = Transmit {
-            destination: to,
-            ecn: None,
-            contents,
-            segment_size: None,
-            // A socket with an address of its own answers from there.
-            src_ip: self.bound.is_unspecified().then_some(from).filter(|from| !from.is_unspecified()),
+        let sent = match self.bound.is_unspecified() && !from.is_unspecified() {
+            true => {
+                let from = Some(from);
+                let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: from };
+                self.state.try_send((&self.socket).into(), &transmit)
+            }
+            // It has one address alone, and need not say which.
+            false => self.socket.try_send_to(contents, to).map(drop),
         };
-        if let Err(error) = self.state.try_send((&self.socket).into(), &transmit) {
+        if let Err(error) = sent {
             log::debug!("{to} is not answered: {error}");
         }
     }

@@ -29,6 +29,7 @@ use std::{
 };
 
 pub use address::{Caller, is_private};
+use member::Who;
 pub use seed::Seed;
 use swarm::Swarm;
 
@@ -123,12 +124,13 @@ impl Table {
         mut tell: impl FnMut(Change),
         list: impl FnMut(Listed) -> bool,
     ) -> Result<Word, Full> {
+        let who = Who::new(announce, caller, self.seed);
         let mut shard = self.shard(&announce.info_hash);
         if announce.event == Some(Event::Stopped) {
-            return Ok(self.leave(&mut shard, announce, caller, tell));
+            return Ok(self.leave(&mut shard, &who, announce, caller, tell));
         }
         let known = match shard.get(&announce.info_hash) {
-            Some(swarm) => swarm.knows(announce, caller) || !self.has_room(swarm.members())?,
+            Some(swarm) => swarm.knows(&who) || !self.has_room(swarm.members())?,
             None => !self.has_room(0)?,
         };
         let swarm = shard.entry(announce.info_hash).or_insert_with(|| {
@@ -138,7 +140,7 @@ impl Table {
         let before = swarm.members();
         let interval = policy::interval(before + usize::from(!known), self.members());
         let lifetime = policy::lifetime(&announce.id, interval);
-        let arrival = swarm.arrive(announce, caller, now.saturating_add(lifetime));
+        let arrival = swarm.arrive(who, announce, caller, now.saturating_add(lifetime));
         let members = swarm.members();
         self.members.fetch_add(members, Ordering::Relaxed);
         self.members.fetch_sub(before, Ordering::Relaxed);
@@ -163,11 +165,18 @@ impl Table {
         }
     }
 
-    fn leave(&self, shard: &mut Shard, announce: &Announce, caller: &Caller, mut tell: impl FnMut(Change)) -> Word {
+    fn leave(
+        &self,
+        shard: &mut Shard,
+        who: &Who,
+        announce: &Announce,
+        caller: &Caller,
+        mut tell: impl FnMut(Change),
+    ) -> Word {
         let mut counts = Counts::default();
         let mut members = 0;
         if let Some(swarm) = shard.get_mut(&announce.info_hash) {
-            let left = swarm.leave(announce, caller);
+            let left = swarm.leave(who);
             counts = swarm.counts();
             members = swarm.members();
             if left {

@@ -34,14 +34,13 @@ pub struct Arrival {
 }
 
 pub struct Swarm {
-    seed: Seed,
     roll: Roll,
     downloaded: u32,
 }
 
 impl Swarm {
     pub fn new(seed: Seed) -> Self {
-        Self { seed, roll: Roll::new(seed), downloaded: 0 }
+        Self { roll: Roll::new(seed), downloaded: 0 }
     }
 
     pub fn members(&self) -> usize {
@@ -56,14 +55,13 @@ impl Swarm {
         }
     }
 
-    /// Whether this announce comes from somebody who is in the swarm.
-    pub fn knows(&self, announce: &Announce, caller: &Caller) -> bool {
-        self.roll.find(&Who::new(announce, caller, self.seed)).is_some()
+    /// Whether somebody is in the swarm.
+    pub fn knows(&self, who: &Who) -> bool {
+        self.roll.find(who).is_some()
     }
 
     /// Takes a member in, or what is new of it.
-    pub fn arrive(&mut self, announce: &Announce, caller: &Caller, expires: Time) -> Arrival {
-        let who = Who::new(announce, caller, self.seed);
+    pub fn arrive(&mut self, who: Who, announce: &Announce, caller: &Caller, expires: Time) -> Arrival {
         let door = Door { address: home(announce, caller), expires: Second::at_or_after(expires) };
         let replaced = self.vacate(door.address, who);
         let known = self.roll.find(&who);
@@ -99,8 +97,8 @@ impl Swarm {
     }
 
     /// Takes a member out; returns whether it was in.
-    pub fn leave(&mut self, announce: &Announce, caller: &Caller) -> bool {
-        let place = self.roll.find(&Who::new(announce, caller, self.seed));
+    pub fn leave(&mut self, who: &Who) -> bool {
+        let place = self.roll.find(who);
         place.map(|place| self.roll.remove(place)).is_some()
     }
 
