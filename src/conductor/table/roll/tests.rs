@@ -34,7 +34,7 @@ fn v6(n: u8) -> Door {
 fn member(n: u8) -> Member {
     let mut member = Member::new(who(n));
     member.open(v4(n));
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         member.open(v6(n));
     }
     member
