@@ -96,6 +96,8 @@ async fn converse(stream: TcpStream, source: SocketAddr, desk: Arc<Desk>, router
         .serve_connection(TokioIo::new(stream), front);
     // To drop the stream closes it: a call to shut it down before would be one more for each announce.
     let ended = tokio::select! {
+        // Most have asked before they are looked at, and need no clock.
+        biased;
         ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
         () = tokio::time::sleep(LAST_CALL) => None,
         () = stop.cancelled() => None,
