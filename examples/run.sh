@@ -50,7 +50,7 @@ first() {
 }
 
 say "A conductor, on a free port"
-"$programs/conductor" --listen 127.0.0.1:0 </dev/null >conductor.txt 2>&1 &
+"$programs/conductor" --listen 127.0.0.1:0 --store memory </dev/null >conductor.txt 2>&1 &
 running+=($!)
 line=$(first $! conductor.txt "conductor listens on")
 echo "  [conductor] $line"

@@ -29,6 +29,7 @@
 //! | [`metainfo`] | the same as `.torrent`, magnet link and info-hash |
 //! | [`wire`] | bytes to messages among members, and back |
 //! | [`announce`] | bytes to messages with the conductor, and back |
+//! | [`catalogue`] | the catalogue of compositions, between a conductor and those who ask it |
 //! | [`time`] | the time, as an argument |
 //! | [`picker`] | which part from whom |
 //! | [`choker`] | who is served next |
@@ -45,6 +46,7 @@
 //! (a tracker) knows the members of each *swarm*.
 
 pub mod announce;
+pub mod catalogue;
 pub mod choker;
 pub mod cli;
 pub mod composer;

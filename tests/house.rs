@@ -10,8 +10,14 @@ use std::{
 /// Files and folders that know nothing but their arguments.
 const PURE: &[&str] = &[
     "src/announce/",
+    "src/catalogue/mod.rs",
+    "src/catalogue/place.rs",
+    "src/catalogue/token.rs",
     "src/choker/",
     "src/cli/units.rs",
+    "src/conductor/catalogue/gate.rs",
+    "src/conductor/catalogue/index.rs",
+    "src/conductor/catalogue/writers.rs",
     "src/conductor/policy.rs",
     "src/conductor/table/",
     "src/geometry.rs",
@@ -38,6 +44,7 @@ const IMPURE: &[&str] =
 
 /// Files and folders that may open sockets.
 const ON_THE_NETWORK: &[&str] = &[
+    "src/catalogue/client.rs",
     "src/conductor/",
     "src/discovery/",
     "src/net/",

@@ -30,6 +30,12 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let stop = shutdown::on_signal()?;
-    let config = Config { listen: settings.listen, json: settings.json };
+    let config = Config {
+        listen: settings.listen,
+        store: settings.store,
+        tokens: settings.tokens,
+        only_registered: settings.only_registered,
+        json: settings.json,
+    };
     Ok(conductor::run(config, stop).await?)
 }

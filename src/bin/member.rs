@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use orchestra::{
     cli::{
-        Exit, logging,
-        member::{Settings, settings},
+        Exit, LogDir,
+        ask::{Told, told},
+        logging,
     },
     hashing, member,
     net::shutdown,
@@ -13,26 +14,33 @@ use orchestra::{
 };
 
 fn main() -> ExitCode {
-    let settings = settings(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    for note in &settings.notes {
+    let told = told(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let (log_dir, notes): (&LogDir, &[String]) = match &told {
+        Told::Share(settings) => (&settings.log_dir, &settings.notes),
+        Told::Say(question) => (&question.log_dir, &question.notes),
+    };
+    for note in notes {
         to_stderr(note);
     }
-    if let Err(error) = logging::start("member", &settings.log_dir) {
+    if let Err(error) = logging::start("member", log_dir) {
         to_stderr(&error.to_string());
     }
     log::info!("SHA-1: {}", hashing::backend());
-    let exit = run(settings).unwrap_or_else(|error| {
+    let exit = run(told).unwrap_or_else(|error| {
         to_stderr(&format!("member: cannot start: {error}"));
         Exit::Other
     });
     exit.into()
 }
 
-fn run(settings: Settings) -> std::io::Result<Exit> {
+fn run(told: Told) -> std::io::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let stop = shutdown::on_signal()?;
-        Ok(member::run(settings, stop).await)
+        Ok(match told {
+            Told::Share(settings) => member::run(*settings, stop).await,
+            Told::Say(question) => member::ask::say(question, stop).await,
+        })
     });
     // What still runs on other threads is on its way to the disk or to nobody; it is not waited for.
     runtime.shutdown_background();

@@ -9,11 +9,11 @@ use super::{
     dotenv::DotEnv,
     exit::Exit,
     options::{Output, STYLES, flag},
-    read,
+    read, tokens,
     units::parse_size,
     wrong,
 };
-use crate::manifest::Endpoint;
+use crate::{catalogue::Token, manifest::Endpoint};
 
 /// What composer was told, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +28,23 @@ pub struct Settings {
     pub torrent: bool,
     pub magnet: bool,
     pub comment: Option<String>,
+    /// Put it into the conductor's catalogue too.
+    pub register: Option<Register>,
     /// An output that exists is replaced.
     pub force: bool,
     pub screen: ScreenOptions,
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
     pub notes: Vec<String>,
+}
+
+/// How a manifest is put into a catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// In place of what is registered there under its name.
+    pub replace: bool,
+    /// What the conductor may ask for.
+    pub token: Option<Token>,
 }
 
 /// What a manifest is made from.
@@ -62,8 +73,16 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         Source::From(_) => None,
         Source::Composition(_) => part_size.or_else(|| dot_env.value("ORCHESTRA_PART_SIZE").map(str::to_owned)),
     };
+    let register = match args.register {
+        true => {
+            let token = tokens::first(args.token_file.as_deref()).map_err(wrong::<Args>)?;
+            Some(Register { replace: args.replace, token })
+        }
+        false => None,
+    };
     Ok(Settings {
         source,
+        register,
         conductor: conductor.map(|text| parse_conductor(&text)).transpose().map_err(wrong::<Args>)?,
         part_size: part_size.map(|text| parse_part_size(&text)).transpose().map_err(wrong::<Args>)?,
         output: args.output,
@@ -159,6 +178,23 @@ struct Args {
     #[arg(long, env = "ORCHESTRA_MAGNET", hide_env_values = true, value_parser = flag(), help_heading = "What is written")]
     magnet: bool,
 
+    /// Put it into the conductor's catalogue too
+    ///
+    /// Others then fetch it by name, with "member get NAME". Without CONDUCTOR that is the one on this machine.
+    #[arg(long, env = "ORCHESTRA_REGISTER", hide_env_values = true, value_parser = flag(), help_heading = "Catalogue")]
+    register: bool,
+
+    /// In place of what is registered there under its name
+    #[arg(long, env = "ORCHESTRA_REPLACE", hide_env_values = true, value_parser = flag(), help_heading = "Catalogue")]
+    #[arg(requires = "register")]
+    replace: bool,
+
+    /// The token that the conductor asks for is in this file
+    ///
+    /// Default: what ORCHESTRA_TOKEN holds, if anything.
+    #[arg(long, value_name = "PATH", env = "ORCHESTRA_TOKEN_FILE", hide_env_values = true, help_heading = "Catalogue")]
+    token_file: Option<PathBuf>,
+
     /// Replace what exists already
     ///
     /// Default: an output that exists is left alone.
@@ -175,7 +211,8 @@ fn after_help() -> String {
            composer big.iso                           big.orch, the conductor to be filled in later\n  \
            composer big.iso 10.0.0.1:9999             with its conductor\n  \
            composer big.iso 10.0.0.1 1M --torrent     parts of 1 MiB, and big.torrent for other clients\n  \
-           composer --from big.orch 10.0.0.2 --force  the same composition, another conductor\n\n{}",
+           composer --from big.orch 10.0.0.2 --force  the same composition, another conductor\n  \
+           composer big.iso 10.0.0.1 --register       and into its catalogue, for \"member get big.iso\"\n\n{}",
         Exit::help(&[
             Exit::Done,
             Exit::Other,
@@ -183,6 +220,8 @@ fn after_help() -> String {
             Exit::BadManifest,
             Exit::Disk,
             Exit::OtherData,
+            Exit::NobodyAnswered,
+            Exit::Refused,
             Exit::Interrupted
         ])
     )

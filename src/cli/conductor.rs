@@ -1,23 +1,29 @@
 //! The command line of `conductor`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use super::{
     LogDir,
     dotenv::DotEnv,
     exit::Exit,
     options::{Log, STYLES, flag},
-    read,
+    read, tokens, wrong,
 };
-use crate::manifest::Endpoint;
+use crate::{catalogue::token::Owned, conductor::catalogue::Keep, manifest::Endpoint};
 
 /// What a conductor was told, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where to listen; empty: port 9999 of all addresses, IPv4 and IPv6.
     pub listen: Vec<Endpoint>,
+    /// Where the catalogue is kept.
+    pub store: Keep,
+    /// Who may write to the catalogue, the administrator first; nobody named means anyone.
+    pub tokens: Vec<Owned>,
+    /// Only swarms of the catalogue are conducted.
+    pub only_registered: bool,
     /// One JSON object a line on stdout instead of text for people.
     pub json: bool,
     pub log_dir: LogDir,
@@ -35,13 +41,40 @@ pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, cl
 
 fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
     let (args, _) = read::<Args>(args, &dot_env)?;
-    Ok(Settings { listen: args.listen, json: args.json, log_dir: args.log.log_dir(), notes: dot_env.notes })
+    Ok(Settings {
+        listen: args.listen,
+        store: args.store.unwrap_or_default(),
+        tokens: tokens::all(args.token_file.as_deref()).map_err(wrong::<Args>)?,
+        only_registered: args.allow == Allowed::Registered,
+        json: args.json,
+        log_dir: args.log.log_dir(),
+        notes: dot_env.notes,
+    })
+}
+
+/// Which swarms are conducted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Allowed {
+    /// All that are announced.
+    All,
+    /// Those of the catalogue alone.
+    Registered,
+}
+
+/// `--store` as it is typed.
+fn store(text: &str) -> Result<Keep, &'static str> {
+    match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(Keep::Sqlite(path.into())),
+        _ if text == "memory" => Ok(Keep::Memory),
+        _ => Err("expected memory, or sqlite: and the path of a file, such as sqlite:/var/lib/orchestra/catalogue"),
+    }
 }
 
 /// Keep the live list of which members share which composition
 ///
 /// Members and other BitTorrent clients ask it over HTTP (/announce, /scrape) for each other's addresses; the
-/// compositions themselves never pass through it. It runs until Ctrl-C or SIGTERM.
+/// compositions themselves never pass through it. It also keeps a catalogue: "composer --register" puts a composition
+/// in, "member list" and "member get NAME" use it. It runs until Ctrl-C or SIGTERM.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "conductor", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 struct Args {
@@ -51,6 +84,25 @@ struct Args {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', help_heading = "Network")]
     #[arg(env = "ORCHESTRA_CONDUCTOR_LISTEN", hide_env_values = true)]
     listen: Vec<Endpoint>,
+
+    /// Keep the catalogue here: sqlite:PATH, or memory for nothing kept
+    ///
+    /// Default: a file in the data folder of this user, ~/.local/share/orchestra/catalogue.sqlite.
+    #[arg(long, value_name = "WHERE", value_parser = store, help_heading = "Catalogue")]
+    #[arg(env = "ORCHESTRA_STORE", hide_env_values = true)]
+    store: Option<Keep>,
+
+    /// Conduct all swarms, or only those that are registered in the catalogue
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "all", help_heading = "Catalogue")]
+    #[arg(env = "ORCHESTRA_ALLOW", hide_env_values = true)]
+    allow: Allowed,
+
+    /// Only who knows a token of this file may write to the catalogue
+    ///
+    /// One a line, OWNER TOKEN, the administrator's first: it may change every entry, the others what they registered.
+    /// ORCHESTRA_TOKEN holds a single token instead, the administrator's. Default: anyone may register.
+    #[arg(long, value_name = "PATH", env = "ORCHESTRA_TOKEN_FILE", hide_env_values = true, help_heading = "Catalogue")]
+    token_file: Option<PathBuf>,
 
     /// Write one JSON object a line on stdout instead of text for people
     #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag(), help_heading = "Output")]
@@ -65,7 +117,8 @@ fn after_help() -> String {
         "Examples:\n  \
            conductor                              port 9999 of all addresses\n  \
            conductor --listen 10.0.0.1:9999       only there\n  \
-           conductor --listen [::1]:0 --json      a free port, told as JSON\n\n{}",
+           conductor --listen [::1]:0 --json      a free port, told as JSON\n  \
+           conductor --token-file tokens          only who has a token may register\n\n{}",
         Exit::help(&[Exit::Done, Exit::Other, Exit::Usage])
     )
 }
@@ -89,6 +142,18 @@ mod tests {
         let settings = told(&[], "").unwrap();
         assert!(settings.listen.is_empty() && !settings.json);
         assert_eq!(settings.log_dir, LogDir::Folder("logs".into()));
+        assert!(settings.store == Keep::Here && !settings.only_registered);
+    }
+
+    #[test]
+    fn the_catalogue_is_kept_where_it_is_told() {
+        let settings = told(&["--store", "memory", "--allow", "registered"], "").unwrap();
+        assert!(settings.store == Keep::Memory && settings.only_registered);
+        let settings = told(&["--store=sqlite:a b"], "ORCHESTRA_STORE=memory").unwrap();
+        assert_eq!(settings.store, Keep::Sqlite("a b".into()));
+        for wrong in ["--store=sqlite:", "--store=disk", "--allow=some", "--token-file=/no/such"] {
+            assert_eq!(told(&[wrong], "").unwrap_err().exit_code(), 2, "{wrong}");
+        }
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
 use super::{
     LogDir, ScreenOptions,
+    ask::Get,
     dotenv::DotEnv,
     exit::Exit,
     options::{Output, STYLES, flag},
@@ -29,6 +30,8 @@ pub const DEFAULT_PORT: u16 = 9998;
 pub struct Settings {
     /// Manifests, torrents and magnet links, in the order given; never empty.
     pub compositions: Vec<OsString>,
+    /// The composition is named in a catalogue: it is in the place of a manifest.
+    pub get: Option<Get>,
     /// Where the compositions are or go; to be made when missing.
     pub output: PathBuf,
     /// The address to listen on; by default all.
@@ -88,16 +91,14 @@ pub enum UntilAll {
     Named(Vec<String>),
 }
 
-/// Reads the arguments, the environment and `.env`.
-///
-/// # Errors
-/// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
-pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, clap::Error> {
-    parse(args.into_iter().collect(), DotEnv::here())
+/// `member FILE.orch` as it was typed, with what the environment and `.env` say.
+pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
+    let (args, _) = read::<Args>(args, &dot_env)?;
+    settings_of(args, dot_env)
 }
 
-fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
-    let (args, _) = read::<Args>(args, &dot_env)?;
+/// What these arguments mean.
+pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap::Error> {
     let (network, end) = (args.network, args.end);
     let all = match end.until_all {
         None => None,
@@ -106,6 +107,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
     };
     Ok(Settings {
         compositions: args.compositions,
+        get: None,
         output: args.output,
         listen: network.listen,
         interface: network.interface,
@@ -136,7 +138,9 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
 /// goes on where it was.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
-struct Args {
+#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH\n       \
+                            member list|locate|show ...       (see member list --help)")]
+pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
     compositions: Vec<OsString>,
@@ -185,6 +189,40 @@ struct Args {
 
     #[command(flatten)]
     shown: Output,
+}
+
+/// The same options for a composition that a catalogue names.
+#[derive(Clone, Debug)]
+pub(super) struct GetArgs(pub Args);
+
+impl CommandFactory for GetArgs {
+    fn command() -> Command {
+        Self::command_for_update()
+    }
+
+    fn command_for_update() -> Command {
+        let name = |arg: Arg| arg.value_name("NAME|HASH").help(GET_NAME).long_help(None);
+        Args::command()
+            .name("member get")
+            .bin_name("member get")
+            .about("Fetch a composition that a conductor's catalogue names, and share it until q is pressed")
+            .long_about(None)
+            .override_usage("member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH")
+            .mut_arg("compositions", name)
+    }
+}
+
+/// What `member get` is given.
+const GET_NAME: &str = "The composition's name or info-hash in the catalogue, and perhaps which conductor's";
+
+impl FromArgMatches for GetArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Args::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -368,7 +406,11 @@ fn after_help() -> String {
            member big.orch -o /data --exit-when-done     fetch into /data, and leave\n  \
            member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
            member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
-           member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n\n{}",
+           member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
+           member list                                   what this machine's conductor has in its catalogue\n  \
+           member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
+           member locate 10.0.0.1/big.iso                who has it\n  \
+           member show big.orch                          what the manifest says\n\n{}",
         Exit::help(&Exit::ALL)
     )
 }

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::write::WriteError;
 use crate::{
+    catalogue::AskError,
     cli::{Exit, input::InputError, units},
     manifest::{ExtraError, Fault, ManifestError, NameError},
     metainfo::{convert::ConvertError, torrent::TorrentError},
@@ -51,6 +52,12 @@ pub enum ComposeError {
     Fault(#[from] Fault),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error("the manifest holds a secret and is registered nowhere: hand it to its members yourself")]
+    Secret,
+    #[error("{error}\n{orch} is written; register it later with: composer --from {orch} --register", orch = .orch.display())]
+    Register { orch: PathBuf, error: AskError },
+    #[error("interrupted: {} is written, and not registered", .0.display())]
+    NotRegistered(PathBuf),
     #[error("interrupted: nothing was written")]
     Interrupted,
 }
@@ -64,12 +71,14 @@ impl ComposeError {
             | Self::Convert(ConvertError::Empty | ConvertError::Closed)
             | Self::OutputIsInput(_)
             | Self::OneNameForTwo(_)
-            | Self::Comment(_) => Exit::Usage,
+            | Self::Comment(_)
+            | Self::Secret => Exit::Usage,
             Self::Input(error) => error.exit(),
+            Self::Register { error, .. } => error.exit(),
             Self::Manifest { .. } | Self::Torrent { .. } | Self::Convert(_) => Exit::BadManifest,
             Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
             Self::Write(WriteError::Folder { .. } | WriteError::Write { .. }) => Exit::Disk,
-            Self::Interrupted => Exit::Interrupted,
+            Self::Interrupted | Self::NotRegistered(_) => Exit::Interrupted,
             Self::Read { .. }
             | Self::Folder(_)
             | Self::Special(_)

@@ -12,7 +12,7 @@ pub fn hint(conductor: &Endpoint, orch: &Path) -> Option<String> {
         Some(format!(
             "no conductor is named: write its HOST:PORT into line 1 of {orch}, or give members --conductor or --peer"
         ))
-    } else if is_this_machine(&conductor.host) {
+    } else if conductor.host.is_this_machine() {
         Some(format!(
             "only this machine finds a conductor at {conductor}: for others write a HOST:PORT that they reach into line 1 of {orch}"
         ))
@@ -27,14 +27,6 @@ pub fn name_this_machine(conductor: &mut Option<Endpoint>, own: Option<IpAddr>) 
     let conductor = conductor.as_mut().filter(|conductor| conductor.host == Host::ThisMachine)?;
     conductor.host = Host::Ip(own?);
     Some(format!("the conductor is this machine: {conductor}"))
-}
-
-fn is_this_machine(host: &Host) -> bool {
-    match host {
-        Host::ThisMachine => true,
-        Host::Ip(ip) => ip.is_loopback(),
-        Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The composer: reads a composition and writes its manifest.
 //!
 //! `plan` decides what will be written and where before the first byte is read, `read` hashes the file and sees to it
-//! that it did not change, `write` puts whole files under their names, `share` and `screen` tell the result. Not here:
-//! what a manifest is ([`crate::manifest`]) and the arguments ([`crate::cli::composer`]).
+//! that it did not change, `write` puts whole files under their names, `register` puts the manifest into a catalogue,
+//! `share` and `screen` tell the result. Not here: what a manifest is ([`crate::manifest`]) and the arguments ([`crate::cli::composer`]).
 //!
 //! Invariants: the composition is only read; no output is seen before it is whole; an interruption ends it at once
 //! and leaves nothing behind, unless the outputs are just being written: then they are finished first.
@@ -11,6 +11,7 @@ mod error;
 mod hint;
 mod plan;
 mod read;
+mod register;
 mod screen;
 mod share;
 mod write;
@@ -57,22 +58,33 @@ pub async fn run(mut settings: Settings, stop: CancellationToken) -> Exit {
     if let Some(text) = hint::name_this_machine(&mut settings.conductor, own_address()) {
         screen.say(&text);
     }
-    let outcome = compose(settings, screen.clone(), &stop).await;
-    match outcome {
-        Ok(composed) => {
-            log::info!("{} is written", composed.report.manifest.display());
-            screen.done(&composed.report);
-            if let Some(proof) = composed.proof {
-                leave(proof, &screen, &stop).await;
+    let register = settings.register.clone();
+    let mut composed = match compose(settings, screen.clone(), &stop).await {
+        Ok(composed) => composed,
+        Err(error) => return failed(&screen, &error),
+    };
+    log::info!("{} is written", composed.report.manifest.display());
+    if let Some(told) = register {
+        let orch = &composed.report.manifest;
+        match register::register(&composed.manifest, orch, &told, own_address(), &stop).await {
+            Ok(get) => composed.report.registered = Some(get),
+            Err(error) => {
+                screen.written(&composed.report);
+                return failed(&screen, &error);
             }
-            Exit::Done
-        }
-        Err(error) => {
-            log::error!("{error}");
-            screen.failed(&error);
-            error.exit()
         }
     }
+    screen.done(&composed.report);
+    if let Some(proof) = composed.proof {
+        leave(proof, &screen, &stop).await;
+    }
+    Exit::Done
+}
+
+fn failed(screen: &Screen, error: &ComposeError) -> Exit {
+    log::error!("{error}");
+    screen.failed(error);
+    error.exit()
 }
 
 /// Whether the outputs are written or the work is stopped: whoever comes first says it, once.
@@ -93,6 +105,7 @@ struct Digests {
 
 struct Composed {
     report: Report,
+    manifest: Manifest,
     proof: Option<Proof>,
 }
 
@@ -161,14 +174,17 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
         stamp: *reading.stamp(),
         synced,
     });
-    Ok(Composed { report, proof })
+    Ok(Composed { report, manifest, proof })
 }
 
 fn from_manifest(settings: &Settings, path: &Path, decided: &Decided) -> Result<Composed, ComposeError> {
     let places = Places::new(settings)?;
     let manifest = plan::revise(settings, read::manifest(path)?)?;
+    if settings.register.is_some() && manifest.is_closed() {
+        return Err(ComposeError::Secret);
+    }
     let report = finish(settings, &manifest, places, decided)?;
-    Ok(Composed { report, proof: None })
+    Ok(Composed { report, manifest, proof: None })
 }
 
 /// Writes what there is to write of this manifest, and reports it.
@@ -201,6 +217,7 @@ fn finish(settings: &Settings, manifest: &Manifest, places: Places, decided: &De
         whole: manifest.whole,
         magnet,
         magnet_asked: settings.magnet,
+        registered: None,
         read: None,
     })
 }

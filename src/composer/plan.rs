@@ -124,6 +124,7 @@ mod tests {
             torrent: false,
             magnet: false,
             comment: None,
+            register: None,
             force: false,
             screen: ScreenOptions::default(),
             log_dir: LogDir::Stderr,

@@ -37,6 +37,8 @@ pub struct Report {
     pub magnet: Option<String>,
     /// Whether people are to see the magnet link; an object has it anyway.
     pub magnet_asked: bool,
+    /// The command that fetches it out of the catalogue; None if it was not registered.
+    pub registered: Option<String>,
     /// The command that shares it.
     pub share: String,
     /// What the person should know about the conductor named in it.
@@ -110,9 +112,11 @@ impl Screen {
         if self.options.json {
             return print(&end(report, self.started.elapsed()));
         }
-        self.say(&summary(report));
-        if let Some(hint) = &report.hint {
-            self.say(hint);
+        self.written(report);
+        match (&report.registered, &report.hint) {
+            (Some(get), _) => self.say(&format!("registered; others fetch it with: {get}")),
+            (None, Some(hint)) => self.say(hint),
+            (None, None) => {}
         }
         if let Some(magnet) = report.magnet.as_ref().filter(|_| report.magnet_asked) {
             print(magnet);
@@ -121,11 +125,20 @@ impl Screen {
         print(&report.share);
     }
 
+    /// What is on the disk now, for people.
+    pub fn written(&self, report: &Report) {
+        self.end();
+        self.say(&summary(report));
+    }
+
     /// Why there is none.
     pub fn failed(&self, error: &ComposeError) {
         self.end();
-        // Where stderr is gone nobody is there to tell.
-        let _ = writeln!(io::stderr(), "error: {}", shown(&error.to_string()));
+        let text = format!("error: {error}");
+        for line in text.lines() {
+            // Where stderr is gone nobody is there to tell.
+            let _ = writeln!(io::stderr(), "{}", shown(line));
+        }
         if self.options.json {
             print(&failure("error", error));
             print(&failure("end", error));
@@ -171,6 +184,8 @@ struct End<'a> {
     info_hash: String,
     sha1: Option<String>,
     magnet: Option<&'a str>,
+    /// The command that fetches it out of the catalogue.
+    registered: Option<&'a str>,
     share: &'a str,
     seconds: f64,
 }
@@ -190,6 +205,7 @@ fn end(report: &Report, elapsed: Duration) -> String {
         info_hash: report.info_hash.to_string(),
         sha1: report.whole.map(|digest| digest.to_string()),
         magnet: report.magnet.as_deref(),
+        registered: report.registered.as_deref(),
         share: &report.share,
         seconds: elapsed.as_secs_f64(),
     })
@@ -338,6 +354,7 @@ mod tests {
             whole: None,
             magnet: None,
             magnet_asked: false,
+            registered: None,
             share: "member big.orch".into(),
             hint: None,
             read: Some(Duration::from_millis(700)),

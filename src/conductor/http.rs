@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, table::Caller};
+use super::{Desk, catalogue, table::Caller};
 use crate::{
     announce::{
         Reply,
@@ -187,7 +187,8 @@ fn router(desk: Arc<Desk>) -> Router {
         .route("/scrape", get(scrape))
         .route("/scrape/", get(scrape))
         .route("/scrape/{*more}", get(scrape))
-        .with_state(desk)
+        .with_state(desk.clone())
+        .merge(catalogue::api::router(desk))
 }
 
 async fn announce(

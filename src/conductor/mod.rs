@@ -1,9 +1,10 @@
 //! The conductor: it keeps the live list of which members share which composition.
 //!
 //! [`table`] and [`policy`] are pure and decide; [`http`] carries their answers, [`report`] tells people and programs
-//! what happens. No byte of a composition passes through here, and all state is soft: members that are still there are
-//! known again one interval after a restart.
+//! what happens. No byte of a composition passes through here, and who shares what is soft state: members that are still
+//! there are known again one interval after a restart. The [`catalogue`] of compositions is kept.
 
+pub mod catalogue;
 pub mod http;
 pub mod policy;
 pub mod report;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     announce::{Announce, Counts, Reply},
+    catalogue::token::Owned,
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     net::{
@@ -27,6 +29,7 @@ use crate::{
         own_address::own_address,
     },
 };
+use catalogue::{Catalogue, Gate, Keep, StoreError};
 use report::{Happening, Reporter};
 use table::{Caller, Table};
 
@@ -35,11 +38,21 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How long answers that are under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// What an announce hears with `--allow registered`.
+const NOT_REGISTERED: &str =
+    "this conductor takes only compositions of its catalogue: register it with composer --register";
+
 /// What a conductor is told.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Where to listen; nothing means port 9999 on every address.
     pub listen: Vec<Endpoint>,
+    /// Where the catalogue is kept.
+    pub store: Keep,
+    /// Who may write to it; nobody named means anyone.
+    pub tokens: Vec<Owned>,
+    /// Only swarms of the catalogue are conducted.
+    pub only_registered: bool,
     /// One JSON object a line on stdout, instead of text for people.
     pub json: bool,
 }
@@ -48,6 +61,8 @@ pub struct Config {
 pub enum ConductorError {
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("cannot listen on {host}: {source}; give an address of this machine")]
     Resolve { host: String, source: io::Error },
 }
@@ -56,9 +71,12 @@ pub enum ConductorError {
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<SocketAddr> = listeners.iter().flat_map(Listeners::addresses).collect();
+    let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
     let (reporter, written) = report::start(config.json);
     reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
-    let desk = Arc::new(Desk::new(reporter));
+    warnings.into_iter().for_each(|warning| reporter.tell(Happening::Warning(warning)));
+    let gate = Gate::new(names(&config.listen));
+    let desk = Arc::new(Desk::new(reporter).with_catalogue(Arc::new(catalogue), gate));
     let room = http::Room::new();
     for listeners in listeners {
         let serve = http::serve(listeners, desk.clone(), room.clone(), stop.clone());
@@ -92,6 +110,16 @@ async fn listen(wanted: &[Endpoint]) -> Result<Vec<Listeners>, ConductorError> {
     Ok(all)
 }
 
+/// The names that this conductor goes by: this machine's, and those that it was told to listen on.
+fn names(listen: &[Endpoint]) -> Vec<String> {
+    let told = listen.iter().filter_map(|endpoint| match &endpoint.host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Ip(_) | Host::ThisMachine => None,
+    });
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    told.chain([own]).collect()
+}
+
 /// Where others most likely reach a conductor that listens here.
 fn reach(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let first = addresses.first()?;
@@ -120,14 +148,34 @@ pub struct Desk {
     table: Mutex<Table>,
     start: Instant,
     reporter: Reporter,
+    catalogue: Arc<Catalogue>,
+    gate: Gate,
 }
 
 impl Desk {
     pub fn new(reporter: Reporter) -> Self {
-        Self { table: Mutex::default(), start: Instant::now(), reporter }
+        let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
+        Self { table: Mutex::default(), start: Instant::now(), reporter, catalogue, gate }
+    }
+
+    /// With this catalogue instead of an empty one.
+    pub fn with_catalogue(self, catalogue: Arc<Catalogue>, gate: Gate) -> Self {
+        Self { catalogue, gate, ..self }
+    }
+
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    /// Which requests to the catalogue are answered.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     pub fn announce(&self, announce: &Announce, caller: &Caller) -> Reply {
+        if !self.catalogue.admits(&announce.info_hash) {
+            return Reply::Failure(NOT_REGISTERED.to_owned());
+        }
         let (mut dice, mut changes) = (fastrand::Rng::new(), Vec::new());
         let now = self.start.elapsed();
         let mut table = self.table();
@@ -143,6 +191,16 @@ impl Desk {
         let table = self.table();
         let counts = hashes.iter().map(|hash| (*hash, table.counts(hash)));
         counts.collect()
+    }
+
+    /// One swarm in numbers.
+    pub fn counts_of(&self, info_hash: &InfoHash) -> Counts {
+        self.table().counts(info_hash)
+    }
+
+    /// Up to `most` members of a swarm where this asker can reach them, and how many bytes each lacks; seeds first.
+    pub fn holders(&self, info_hash: &InfoHash, asker: &Caller, most: usize) -> Vec<(SocketAddr, u64)> {
+        self.table().holders(info_hash, asker, most)
     }
 
     fn sweep(&self) {

@@ -32,6 +32,8 @@ pub enum Happening {
         reach: Option<SocketAddr>,
     },
     Change(Change),
+    /// Something that who started it should know.
+    Warning(String),
     /// The last.
     End,
 }
@@ -100,6 +102,7 @@ fn log(happening: &Happening) {
             said(change.what),
             change.members
         ),
+        Happening::Warning(text) => log::warn!("{text}"),
         Happening::End => log::info!("ended"),
     }
 }
@@ -114,8 +117,10 @@ fn said(what: What) -> &'static str {
 }
 
 fn people(happening: &Happening) -> Option<String> {
-    let Happening::Listening { addresses, reach } = happening else {
-        return None;
+    let (addresses, reach) = match happening {
+        Happening::Listening { addresses, reach } => (addresses, reach),
+        Happening::Warning(text) => return Some(format!("note: {text}")),
+        Happening::Change(_) | Happening::End => return None,
     };
     let mut text = format!("conductor listens on {}", list(addresses));
     if let Some(reach) = reach {
@@ -147,6 +152,8 @@ struct Line<'a> {
     members: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
 }
 
 fn line(happening: &Happening, time: String) -> Line<'_> {
@@ -160,6 +167,7 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         address: None,
         members: None,
         why: None,
+        message: None,
     };
     match happening {
         Happening::Listening { addresses, reach } => {
@@ -180,6 +188,7 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
                 ..empty(event)
             }
         }
+        Happening::Warning(text) => Line { message: Some(text), ..empty("warning") },
         Happening::End => empty("end"),
     }
 }

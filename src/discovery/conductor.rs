@@ -46,6 +46,9 @@ const INTERVALS: std::ops::RangeInclusive<u32> = 1..=3600;
 pub struct Identity {
     pub info_hash: InfoHash,
     pub id: PeerId,
+    /// Tells this member from others that claim its peer id (BEP 7). One for all conductors: two addresses may lead to
+    /// the same, and it is one member there.
+    pub key: u32,
     /// The port on which others reach us.
     pub port: u16,
     /// The address at which others reach us, where we know better than the conductor, which gives others the address
@@ -78,8 +81,7 @@ pub fn start(
     tokio::spawn(async move {
         match client(&identity.via) {
             Ok(client) => {
-                let key = fastrand::u32(..);
-                let asker = Asker { tracker, identity, key, client, found };
+                let asker = Asker { tracker, identity, client, found };
                 asker.run(stats, &stop).await;
             }
             Err(error) => {
@@ -143,7 +145,6 @@ enum Mood {
 struct Asker {
     tracker: Tracker,
     identity: Identity,
-    key: u32,
     client: Client,
     found: mpsc::Sender<Discovered>,
 }
@@ -275,7 +276,7 @@ impl Asker {
             numwant: None,
             compact: true,
             no_peer_id: true,
-            key: Some(self.key),
+            key: Some(self.identity.key),
         };
         let url = format!("http://{address}{}", self.tracker.path_with(&write_announce(&announce)));
         let mut request = self.client.get(url);
@@ -349,7 +350,7 @@ fn unreachable(error: &reqwest::Error) -> Failure {
 }
 
 /// The innermost cause: what the system said.
-fn root(error: &dyn Error) -> String {
+pub(crate) fn root(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

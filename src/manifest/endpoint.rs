@@ -56,6 +56,17 @@ impl Endpoint {
     }
 }
 
+impl Host {
+    /// Whether this means another machine on each machine that reads it.
+    pub fn is_this_machine(&self) -> bool {
+        match self {
+            Self::ThisMachine => true,
+            Self::Ip(ip) => ip.is_loopback(),
+            Self::Name(name) => name.eq_ignore_ascii_case("localhost"),
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {

@@ -96,11 +96,21 @@ impl Trackers {
 }
 
 impl Composition {
-    fn of_manifest(manifest: Manifest) -> Self {
+    /// `path`: what people call it.
+    ///
+    /// # Errors
+    /// It asks for what this version cannot do.
+    pub fn of_manifest(manifest: Manifest, path: PathBuf) -> Result<Self, LoadError> {
+        if manifest.is_folder() {
+            return Err(LoadError::SeveralFiles { name: manifest.name.shown().into_owned() });
+        }
+        if manifest.is_closed() {
+            return Err(LoadError::Closed { path });
+        }
         let info: Arc<[u8]> = manifest.info_bytes().into();
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
-        Self { info_hash: InfoHash::of(&info), info, manifest, trackers }
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, trackers })
     }
 
     fn of_torrent(torrent: &Torrent) -> Result<Self, LoadError> {
@@ -145,7 +155,11 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
     let is_torrent = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
     let composition = match is_torrent {
         true => Composition::of_torrent(&torrent(path, &bytes)?)?,
-        false => Composition::of_manifest(manifest(path, &bytes)?),
+        false => {
+            let manifest = Manifest::parse(&bytes);
+            let manifest = manifest.map_err(|error| LoadError::Bad { path: path.clone(), error })?;
+            Composition::of_manifest(manifest, path)?
+        }
     };
     Ok(Named::Composition(composition))
 }
@@ -156,20 +170,6 @@ fn is_magnet(text: &str) -> bool {
 
 fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {
     Torrent::parse(bytes).map_err(|error| LoadError::BadTorrent { path, error })
-}
-
-fn manifest(path: PathBuf, bytes: &[u8]) -> Result<Manifest, LoadError> {
-    let manifest = match Manifest::parse(bytes) {
-        Ok(manifest) => manifest,
-        Err(error) => return Err(LoadError::Bad { path, error }),
-    };
-    if manifest.is_folder() {
-        return Err(LoadError::SeveralFiles { name: manifest.name.shown().into_owned() });
-    }
-    if manifest.is_closed() {
-        return Err(LoadError::Closed { path });
-    }
-    Ok(manifest)
 }
 
 #[cfg(test)]

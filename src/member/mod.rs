@@ -6,6 +6,7 @@
 //! is only when to end ([`until`]) and what to tell people.
 
 mod advertised;
+pub mod ask;
 mod asking;
 mod contact;
 mod door;
@@ -64,6 +65,8 @@ enum StartError {
     Listen(#[from] crate::net::listen::ListenError),
     #[error(transparent)]
     Advertise(#[from] advertised::NotFound),
+    #[error(transparent)]
+    Ask(#[from] ask::AskingFailed),
     #[error("{0}")]
     Usage(&'static str),
     /// It ended before it knew what to fetch, and everything is told.
@@ -77,6 +80,7 @@ impl StartError {
             Self::Load(error) => error.exit(),
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
+            Self::Ask(error) => error.exit(),
             Self::Usage(_) => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
@@ -115,6 +119,8 @@ struct Beginning<'a> {
 /// Who this member is, and how others reach it.
 struct Presence {
     id: PeerId,
+    /// What its announces have in common.
+    key: u32,
     listeners: Listeners,
     reached: Reached,
     keys: Option<(Keys, mpsc::Receiver<Quit>)>,
@@ -128,7 +134,8 @@ impl<'a> Beginning<'a> {
         utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
         let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
         let mut dice = fastrand::Rng::new();
-        let mut presence = Presence { id: PeerId::fresh(&mut dice), listeners, reached, keys: Keys::start(), dice };
+        let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
+        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
         match named {
             Named::Composition(composition) => {
                 let opened = open(self.settings, &composition).await?;
@@ -148,6 +155,11 @@ impl<'a> Beginning<'a> {
     }
 
     async fn load(self) -> Result<Named, StartError> {
+        if let Some(get) = &self.settings.get {
+            let manifest = ask::get(get, !self.settings.screen.json, self.stop).await?;
+            let shown = self.settings.compositions.iter().collect();
+            return Ok(Named::Composition(Composition::of_manifest(manifest, shown)?));
+        }
         let [named] = self.settings.compositions.as_slice() else {
             return Err(StartError::Usage("one composition at a time: start a member for each manifest"));
         };
@@ -157,7 +169,8 @@ impl<'a> Beginning<'a> {
 
     /// Whom the conductors hear of.
     fn identity(self, we: &Presence, info_hash: InfoHash) -> Identity {
-        Identity { info_hash, id: we.id, port: we.reached.port, ip: we.reached.ip, via: self.via() }
+        let Presence { id, key, reached, .. } = we;
+        Identity { info_hash, id: *id, key: *key, port: reached.port, ip: reached.ip, via: self.via() }
     }
 
     /// Starts to look for members: at these trackers and addresses, and where the settings say.
@@ -227,7 +240,7 @@ impl<'a> Beginning<'a> {
     fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
         let Self { settings, start, screen, .. } = self;
         let Opened { store, found, have, events: disk } = opened;
-        let Presence { id, listeners, reached, keys, mut dice } = we;
+        let Presence { id, listeners, reached, keys, mut dice, .. } = we;
         let Composition { manifest, info, info_hash, .. } = composition;
         let (size, port) = (manifest.geometry.size(), listeners.port());
         log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());

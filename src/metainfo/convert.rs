@@ -127,8 +127,8 @@ fn one_line(text: &str) -> String {
     words.filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// RFC 3339, from seconds since 1970.
-fn written_time(seconds: u64) -> Option<String> {
+/// RFC 3339, from seconds since 1970; None beyond the year 9999.
+pub(crate) fn written_time(seconds: u64) -> Option<String> {
     (seconds <= LAST_SECOND).then(|| {
         let time = UNIX_EPOCH + Duration::from_secs(seconds);
         humantime::format_rfc3339_seconds(time).to_string()

@@ -96,9 +96,10 @@ fn fields(view: &View) -> Vec<Field> {
     let members = |rank| field(rank, 2, counted(swarm.members as u64, "member"));
     let percent = |gap| field(0, gap, format!("{:>2}%", view.percent()));
     match &view.phase {
-        Phase::Seeking { asked: 0, waiting_for } => vec![field(0, 2, format!("waiting for {waiting_for}"))],
+        Phase::Seeking { asked: 0, waiting_for } => vec![field(1, 2, format!("waiting for {waiting_for}"))],
         Phase::Seeking { asked, .. } => {
-            vec![field(0, 2, format!("asking {} for the manifest", counted(*asked as u64, "member")))]
+            let asking = format!("asking {}", counted(*asked as u64, "member"));
+            vec![field(1, 2, asking), field(2, 1, "for the manifest".to_owned())]
         }
         Phase::Checking { done_bytes } => vec![
             field(1, 2, "checking".to_owned()),
@@ -237,7 +238,7 @@ mod tests {
 
     fn any_view() -> impl Strategy<Value = View> {
         let phase = prop_oneof![
-            any::<usize>().prop_map(|asked| Phase::Seeking { asked, waiting_for: "a member" }),
+            (0usize..1000).prop_map(|asked| Phase::Seeking { asked, waiting_for: "a member" }),
             any::<u64>().prop_map(|done_bytes| Phase::Checking { done_bytes }),
             "\\PC{0,60}".prop_map(Phase::Waiting),
             Just(Phase::Fetching),

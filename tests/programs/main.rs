@@ -1,5 +1,6 @@
 //! The three programs as a user starts them: real processes, real files, free ports.
 
+mod catalogue;
 mod endings;
 mod foreign;
 mod kill;

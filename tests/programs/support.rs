@@ -44,7 +44,11 @@ impl Place {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ORCHESTRA_")) {
             command.env_remove(name);
         }
-        command.env("XDG_STATE_HOME", self.path("state")).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        command
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_LOG");
         command
     }
 }

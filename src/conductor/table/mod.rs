@@ -127,6 +127,11 @@ impl Table {
         self.swarms.get(info_hash).map_or_else(Counts::default, Swarm::counts)
     }
 
+    /// Up to `most` members of a swarm where this asker can reach them, and how many bytes each lacks; seeds first.
+    pub fn holders(&self, info_hash: &InfoHash, asker: &Caller, most: usize) -> Vec<(SocketAddr, u64)> {
+        self.swarms.get(info_hash).into_iter().flat_map(|swarm| swarm.holders(asker)).take(most).collect()
+    }
+
     /// Takes out who was not heard in time; to be called about once a second. A swarm where nobody can be due costs one
     /// comparison.
     pub fn sweep(&mut self, now: Time) -> Vec<Change> {

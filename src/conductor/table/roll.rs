@@ -48,6 +48,10 @@ impl<K: Copy + Eq + Hash, V> Roll<K, V> {
         Some(value)
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.row.iter().map(|(_, value)| value)
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         self.row.iter_mut().map(|(key, value)| (&*key, value))
     }

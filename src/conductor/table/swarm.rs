@@ -52,6 +52,8 @@ struct Door {
 struct Member {
     v4: Option<Door>,
     v6: Option<Door>,
+    /// Bytes that it lacked when it was last heard.
+    left: u64,
 }
 
 impl Member {
@@ -127,6 +129,7 @@ impl Swarm {
         let was_leecher = self.leechers.contains(&who);
         let known = self.seeds.remove(&who).or_else(|| self.leechers.remove(&who));
         let mut member = known.unwrap_or_default();
+        member.left = announce.left;
         if let Some(old) = member.door(address).replace(Door { address, expires }) {
             self.by_address.remove(&old.address);
         }
@@ -226,5 +229,11 @@ impl Swarm {
         draw(&self.leechers, wanted - seeds);
         draw(&self.seeds, seeds);
         list
+    }
+
+    /// Where this asker can reach them, and how many bytes each of them lacks; the seeds first.
+    pub fn holders(&self, asker: &Caller) -> impl Iterator<Item = (SocketAddr, u64)> {
+        let members = self.seeds.values().chain(self.leechers.values());
+        members.filter_map(|member| Some((member.shown_to(asker)?, member.left)))
     }
 }

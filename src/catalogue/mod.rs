@@ -1,0 +1,192 @@
+//! The catalogue of compositions, in the words that a conductor and those who ask it share: JSON over HTTP.
+//!
+//! One code for both ends: what is said is here, under which path in [`place`], who may write in [`token`]; [`client`]
+//! asks. Not here: how a conductor keeps its catalogue ([`crate::conductor::catalogue`]).
+//!
+//! The JSON is a contract (README): keys are only ever added. Every text in it may come from a stranger: pass it
+//! through [`crate::manifest::shown`] before a person sees it.
+
+pub mod client;
+pub mod place;
+pub mod token;
+
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metainfo::InfoHash;
+
+pub use client::{AskError, Client};
+pub use place::{Key, Place};
+pub use token::Token;
+
+/// The version of all answers.
+pub const VERSION: u32 = 1;
+
+/// The longest manifest that a catalogue takes, in bytes: 200,000 parts of a single file fit.
+pub const MAX_MANIFEST: usize = 8 << 20;
+
+/// One composition in the catalogue, and how its swarm stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Composition {
+    pub name: String,
+    #[serde(with = "text")]
+    pub info_hash: InfoHash,
+    /// In bytes.
+    pub size: u64,
+    /// In bytes.
+    pub part_size: u32,
+    pub parts: u32,
+    /// Whose token registered it; None where the conductor had no tokens.
+    pub owner: Option<String>,
+    /// When it was registered, in seconds since 1970; RFC 3339 when written.
+    #[serde(with = "rfc3339")]
+    pub registered: u64,
+    /// Members that the conductor knows now, complete or not.
+    pub members: u32,
+    /// Those of them that have all of it.
+    pub complete: u32,
+}
+
+/// What `GET /compositions` answers, sorted by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    pub v: u32,
+    pub compositions: Vec<Composition>,
+}
+
+/// What `GET /compositions/KEY`, `PUT` and `DELETE` answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub v: u32,
+    #[serde(flatten)]
+    pub composition: Composition,
+}
+
+/// What `GET /compositions/KEY/members` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    pub v: u32,
+    #[serde(flatten)]
+    pub composition: Composition,
+    /// Those that the asker can reach, the complete ones first; not all of them in a very large swarm.
+    pub holders: Vec<Holder>,
+}
+
+/// A member of one composition's swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub address: SocketAddr,
+    pub complete: bool,
+    /// How much of the composition it has, rounded down; None where it does not say.
+    pub percent: Option<u8>,
+}
+
+/// What is answered with any status from 300 on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub v: u32,
+    /// For people.
+    pub error: String,
+    /// With status 300: all that the name may mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Composition>,
+}
+
+/// How much a member has of so many bytes, in percent rounded down, when it says that it lacks `left`; None where it
+/// cannot be meant so (clients that do not know yet say a number larger than any file).
+pub fn percent(size: u64, left: u64) -> Option<u8> {
+    match (size, left) {
+        (_, 0) => Some(100),
+        (size, left) if left > size => None,
+        (size, left) => u8::try_from(u128::from(size - left) * 100 / u128::from(size)).ok(),
+    }
+}
+
+/// An info-hash as its hex digits.
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::metainfo::InfoHash;
+
+    pub fn serialize<S: Serializer>(hash: &InfoHash, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(hash)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<InfoHash, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Seconds since 1970 as RFC 3339.
+mod rfc3339 {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error, ser};
+
+    /// The end of the year 9999, the last that RFC 3339 can write.
+    const LAST: u64 = 253_402_300_799;
+
+    pub fn serialize<S: Serializer>(seconds: &u64, to: S) -> Result<S::Ok, S::Error> {
+        match *seconds {
+            seconds @ ..=LAST => {
+                to.collect_str(&humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)))
+            }
+            _ => Err(ser::Error::custom("a time after the year 9999")),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let time = humantime::parse_rfc3339(&String::deserialize(from)?).map_err(D::Error::custom)?;
+        time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn composition() -> Composition {
+        Composition {
+            name: "vm.qcow2".to_owned(),
+            info_hash: InfoHash([0xab; 20]),
+            size: 314_572_800,
+            part_size: 131_072,
+            parts: 2400,
+            owner: None,
+            registered: 1_786_000_000,
+            members: 3,
+            complete: 1,
+        }
+    }
+
+    #[test]
+    fn the_json_is_that_of_the_readme() {
+        let entry = Entry { v: VERSION, composition: composition() };
+        let text = serde_json::to_string(&entry).unwrap();
+        let hash = "ab".repeat(20);
+        assert_eq!(
+            text,
+            format!(
+                "{{\"v\":1,\"name\":\"vm.qcow2\",\"info_hash\":\"{hash}\",\"size\":314572800,\"part_size\":131072,\
+                 \"parts\":2400,\"owner\":null,\"registered\":\"2026-08-06T07:06:40Z\",\"members\":3,\"complete\":1}}"
+            )
+        );
+        assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);
+    }
+
+    #[test]
+    fn a_later_version_is_read_too() {
+        let text = serde_json::to_string(&composition()).unwrap().replace("\"members\"", "\"news\":[1],\"members\"");
+        assert_eq!(serde_json::from_str::<Composition>(&text).unwrap(), composition());
+    }
+
+    #[test]
+    fn percent_are_rounded_down_and_nonsense_is_unknown() {
+        assert_eq!(percent(1000, 1), Some(99));
+        assert_eq!(percent(1000, 1000), Some(0));
+        assert_eq!(percent(0, 0), Some(100));
+        assert_eq!(percent(u64::MAX, u64::MAX / 2), Some(50));
+        assert_eq!(percent(1000, u64::MAX), None);
+    }
+}

@@ -1,0 +1,289 @@
+//! The command line of `member list`, `locate`, `show` and `get`: which of them is meant, and what it was told.
+//!
+//! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
+//! folder that is called like one of the words goes first too: what was typed for it always worked.
+
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use clap::Parser;
+
+use super::{
+    LogDir,
+    dotenv::DotEnv,
+    exit::Exit,
+    member::{self, GetArgs, Settings},
+    options::{Log, STYLES, flag},
+    read, wrong,
+};
+use crate::{
+    catalogue::place::Typed,
+    manifest::{self, Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
+};
+
+/// What a member was told to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// To fetch and share.
+    Share(Box<Settings>),
+    /// To say something and end.
+    Say(Question),
+}
+
+/// A question that is answered with a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    pub what: What,
+    /// One JSON object a line on stdout instead of text for people.
+    pub json: bool,
+    pub log_dir: LogDir,
+    /// What of `.env` was not taken, for people.
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// What is in a catalogue; with `all` also what nobody holds now.
+    List { conductors: Vec<Endpoint>, all: bool },
+    /// Who has it.
+    Locate { get: Get },
+    /// What a manifest or a `.torrent` says.
+    Show { path: PathBuf },
+}
+
+/// An entry of a catalogue as it was named, and where to ask for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Get {
+    pub typed: Typed,
+    /// The first that answers counts; never empty.
+    pub conductors: Vec<Endpoint>,
+}
+
+impl Get {
+    /// Reads a name as it was typed; `told`: the conductors of the command line or the environment.
+    fn new(typed: &str, told: Vec<Endpoint>) -> Result<Self, String> {
+        let typed = Typed::parse(typed, !told.is_empty()).map_err(|error| format!("{typed:?}: {error}"))?;
+        let conductors = match &typed.conductor {
+            Some(conductor) => vec![conductor.clone()],
+            None => or_this_machine(told),
+        };
+        Ok(Self { typed, conductors })
+    }
+}
+
+/// Where a catalogue is asked when nobody says where.
+fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
+    match told.is_empty() {
+        true => vec![Endpoint { host: Host::Name("localhost".to_owned()), port: CONDUCTOR_PORT }],
+        false => told,
+    }
+}
+
+/// Reads the arguments, the environment and `.env`.
+///
+/// # Errors
+/// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
+pub fn told(args: impl IntoIterator<Item = OsString>) -> Result<Told, clap::Error> {
+    parse(args.into_iter().collect(), DotEnv::here())
+}
+
+fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let word = args.get(1).and_then(|arg| arg.to_str()).filter(|word| WORDS.contains(word)).map(str::to_owned);
+    let Some(word) = word else {
+        return Ok(Told::Share(Box::new(member::parse(args, dot_env)?)));
+    };
+    if is_manifest(&word) {
+        dot_env.notes.push(format!("{word} is a manifest here, and is taken as one: for the command go elsewhere"));
+        return Ok(Told::Share(Box::new(member::parse(args, dot_env)?)));
+    }
+    args.remove(1);
+    match word.as_str() {
+        "get" => get(args, dot_env),
+        "list" => list(args, dot_env),
+        "locate" => locate(args, dot_env),
+        _ => show(args, dot_env),
+    }
+}
+
+/// The words that are commands.
+const WORDS: [&str; 4] = ["get", "list", "locate", "show"];
+
+/// Whether a file of this name is here, and is a manifest.
+fn is_manifest(name: &str) -> bool {
+    let is_file = fs::metadata(name).is_ok_and(|found| found.is_file() && found.len() <= manifest::MAX_BYTES as u64);
+    is_file && fs::read(name).is_ok_and(|bytes| Manifest::parse(&bytes).is_ok())
+}
+
+fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let (GetArgs(args), _) = read(args, &dot_env)?;
+    let mut settings = member::settings_of(args, dot_env)?;
+    let [name] = settings.compositions.as_slice() else {
+        return Err(wrong::<GetArgs>("one composition at a time: start a member for each NAME"));
+    };
+    let name = name.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
+    settings.get = Some(Get::new(name, settings.conductors.clone()).map_err(wrong::<GetArgs>)?);
+    Ok(Told::Share(Box::new(settings)))
+}
+
+fn list(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let (ListArgs { all, asked }, _) = read(args, &dot_env)?;
+    let what = What::List { conductors: or_this_machine(asked.conductor), all };
+    Ok(Told::Say(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes }))
+}
+
+fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let (LocateArgs { name, asked }, _) = read(args, &dot_env)?;
+    let what = What::Locate { get: Get::new(&name, asked.conductor).map_err(wrong::<LocateArgs>)? };
+    Ok(Told::Say(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes }))
+}
+
+fn show(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let (ShowArgs { path, json, log }, _) = read(args, &dot_env)?;
+    Ok(Told::Say(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes }))
+}
+
+/// List what is in a conductor's catalogue
+///
+/// One line a composition: its size, its parts, how many members share it now, how many of them have all of it, and how
+/// long ago it was registered.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "member list", bin_name = "member list", max_term_width = 120, styles = STYLES)]
+#[command(after_help = after_help("member list --conductor 10.0.0.1"))]
+struct ListArgs {
+    /// Also what nobody holds now
+    #[arg(long, env = "ORCHESTRA_ALL", hide_env_values = true, value_parser = flag())]
+    all: bool,
+
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Say which members have a composition
+#[derive(Parser, Clone, Debug)]
+#[command(name = "member locate", bin_name = "member locate", max_term_width = 120, styles = STYLES)]
+#[command(after_help = after_help("member locate 10.0.0.1/big.iso"))]
+struct LocateArgs {
+    /// The composition: [HOST[:PORT]/][OWNER/]NAME, or its info-hash
+    #[arg(value_name = "NAME|HASH")]
+    name: String,
+
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Print what a manifest or a .torrent says
+///
+/// Nothing is fetched, and nobody is asked.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "member show", bin_name = "member show", max_term_width = 120, styles = STYLES)]
+#[command(after_help = after_help("member show big.orch"))]
+struct ShowArgs {
+    /// The manifest
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+
+    /// Write one JSON object on stdout instead of text for people
+    #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
+    json: bool,
+
+    #[command(flatten)]
+    log: Log,
+}
+
+/// Who is asked, and how the answer is shown.
+#[derive(clap::Args, Clone, Debug)]
+struct Asked {
+    /// Ask this conductor; of several the first that answers counts
+    ///
+    /// Without a port it is 9999. Default: the one on this machine.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(env = "ORCHESTRA_CONDUCTOR", hide_env_values = true)]
+    conductor: Vec<Endpoint>,
+
+    /// Write one JSON object a line on stdout instead of text for people
+    #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
+    json: bool,
+
+    #[command(flatten)]
+    log: Log,
+}
+
+fn after_help(example: &str) -> String {
+    let codes = [
+        Exit::Done,
+        Exit::Other,
+        Exit::Usage,
+        Exit::BadManifest,
+        Exit::NobodyAnswered,
+        Exit::Refused,
+        Exit::Interrupted,
+    ];
+    format!("Example:\n  {example}\n\n{}", Exit::help(&codes))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn told(args: &[&str], dot_env: &str) -> Result<Told, clap::Error> {
+        let args = std::iter::once(&"member").chain(args).map(OsString::from);
+        parse(args.collect(), DotEnv::parse(dot_env))
+    }
+
+    fn question(args: &[&str], dot_env: &str) -> Question {
+        match told(args, dot_env).unwrap() {
+            Told::Say(question) => question,
+            Told::Share(settings) => panic!("{settings:?}"),
+        }
+    }
+
+    fn shown(endpoints: &[Endpoint]) -> Vec<String> {
+        endpoints.iter().map(Endpoint::to_string).collect()
+    }
+
+    #[test]
+    fn the_command_lines_are_sound() {
+        ListArgs::command().debug_assert();
+        LocateArgs::command().debug_assert();
+        ShowArgs::command().debug_assert();
+        GetArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn the_catalogue_of_this_machine_is_the_default() {
+        let What::List { conductors, all } = question(&["list"], "").what else { panic!("no list") };
+        assert_eq!((shown(&conductors), all), (vec!["localhost:9999".to_owned()], false));
+        let question = question(&["list", "--all", "--json"], "ORCHESTRA_CONDUCTOR=head,tail:1");
+        assert!(question.json);
+        let What::List { conductors, all } = question.what else { panic!("no list") };
+        assert_eq!((shown(&conductors), all), (vec!["head:9999".to_owned(), "tail:1".to_owned()], true));
+    }
+
+    #[test]
+    fn get_has_the_options_of_a_member() {
+        let Told::Share(settings) = told(&["get", "head/x.iso", "-o", "d", "--timeout", "5"], "").unwrap() else {
+            panic!("not shared")
+        };
+        let get = settings.get.clone().unwrap();
+        assert_eq!(shown(&get.conductors), ["head:9999"]);
+        assert_eq!((get.typed.key.to_string(), settings.output.to_str()), ("x.iso".to_owned(), Some("d")));
+        let error = told(&["get", "--help"], "").unwrap_err();
+        let help = error.to_string();
+        assert!(help.contains("member get") && help.contains("NAME|HASH") && !help.contains("FILE.orch"), "{help}");
+    }
+
+    #[test]
+    fn only_the_first_word_is_a_command() {
+        for args in [&["x.orch", "list"][..], &["./list"], &["--", "list"], &["lists"], &["--json", "list"]] {
+            assert!(matches!(told(args, "").unwrap(), Told::Share(settings) if settings.get.is_none()), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for args in [&["get"][..], &["get", "a", "b"], &["get", "a/b/c/d"], &["locate"], &["show"], &["list", "x"]] {
+            assert_eq!(told(args, "").unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Puts what was composed into a conductor's catalogue.
+
+use core::net::IpAddr;
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{ComposeError, share::word};
+use crate::{
+    catalogue::{Client, place::is_owner},
+    cli::composer::Register,
+    manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
+};
+
+/// Registers the manifest, which is at `orch`, with the conductor that it names, or with the one on this machine. Gives
+/// the line by which others fetch it.
+pub async fn register(
+    manifest: &Manifest,
+    orch: &Path,
+    told: &Register,
+    own: Option<IpAddr>,
+    stop: &CancellationToken,
+) -> Result<String, ComposeError> {
+    let conductor = match manifest.conductor.is_unknown() {
+        true => Endpoint { host: Host::ThisMachine, port: CONDUCTOR_PORT },
+        false => manifest.conductor.clone(),
+    };
+    let failed = |error| ComposeError::Register { orch: orch.to_owned(), error };
+    let client = Client::new(conductor, told.token.clone()).map_err(failed)?;
+    let asked = stop.run_until_cancelled(client.register(manifest, told.replace)).await;
+    let entry = asked.ok_or_else(|| ComposeError::NotRegistered(orch.to_owned()))?.map_err(failed)?;
+    log::info!("registered at {}: {}", client.conductor(), entry.info_hash);
+    let (conductor, name) = (seen_from_afar(client.conductor(), own), manifest.name.as_str());
+    // The name alone may mean several where there are owners.
+    let what = match entry.owner.filter(|owner| is_owner(owner)) {
+        Some(owner) => format!("{conductor}/{owner}/{name}"),
+        None => format!("{conductor}/{name}"),
+    };
+    Ok(format!("member get {}", word(Path::new(&what))))
+}
+
+/// A conductor on this machine by the address at which others most likely reach it.
+fn seen_from_afar(conductor: &Endpoint, own: Option<IpAddr>) -> Endpoint {
+    match own.filter(|_| conductor.host.is_this_machine()) {
+        Some(ip) => Endpoint { host: Host::Ip(ip), port: conductor.port },
+        None => conductor.clone(),
+    }
+}

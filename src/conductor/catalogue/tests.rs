@@ -1,0 +1,197 @@
+use std::path::Path;
+
+use super::{store::Memory, *};
+use crate::{
+    catalogue::{Place, token},
+    geometry::Geometry,
+    hashing::Digest,
+    manifest::{Endpoint, Extra},
+};
+
+/// A manifest of this name; another `salt` makes it another composition.
+fn manifest(name: &str, salt: u8) -> Manifest {
+    let geometry = Geometry::new(20_000, 16_384).unwrap();
+    let parts = vec![Digest([salt; 20]); 2];
+    Manifest::new(Endpoint::UNKNOWN, Name::new(name).unwrap(), None, geometry, parts, Vec::new()).unwrap()
+}
+
+fn text(name: &str, salt: u8) -> Vec<u8> {
+    manifest(name, salt).render().into_bytes()
+}
+
+fn key(text: &str) -> Key {
+    match Place::parse(&format!("/compositions/{text}")) {
+        Ok(Place::Entry(key)) => key,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn owner(name: &str, is_administrator: bool) -> Writer {
+    Writer::Owner { name: name.to_owned(), is_administrator }
+}
+
+/// The same for every store.
+fn on_each_store(test: impl Fn(&Catalogue)) {
+    let folder = tempfile::tempdir().unwrap();
+    let stores: [Box<dyn Store>; 2] =
+        [Box::<Memory>::default(), Box::new(Sqlite::open(&folder.path().join("deep/down/x.sqlite")).unwrap())];
+    for store in stores {
+        test(&Catalogue::open(store, Writers::default(), false).unwrap());
+    }
+}
+
+fn register(catalogue: &Catalogue, writer: &Writer, name: &str, salt: u8) -> Result<Outcome, CatalogueError> {
+    let registered = catalogue.register(writer, &key(name), &text(name, salt), false, 7);
+    registered.map(|(_, outcome)| outcome)
+}
+
+fn replace(catalogue: &Catalogue, writer: &Writer, name: &str, salt: u8) -> Result<Outcome, CatalogueError> {
+    let registered = catalogue.register(writer, &key(name), &text(name, salt), true, 8);
+    registered.map(|(_, outcome)| outcome)
+}
+
+fn names(catalogue: &Catalogue) -> Vec<String> {
+    catalogue.list().iter().map(|entry| entry.name.as_str().to_owned()).collect()
+}
+
+#[test]
+fn what_is_registered_is_found_by_name_and_hash() {
+    on_each_store(|catalogue| {
+        assert_eq!(register(catalogue, &Writer::Anyone, "b.iso", 1).unwrap(), Outcome::New);
+        assert_eq!(register(catalogue, &Writer::Anyone, "a.iso", 1).unwrap(), Outcome::New);
+        assert_eq!(register(catalogue, &Writer::Anyone, "a.iso", 1).unwrap(), Outcome::Unchanged);
+        assert_eq!(names(catalogue), ["a.iso", "b.iso"]);
+        let hash = manifest("a.iso", 1).info_hash();
+        let entry = catalogue.find(&Key::Hash(hash)).unwrap();
+        assert_eq!((entry.size, entry.parts, entry.part_size, entry.registered), (20_000, 2, 16_384, 7));
+        assert_eq!(catalogue.find(&key("a.iso")).unwrap(), entry);
+        assert_eq!(catalogue.manifest(&hash).unwrap(), Some(text("a.iso", 1)));
+        assert!(matches!(catalogue.find(&key("c.iso")), Err(CatalogueError::Unknown(_))));
+        catalogue.remove(&Writer::Anyone, &key("a.iso")).unwrap();
+        assert!(matches!(catalogue.remove(&Writer::Anyone, &key("a.iso")), Err(CatalogueError::Unknown(_))));
+        assert_eq!(catalogue.manifest(&hash).unwrap(), None);
+        assert_eq!(names(catalogue), ["b.iso"]);
+    });
+}
+
+#[test]
+fn a_name_is_held_once_an_owner_and_replaced_when_asked() {
+    on_each_store(|catalogue| {
+        let (root, alice, bob) = (owner("root", true), owner("alice", false), owner("bob", false));
+        register(catalogue, &alice, "x", 1).unwrap();
+        assert!(matches!(register(catalogue, &alice, "x", 2), Err(CatalogueError::Taken { .. })));
+        assert_eq!(replace(catalogue, &alice, "x", 2).unwrap(), Outcome::Replaced);
+        assert_eq!(catalogue.list().len(), 1);
+        register(catalogue, &bob, "x", 3).unwrap();
+        let Err(CatalogueError::Several { candidates, .. }) = catalogue.find(&key("x")) else { panic!("not several") };
+        assert_eq!(candidates.len(), 2);
+        assert_eq!(catalogue.find(&key("bob/x")).unwrap().info_hash, manifest("x", 3).info_hash());
+        assert!(matches!(catalogue.remove(&bob, &key("alice/x")), Err(CatalogueError::NotYours { .. })));
+        assert!(matches!(catalogue.remove(&Writer::Anyone, &key("alice/x")), Err(CatalogueError::NotYours { .. })));
+        catalogue.remove(&root, &key("alice/x")).unwrap();
+        assert_eq!(catalogue.find(&key("x")).unwrap().owner.as_deref(), Some("bob"));
+    });
+}
+
+#[test]
+fn the_same_composition_with_other_lines_keeps_its_owner() {
+    on_each_store(|catalogue| {
+        let (root, alice, bob) = (owner("root", true), owner("alice", false), owner("bob", false));
+        register(catalogue, &alice, "x", 1).unwrap();
+        let mut other = manifest("x", 1);
+        other.replace(vec![Extra::new("comment", "new").unwrap()]).unwrap();
+        let other = other.render().into_bytes();
+        let put = |writer, replace| catalogue.register(writer, &key("x"), &other, replace, 9);
+        assert!(matches!(put(&alice, false), Err(CatalogueError::There(_))));
+        assert!(matches!(put(&bob, true), Err(CatalogueError::NotYours { .. })));
+        let (entry, outcome) = put(&root, true).unwrap();
+        assert_eq!((entry.owner.as_deref(), outcome), (Some("alice"), Outcome::Replaced));
+        assert_eq!(catalogue.manifest(&entry.info_hash).unwrap(), Some(other.clone()));
+    });
+}
+
+#[test]
+fn what_does_not_belong_there_is_refused() {
+    on_each_store(|catalogue| {
+        let put = |named: &str, text: &[u8]| catalogue.register(&Writer::Anyone, &key(named), text, false, 7);
+        assert!(matches!(put("x", b"hello"), Err(CatalogueError::Manifest(_))));
+        assert!(matches!(put("y", &text("x", 1)), Err(CatalogueError::Other { .. })));
+        assert!(matches!(put("a/x", &text("x", 1)), Err(CatalogueError::Other { .. })));
+        let closed = [text("x", 1), b"secret 00\n".to_vec()].concat();
+        assert!(matches!(put("x", &closed), Err(CatalogueError::Closed)));
+        assert!(matches!(put("x", &vec![b'x'; MAX_MANIFEST + 1]), Err(CatalogueError::TooLong(_))));
+        assert!(catalogue.list().is_empty());
+    });
+}
+
+#[test]
+fn a_full_catalogue_still_replaces() {
+    let entry = |n: u64, length| Entry {
+        info_hash: InfoHash([(n % 251) as u8; 20].map(|b| b ^ (n / 251) as u8)),
+        name: Name::new(&format!("{n}")).unwrap(),
+        size: 1,
+        part_size: 1,
+        parts: 1,
+        owner: None,
+        registered: 0,
+        length,
+    };
+    let hash = |n: u64| entry(n, 0).info_hash;
+    let mut index = Index::default();
+    index.insert(entry(1, MAX_KEPT - 10));
+    assert!(index.has_room(&entry(2, 10), &hash(2)) && !index.has_room(&entry(2, 11), &hash(2)));
+    assert!(index.has_room(&entry(2, MAX_KEPT), &hash(1)));
+    let mut full = Index::default();
+    for n in 0..MAX_ENTRIES as u64 {
+        let mut info_hash = InfoHash([0; 20]);
+        info_hash.0[..8].copy_from_slice(&n.to_be_bytes());
+        full.insert(Entry { info_hash, ..entry(n, 1) });
+    }
+    assert!(!full.has_room(&entry(5, 1), &InfoHash([9; 20])));
+    assert!(full.has_room(&entry(5, 1), &InfoHash([0; 20])));
+}
+
+#[test]
+fn a_file_is_kept_and_belongs_to_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sqlite");
+    let open = |path: &Path| Catalogue::open(Box::new(Sqlite::open(path)?), Writers::default(), true);
+    let first = open(&path).unwrap();
+    let hash = manifest("x", 1).info_hash();
+    assert!(!first.admits(&hash));
+    register(&first, &owner("alice", false), "x", 1).unwrap();
+    let entry = first.find(&key("x")).unwrap();
+    assert!(matches!(open(&path), Err(StoreError::InUse { .. })));
+    drop(first);
+    let second = open(&path).unwrap();
+    assert_eq!(second.find(&key("alice/x")).unwrap(), entry);
+    assert_eq!(second.manifest(&hash).unwrap(), Some(text("x", 1)));
+    assert!(second.admits(&hash));
+}
+
+#[test]
+fn what_is_no_catalogue_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("text"), "no database, but long enough to have had a header of one".repeat(20)).unwrap();
+    assert!(matches!(Sqlite::open(&path("text")), Err(StoreError::Strange { .. })));
+    let made = |name: &str, batch: &str| {
+        rusqlite::Connection::open(path(name)).unwrap().execute_batch(batch).unwrap();
+        Sqlite::open(&path(name)).map(drop)
+    };
+    assert!(matches!(made("foreign", "CREATE TABLE mine (x)"), Err(StoreError::Strange { .. })));
+    drop(Sqlite::open(&path("later")).unwrap());
+    assert!(matches!(made("later", "PRAGMA user_version = 2"), Err(StoreError::Later { .. })));
+    assert!(matches!(Sqlite::open(&path("text/below/x")), Err(StoreError::Folder { .. })));
+}
+
+#[test]
+fn a_start_says_who_may_write() {
+    let everywhere = ["0.0.0.0:9999".parse().unwrap()];
+    let here = ["127.0.0.1:9999".parse().unwrap()];
+    let warned = |config: Config, addresses: &[SocketAddr]| open(&config, addresses).unwrap().1.len();
+    let config = || Config { store: Keep::Memory, ..Config::default() };
+    assert_eq!((warned(config(), &everywhere), warned(config(), &here)), (1, 0));
+    let tokens = token::read("0123456789abcdef").unwrap();
+    assert_eq!(warned(Config { tokens, ..config() }, &everywhere), 0);
+}

@@ -1,0 +1,228 @@
+//! Tables for people: what they show of compositions and members, and how it fits a terminal.
+//!
+//! Pure. Columns are as wide as what is in them. Where that is too wide, the columns that can be spared go first, then
+//! the first column, a name, is cut short.
+
+use core::time::Duration;
+
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
+
+use crate::{
+    catalogue::{Composition, Holder},
+    cli::units,
+    manifest::shown,
+};
+
+/// Between two columns.
+const GAP: &str = "  ";
+/// No name is cut shorter than this.
+const SHORTEST_NAME: usize = 12;
+
+/// Rows of text, safe to show, under a heading.
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+/// One column.
+struct Column {
+    heading: &'static str,
+    alignment: Alignment,
+    /// Of those that can be spared the largest goes first; 0 stays.
+    spare: u8,
+}
+
+fn left(heading: &'static str) -> Column {
+    Column { heading, alignment: Alignment::Left, spare: 0 }
+}
+
+fn right(heading: &'static str, spare: u8) -> Column {
+    Column { heading, alignment: Alignment::Right, spare }
+}
+
+/// Entries of a catalogue; `now` in seconds since 1970.
+pub fn compositions(entries: &[Composition], now: u64) -> Table {
+    let mut columns = vec![
+        left("NAME"),
+        right("SIZE", 0),
+        right("PARTS", 4),
+        right("MEMBERS", 0),
+        right("COMPLETE", 1),
+        right("AGE", 3),
+    ];
+    let owned = entries.iter().any(|entry| entry.owner.is_some());
+    if owned {
+        columns.push(Column { spare: 2, ..left("OWNER") });
+    }
+    let row = |entry: &Composition| {
+        let mut row = vec![
+            shown(&entry.name).into_owned(),
+            units::size(entry.size),
+            entry.parts.to_string(),
+            entry.members.to_string(),
+            entry.complete.to_string(),
+            age(entry.registered, now),
+        ];
+        row.extend(owned.then(|| owner(entry)));
+        row
+    };
+    Table { columns, rows: entries.iter().map(row).collect() }
+}
+
+/// Entries of one name, told apart by what differs, and by their info-hashes. `numbered`: each row starts with its
+/// number.
+pub fn candidates(entries: &[Composition], now: u64, numbered: bool) -> Table {
+    let columns = vec![
+        left(if numbered { "" } else { "HASH" }),
+        right("SIZE", 0),
+        right("MEMBERS", 0),
+        right("COMPLETE", 3),
+        right("AGE", 2),
+        Column { spare: 1, ..left("OWNER") },
+    ];
+    let row = |(number, entry): (usize, &Composition)| {
+        vec![
+            if numbered { number.to_string() } else { entry.info_hash.to_string() },
+            units::size(entry.size),
+            entry.members.to_string(),
+            entry.complete.to_string(),
+            age(entry.registered, now),
+            owner(entry),
+        ]
+    };
+    Table { columns, rows: (1..).zip(entries).map(row).collect() }
+}
+
+/// Members of a swarm.
+pub fn holders(holders: &[Holder]) -> Table {
+    let row = |holder: &Holder| {
+        let has = holder.percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent} %"));
+        vec![holder.address.to_string(), has]
+    };
+    Table { columns: vec![left("ADDRESS"), right("HAS", 0)], rows: holders.iter().map(row).collect() }
+}
+
+fn owner(entry: &Composition) -> String {
+    entry.owner.as_deref().map(shown).unwrap_or_default().into_owned()
+}
+
+/// How long ago that was, from seconds since 1970.
+fn age(registered: u64, now: u64) -> String {
+    match now.saturating_sub(registered) {
+        0 => "now".to_owned(),
+        seconds => units::duration(Duration::from_secs(seconds)),
+    }
+}
+
+impl Table {
+    /// The lines, for a terminal of so many columns; None: as wide as it comes.
+    pub fn render(&self, columns: Option<usize>) -> String {
+        let mut widths: Vec<usize> = (0..self.columns.len()).map(|place| self.width(place)).collect();
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let total = |shown: &[usize], widths: &[usize]| {
+            shown.iter().map(|&place| widths[place] + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
+        };
+        if let Some(room) = columns {
+            while total(&shown, &widths) > room && total(&shown, &widths) - room + SHORTEST_NAME > widths[0] {
+                let Some(&spared) = shown.iter().max_by_key(|&&place| self.columns[place].spare) else { break };
+                if self.columns[spared].spare == 0 {
+                    break;
+                }
+                shown.retain(|&place| place != spared);
+            }
+            let over = total(&shown, &widths).saturating_sub(room);
+            widths[0] = widths[0].saturating_sub(over).max(SHORTEST_NAME.min(widths[0]));
+        }
+        let headings: Vec<String> = self.columns.iter().map(|column| column.heading.to_owned()).collect();
+        let rows = std::iter::once(&headings).chain(&self.rows);
+        rows.map(|row| self.line(row, &shown, &widths) + "\n").collect()
+    }
+
+    fn width(&self, place: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(place)).map(|cell| measure_text_width(cell));
+        cells.chain([self.columns[place].heading.len()]).max().unwrap_or_default()
+    }
+
+    fn line(&self, row: &[String], shown: &[usize], widths: &[usize]) -> String {
+        let cell = |&place: &usize| {
+            let text = truncate_str(&row[place], widths[place], "…");
+            pad_str(&text, widths[place], self.columns[place].alignment, None).into_owned()
+        };
+        let cells: Vec<String> = shown.iter().map(cell).collect();
+        cells.join(GAP).trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metainfo::InfoHash;
+
+    fn entry(name: &str, owner: Option<&str>) -> Composition {
+        Composition {
+            name: name.to_owned(),
+            info_hash: InfoHash([0xab; 20]),
+            size: 300 << 20,
+            part_size: 131_072,
+            parts: 2400,
+            owner: owner.map(str::to_owned),
+            registered: 100,
+            members: 3,
+            complete: 1,
+        }
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_everything() {
+        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], 100 + 273_600);
+        assert_eq!(
+            table.render(None),
+            "NAME         SIZE  PARTS  MEMBERS  COMPLETE      AGE\n\
+             vm.qcow2  300 MiB   2400        3         1  3 d 4 h\n\
+             日本.iso  300 MiB   2400        3         1  3 d 4 h\n"
+        );
+        assert_eq!(table.render(Some(80)), table.render(None));
+    }
+
+    #[test]
+    fn a_narrow_one_spares_columns_and_cuts_names() {
+        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], 101);
+        assert_eq!(
+            table.render(Some(60)),
+            "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\
+             a-very-long-…  300 MiB   2400        3         1  1 s  alice\n"
+        );
+        assert_eq!(
+            table.render(Some(30)),
+            "NAME             SIZE  MEMBERS\n\
+             a-very-long…  300 MiB        3\n"
+        );
+    }
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], 100).render(None);
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        let text = candidates(&[entry("x", None)], 100, true).render(None);
+        assert!(text.contains("\n1 "), "{text}");
+    }
+
+    #[test]
+    fn what_a_member_has_may_not_be_known() {
+        let holder = |percent| Holder { address: "10.0.0.5:9998".parse().unwrap(), complete: false, percent };
+        let text = holders(&[holder(Some(37)), holder(None)]).render(None);
+        assert_eq!(text, "ADDRESS         HAS\n10.0.0.5:9998  37 %\n10.0.0.5:9998     ?\n");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_terminal(name in "\\PC{1,80}", owner in proptest::option::of("[a-z]{1,32}"), columns in 34usize..200) {
+            let text = compositions(&[entry(&name, owner.as_deref())], 1 << 33).render(Some(columns));
+            for line in text.lines() {
+                prop_assert!(measure_text_width(line) <= columns, "{:?}", line);
+            }
+        }
+    }
+}
