@@ -227,6 +227,17 @@ fn an_id_outlives_a_conductor_that_is_killed() {
 }
 
 #[test]
+fn what_is_not_registered_is_refused_over_udp_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut choosy = command(folder.path());
+    choosy.args(["--allow", "registered"]);
+    let conductor = Conductor::start_with(choosy, folder, ":0");
+    let client = Client::of(conductor.v4);
+    let said = client.ask(client.connect(), Request::Announce(announce(&SEED)));
+    assert!(matches!(&said, Said::Refused(reason) if reason.contains("composer --register")), "{said:?}");
+}
+
+#[test]
 fn who_tries_utp_is_told_at_once_that_nobody_speaks_it() {
     let conductor = Conductor::start();
     let client = Client::of(conductor.v4);
