@@ -6,6 +6,7 @@
 
 pub mod http_answer;
 pub mod http_request;
+pub mod live;
 pub mod udp_answer;
 pub mod udp_request;
 

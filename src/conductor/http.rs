@@ -13,14 +13,14 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, HeaderValue, Method, Request, Response, header},
+    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header},
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
@@ -28,10 +28,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
-    Desk, catalogue,
+    Desk,
+    catalogue::{self, api::said},
+    live::link,
     room::{Place, Room},
     table::Caller,
 };
@@ -40,6 +43,7 @@ use crate::{
         Reply,
         http_answer::{ListForm, write_reply, write_scrape},
         http_request::{read_announce, read_scrape},
+        live,
     },
     net::listen::Listeners,
 };
@@ -63,8 +67,11 @@ pub async fn serve(listeners: Listeners, desk: Arc<Desk>, room: Room, stop: Canc
             Ok(Some((stream, source, place))) => {
                 let conversation = converse(stream, source, desk.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
-                    conversation.await;
+                    let upgraded = conversation.await;
                     drop(place);
+                    if let Some(link) = upgraded {
+                        link.await;
+                    }
                 });
             }
             Ok(None) => {}
@@ -83,12 +90,18 @@ async fn next(listeners: &Listeners, room: &Room) -> io::Result<Option<(TcpStrea
     Ok(room.enter(source.ip()).map(|place| (stream, source, place)))
 }
 
-async fn converse(stream: TcpStream, source: SocketAddr, desk: Arc<Desk>, router: Router, stop: CancellationToken) {
-    let Ok(reached) = stream.local_addr() else {
-        return;
-    };
+/// Answers what is asked over one connection. Where that becomes a live link, the link is given back to be run.
+async fn converse(
+    stream: TcpStream,
+    source: SocketAddr,
+    desk: Arc<Desk>,
+    router: Router,
+    stop: CancellationToken,
+) -> Option<impl Future<Output = ()>> {
+    let reached = stream.local_addr().ok()?;
     let caller = Caller::new(source.ip(), reached.ip());
-    let front = Front { desk, caller, catalogue: TowerToHyperService::new(router) };
+    let link = Mutex::new(None);
+    let front = Front { desk, caller, router: TowerToHyperService::new(router), link };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
@@ -114,13 +127,23 @@ async fn converse(stream: TcpStream, source: SocketAddr, desk: Arc<Desk>, router
         Ok(Err(error)) => log::debug!("{source}: {error}"),
         Err(_) => log::debug!("{source}: took too long"),
     }
+    let parts = connection.into_parts();
+    let Front { desk, link, .. } = parts.service;
+    let place = link.into_inner().ok().flatten()?;
+    let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    Some(async move {
+        link::run(stream, read, desk, caller, stop).await;
+        drop(place);
+    })
 }
 
 /// Everything that is asked over one connection: it knows both ends, and closes unless asked not to.
 struct Front {
     desk: Arc<Desk>,
     caller: Caller,
-    catalogue: TowerToHyperService<Router>,
+    router: TowerToHyperService<Router>,
+    /// The place of the live link that this connection became.
+    link: Mutex<Option<Place>>,
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -129,13 +152,16 @@ impl Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if request.uri().path() == live::PATH {
+            return Box::pin(ready(Ok(self.upgrade(&request))));
+        }
         let keep = asks_to_keep(request.headers());
         let answer = match self.tracked(&request) {
             // Most come for this, each over a connection of its own: they do not go through the router.
             Some(body) => Either::Left(ready(Ok(plain(body)))),
             None => {
                 request.extensions_mut().insert(self.caller);
-                Either::Right(self.catalogue.call(request))
+                Either::Right(self.router.call(request))
             }
         };
         Box::pin(async move {
@@ -150,6 +176,34 @@ impl Service<Request<Incoming>> for Front {
 }
 
 impl Front {
+    /// Makes the connection a live link, or says why not.
+    fn upgrade(&self, request: &Request<Incoming>) -> Response<Body> {
+        let refused = |status, why: String| {
+            let mut answer = plain(why.into_bytes());
+            *answer.status_mut() = status;
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+        };
+        // A page of another origin could open one too: browsers let it.
+        if let Err(error) = self.desk.gate().may_write(said(request.headers())) {
+            return refused(StatusCode::FORBIDDEN, error.to_string());
+        }
+        let accepted = match create_response_with_body(request, Body::empty) {
+            Ok(accepted) => accepted,
+            Err(error) => return refused(StatusCode::BAD_REQUEST, error.to_string()),
+        };
+        if !self.desk.admits(self.caller.source) {
+            return refused(StatusCode::TOO_MANY_REQUESTS, TooMuch.to_string());
+        }
+        match (self.desk.link_room().enter(self.caller.source), self.link.lock()) {
+            (Some(place), Ok(mut link)) => {
+                *link = Some(place);
+                accepted
+            }
+            _ => refused(StatusCode::SERVICE_UNAVAILABLE, "too many live links: announce instead".into()),
+        }
+    }
+
     /// What a tracker answers; None to what is not for one.
     fn tracked(&self, request: &Request<Incoming>) -> Option<Vec<u8>> {
         if request.method() != Method::GET {

@@ -9,6 +9,7 @@ pub mod allowance;
 pub mod catalogue;
 pub mod connection_id;
 pub mod http;
+pub mod live;
 pub mod policy;
 pub mod report;
 pub mod room;
@@ -37,10 +38,11 @@ use crate::{
 use allowance::Allowances;
 use catalogue::{Catalogue, Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
+use live::{Hub, Reach, reach};
 use report::{Happening, Reporter};
 use room::Room;
 use secret::SecretError;
-use table::{Caller, Full, Seed, Table, Word};
+use table::{Caller, Change, Full, Seed, Table, What, Word};
 use workers::Work;
 
 /// How often members that fell silent are looked for.
@@ -96,8 +98,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
     let (reporter, written) = report::start(config.json);
     let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
     let gate = Gate::new(names(&config.listen));
+    let (doors, newcomers) = Reach::new();
     let desk = Desk::new(reporter, secret::fresh_seed()?, rate_limit).with_catalogue(Arc::new(catalogue), gate);
-    let desk = Arc::new(desk);
+    let desk = Arc::new(Desk { reach: doors, ..desk });
+    let dialling = tokio::spawn(reach::dial(desk.clone(), newcomers));
     let ids = ConnectionIds::new(secret::kept()?);
     let room = Room::new();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
@@ -105,6 +109,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
     desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
     warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
     sweep_until(&stop, &desk).await;
+    dialling.abort();
     let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
     desk.reporter.tell(Happening::End);
     let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
@@ -179,6 +184,9 @@ pub struct Desk {
     reporter: Reporter,
     catalogue: Arc<Catalogue>,
     gate: Gate,
+    hub: Hub,
+    link_room: Room,
+    reach: Reach,
 }
 
 impl Desk {
@@ -186,7 +194,10 @@ impl Desk {
     pub fn new(reporter: Reporter, table: Seed, limits: Option<Seed>) -> Self {
         let limits = limits.map(|seed| Limits { proven: Allowances::new(seed), unproven: Allowances::new(seed) });
         let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
-        Self { table: Table::new(table), limits, start: Instant::now(), reporter, catalogue, gate }
+        let (table, start, hub, link_room) = (Table::new(table), Instant::now(), Hub::default(), Room::for_links());
+        // Nobody is dialled where nothing takes from the queue.
+        let (reach, _) = Reach::new();
+        Self { table, limits, start, reporter, catalogue, gate, hub, link_room, reach }
     }
 
     /// With this catalogue instead of an empty one.
@@ -244,8 +255,46 @@ impl Desk {
         if !self.catalogue.admits(&announce.info_hash) {
             return Err(Refusal::NotRegistered);
         }
-        let tell = |change| self.reporter.tell(Happening::Change(change));
+        let tell = |change| self.tell(change);
         Ok(self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?)
+    }
+
+    /// As [`Desk::hear`] of a member that stops, where it did not say so itself.
+    pub fn cut_off(&self, announce: &Announce, caller: &Caller) {
+        let tell = |change: Change| match change.what {
+            What::Left => self.tell(Change { what: What::Gone, ..change }),
+            _ => self.tell(change),
+        };
+        // Nobody is refused who leaves.
+        let _ = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, |_| false);
+    }
+
+    /// Everybody who is to know; under the lock of the swarm.
+    fn tell(&self, change: Change) {
+        self.hub.tell(&change);
+        self.reach.hear(&change);
+        self.reporter.tell(Happening::Change(change));
+    }
+
+    /// All live links.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// How many live links there may be.
+    pub fn link_room(&self) -> &Room {
+        &self.link_room
+    }
+
+    /// Who could not be reached.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Where this member was dialled in vain, if it was.
+    pub fn closed_at(&self, announce: &Announce, caller: &Caller) -> Option<SocketAddr> {
+        let home = table::home(announce, caller);
+        self.reach.is_closed(&announce.info_hash, home).then_some(home)
     }
 
     pub fn counts(&self, hashes: &[InfoHash]) -> Vec<(InfoHash, Counts)> {
@@ -264,7 +313,7 @@ impl Desk {
     }
 
     fn sweep(&self) {
-        self.table.sweep(self.now(), |change| self.reporter.tell(Happening::Change(change)));
+        self.table.sweep(self.now(), |change| self.tell(change));
     }
 
     fn now(&self) -> Time {

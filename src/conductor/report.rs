@@ -124,7 +124,9 @@ fn log(happening: &Happening) {
 fn said(what: What) -> &'static str {
     match what {
         What::Joined => "joined",
+        What::Completed => "has it whole",
         What::Left => "left",
+        What::Gone => "was cut off",
         What::Silent => "fell silent",
         What::Replaced => "was started again",
     }
@@ -190,7 +192,9 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         Happening::Change(change) => {
             let (event, why) = match change.what {
                 What::Joined => ("joined", None),
+                What::Completed => ("completed", None),
                 What::Left => ("left", Some("stopped")),
+                What::Gone => ("left", Some("gone")),
                 What::Silent => ("left", Some("silent")),
                 What::Replaced => ("left", Some("replaced")),
             };

@@ -1,6 +1,7 @@
-//! How many connections there may be at once, over all listeners.
+//! How many connections there may be at once, over all listeners; live links, which stay, have a room of their own.
 //!
-//! Faces the network. One source has an eighth of the places at most, so that it takes eight to keep others out; who
+//! Faces the network. One source has an eighth of the places at most, so that it takes eight to keep others out (half of
+//! those for live links: a whole class room may be behind one address); who
 //! comes beyond its share is let go at once. Where all places are taken, who comes next waits in the system's queue.
 //! It remembers sources that have a connection alone.
 
@@ -10,22 +11,29 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::allowance::one_customer;
 
 /// Connections at once, at most.
 const MAX_CONNECTIONS: u64 = 4096;
+/// File descriptors that the process asks for.
+const MOST_FILES: u64 = 65_536;
 /// File descriptors that are needed for other things.
 const OTHER_FILES: u64 = 64;
 /// So many sources together may take all places.
 const SHARES: u32 = 8;
+/// Live links at once, at most.
+const MAX_LINKS: u64 = 16_384;
+/// So many sources together may take all places for live links.
+const LINK_SHARES: u32 = 2;
 
 #[derive(Clone)]
 pub struct Room {
     places: Arc<Semaphore>,
     size: u32,
+    shares: u32,
     /// How many places each source has.
     taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
 }
@@ -40,12 +48,17 @@ pub struct Place {
 impl Room {
     /// As large as makes sense and as the process may open files.
     pub fn new() -> Self {
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Self::of(files.saturating_sub(OTHER_FILES).clamp(16, MAX_CONNECTIONS) as u32)
+        Self::of((free_files() / 2).clamp(16, MAX_CONNECTIONS) as u32, SHARES)
     }
 
-    fn of(size: u32) -> Self {
-        Self { places: Arc::new(Semaphore::new(size as usize)), size, taken: Arc::default() }
+    /// The room for live links: what [`Room::new`] leaves of the files.
+    pub fn for_links() -> Self {
+        let others = (free_files() / 2).min(MAX_CONNECTIONS);
+        Self::of((free_files() - others).clamp(16, MAX_LINKS) as u32, LINK_SHARES)
+    }
+
+    fn of(size: u32, shares: u32) -> Self {
+        Self { places: Arc::new(Semaphore::new(size as usize)), size, shares, taken: Arc::default() }
     }
 
     /// Waits until there is a free place.
@@ -59,7 +72,7 @@ impl Room {
         let source = one_customer(source.to_canonical());
         let mut taken = lock(&self.taken);
         let of_source = taken.entry(source).or_default();
-        if *of_source >= self.size / SHARES {
+        if *of_source >= self.size / self.shares {
             return None;
         }
         *of_source += 1;
@@ -70,6 +83,18 @@ impl Room {
     pub async fn emptied(&self) {
         let _ = self.places.acquire_many(self.size).await;
     }
+}
+
+/// File descriptors for connections. The process takes as many as the system lets it: the usual first limit is there for
+/// programs that cannot count above 1024.
+fn free_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum.map(|most| most.min(MOST_FILES)), maximum: limit.maximum };
+    if limit.current.is_some_and(|now| raised.current.is_none_or(|most| now < most)) {
+        // Then it stays as it is.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(MOST_FILES).saturating_sub(OTHER_FILES)
 }
 
 impl Default for Room {
@@ -104,7 +129,7 @@ mod tests {
 
     #[test]
     fn one_source_has_its_share_and_leaves_the_rest_to_others() {
-        let room = Room::of(32);
+        let room = Room::of(32, SHARES);
         let mut places: Vec<Place> = (0..100).filter_map(|_| room.enter(ip("8.8.8.8"))).collect();
         assert_eq!(places.len(), 4);
         assert!(room.enter(ip("::ffff:8.8.8.8")).is_none());

@@ -254,7 +254,8 @@ fn status(error: &ApiError) -> StatusCode {
     }
 }
 
-fn said(headers: &HeaderMap) -> Said<'_> {
+/// What a request says of where it comes from.
+pub fn said(headers: &HeaderMap) -> Said<'_> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     // An Origin that is no text is none of ours.
     let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default());

@@ -28,7 +28,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-pub use address::{Caller, is_private};
+pub use address::{Caller, home, is_private, shown};
 use member::Who;
 pub use seed::Seed;
 use swarm::Swarm;
@@ -53,6 +53,7 @@ const SHARDS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     pub info_hash: InfoHash,
+    /// Where it is seen from here; [`Change::shown_to`] says where others dial it.
     pub address: SocketAddr,
     pub what: What,
     /// Members in this swarm afterwards.
@@ -62,12 +63,23 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Joined,
+    /// It lacked something and has all of it now.
+    Completed,
     /// It said so.
     Left,
+    /// Its live link broke.
+    Gone,
     /// It was not heard in time.
     Silent,
     /// Another member announced the same address: the program there was started again.
     Replaced,
+}
+
+impl Change {
+    /// Where this asker can dial the member; None where it cannot.
+    pub fn shown_to(&self, asker: &Caller) -> Option<SocketAddr> {
+        address::shown(self.address, asker)
+    }
 }
 
 /// What the table says to an announce, beside the list.
@@ -150,6 +162,9 @@ impl Table {
         }
         if arrival.new {
             told(What::Joined, members);
+        }
+        if arrival.completed {
+            told(What::Completed, members);
         }
         swarm.list(announce, arrival.place, caller, policy::wanted(announce.numwant), dice, list);
         Ok(Word { interval, counts: swarm.counts() })

@@ -31,6 +31,8 @@ pub struct Arrival {
     pub new: bool,
     /// Another member was at this very address, and is no more: its program was started again.
     pub replaced: bool,
+    /// It lacked something before and has all of it now.
+    pub completed: bool,
 }
 
 pub struct Swarm {
@@ -66,6 +68,7 @@ impl Swarm {
         let replaced = self.vacate(door.address, who);
         let known = self.roll.find(&who);
         let seed = announce.left == 0;
+        let completed = seed && known.is_some_and(|place| !self.roll.is_seed(place));
         let place = match known {
             Some(place) if self.roll.is_seed(place) == seed => {
                 self.roll.open(place, door, announce.left);
@@ -85,7 +88,7 @@ impl Swarm {
                 self.roll.add(member, seed)
             }
         };
-        Arrival { place, new: known.is_none(), replaced }
+        Arrival { place, new: known.is_none(), replaced, completed }
     }
 
     /// Takes the address from whoever else had it; returns whether that was its last.

@@ -1,0 +1,300 @@
+//! The live link: what a member and its conductor say to each other over the WebSocket at [`PATH`], as JSON objects.
+//!
+//! Pure. One form for both ends. Each message has a `type`; a reader ignores those that it does not know and keys that it
+//! does not know, so that both ends may be of different versions. The README shows them.
+//!
+//! Faces the network. A message is at most [`MAX_SAID`] bytes from a member and [`MAX_TOLD`] from a conductor; a text in it
+//! comes from a stranger and is passed through [`crate::manifest::shown`] before a person sees it.
+
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Announce, Event};
+use crate::{metainfo::InfoHash, wire::handshake::PeerId};
+
+/// Where a conductor takes live links.
+pub const PATH: &str = "/live";
+/// The version of all messages.
+pub const VERSION: u32 = 1;
+/// The longest message of a member, in bytes.
+pub const MAX_SAID: usize = 8 << 10;
+/// The longest message of a conductor, in bytes.
+pub const MAX_TOLD: usize = 64 << 10;
+/// How often the conductor pings.
+pub const PING: Duration = Duration::from_secs(3);
+/// Nothing heard for so long: the other end is gone.
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// How often a member says how far it is, at most.
+pub const REPORT: Duration = Duration::from_secs(1);
+/// Stretches in a [`Progress::map`], at most.
+pub const MAX_MAP: usize = 96;
+/// Characters of a name that count.
+pub const MAX_NAME: usize = 64;
+/// Addresses of its own that a member may name.
+pub const MAX_NEAR: usize = 8;
+
+/// What a member says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Said {
+    /// The first.
+    Hello(Hello),
+    /// How far it is now.
+    Progress(Progress),
+    /// What a later version says.
+    #[serde(other)]
+    Other,
+}
+
+/// Who a member is. It announces the same over HTTP, and is one member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    pub v: u32,
+    #[serde(with = "hex_text")]
+    pub info_hash: InfoHash,
+    #[serde(with = "hex_text")]
+    pub peer_id: PeerId,
+    /// As in its announces (BEP 7).
+    pub key: u32,
+    /// Where it listens.
+    pub port: u16,
+    /// The address at which others reach it, where it knows better than the conductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// Its own addresses, for members behind the same router.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<IpAddr>,
+    /// How people see it.
+    pub name: String,
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// How far a member is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Bytes sent since its start.
+    pub uploaded: u64,
+    /// Bytes received since its start.
+    pub downloaded: u64,
+    /// Bytes that it lacks.
+    pub left: u64,
+    /// Bytes a second.
+    #[serde(default)]
+    pub rate_up: u64,
+    /// Bytes a second.
+    #[serde(default)]
+    pub rate_down: u64,
+    /// Which parts it has: [`map`].
+    #[serde(default)]
+    pub map: String,
+}
+
+/// What a conductor tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Told {
+    /// The answer to the hello: who is there.
+    Members { members: Vec<SocketAddr> },
+    /// Who joined and who left since.
+    Changes {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        joined: Vec<SocketAddr>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<SocketAddr>,
+    },
+    /// These have all of it, or had it when they left.
+    Whole { members: Vec<Copy> },
+    /// Whether the conductor could connect to this member, at this address.
+    Reach { address: SocketAddr, open: bool },
+    /// Why this member is not taken; the link ends.
+    Refused { why: String },
+    /// What a later version tells.
+    #[serde(other)]
+    Other,
+}
+
+/// A member that has all of a composition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    #[serde(with = "hex_text")]
+    pub peer_id: PeerId,
+    pub name: String,
+}
+
+impl Hello {
+    /// The announce that says the same.
+    pub fn announce(&self, event: Option<Event>, numwant: Option<u32>) -> Announce {
+        Announce {
+            info_hash: self.info_hash,
+            id: self.peer_id,
+            port: self.port,
+            ip: self.ip,
+            uploaded: self.progress.uploaded,
+            downloaded: self.progress.downloaded,
+            left: self.progress.left,
+            event,
+            numwant,
+            compact: true,
+            no_peer_id: true,
+            key: Some(self.key),
+        }
+    }
+
+    /// With what is longer than anybody needs cut off.
+    pub fn cut(mut self) -> Self {
+        self.name = self.name.chars().take(MAX_NAME).collect();
+        self.near.truncate(MAX_NEAR);
+        self.progress = self.progress.cut();
+        self
+    }
+}
+
+impl Progress {
+    /// With a map that is one, or none.
+    pub fn cut(mut self) -> Self {
+        if self.map.len() > MAX_MAP || !self.map.bytes().all(|b| b.is_ascii_hexdigit()) {
+            self.map.clear();
+        }
+        self
+    }
+}
+
+/// Which of so many parts are there, in up to [`MAX_MAP`] stretches of equal length: a hex digit each, `0` none of
+/// them, `f` all of them, between them how many in fourteenths.
+pub fn map(parts: u32, is_there: impl Fn(u32) -> bool) -> String {
+    let stretches = (MAX_MAP as u64).min(parts.into());
+    let start = |nth: u64| (u64::from(parts) * nth / stretches.max(1)) as u32;
+    (0..stretches).map(|nth| digit(start(nth)..start(nth + 1), &is_there)).collect()
+}
+
+fn digit(stretch: core::ops::Range<u32>, is_there: &impl Fn(u32) -> bool) -> char {
+    let all = stretch.len();
+    let there = stretch.filter(|part| is_there(*part)).count();
+    let step = match there {
+        0 => 0,
+        _ if there == all => 15,
+        _ => 1 + there * 13 / all,
+    };
+    char::from_digit(step as u32, 16).unwrap_or('0')
+}
+
+/// Twenty bytes as forty hex digits.
+mod hex_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::{metainfo::InfoHash, wire::handshake::PeerId};
+
+    pub trait Twenty {
+        fn bytes(&self) -> [u8; 20];
+        fn of(bytes: [u8; 20]) -> Self;
+    }
+
+    impl Twenty for InfoHash {
+        fn bytes(&self) -> [u8; 20] {
+            self.0
+        }
+
+        fn of(bytes: [u8; 20]) -> Self {
+            Self(bytes)
+        }
+    }
+
+    impl Twenty for PeerId {
+        fn bytes(&self) -> [u8; 20] {
+            self.0
+        }
+
+        fn of(bytes: [u8; 20]) -> Self {
+            Self(bytes)
+        }
+    }
+
+    pub fn serialize<S: Serializer>(twenty: &impl Twenty, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(twenty.bytes()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>, T: Twenty>(from: D) -> Result<T, D::Error> {
+        let mut bytes = [0; 20];
+        hex::decode_to_slice(String::deserialize(from)?, &mut bytes).map_err(D::Error::custom)?;
+        Ok(T::of(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            v: VERSION,
+            info_hash: InfoHash([0xab; 20]),
+            peer_id: PeerId([0x2d; 20]),
+            key: 7,
+            port: 9998,
+            ip: None,
+            near: vec!["10.0.0.5".parse().unwrap()],
+            name: "node1".to_owned(),
+            progress: Progress { left: 5, map: "f80".to_owned(), ..Progress::default() },
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_flat_object_with_its_type() {
+        let text = serde_json::to_string(&Said::Hello(hello())).unwrap();
+        let (hash, id) = ("ab".repeat(20), "2d".repeat(20));
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"type":"hello","v":1,"info_hash":"{hash}","peer_id":"{id}","key":7,"port":9998,"near":["10.0.0.5"],"name":"node1","uploaded":0,"downloaded":0,"left":5,"rate_up":0,"rate_down":0,"map":"f80"}}"#
+            )
+        );
+        assert_eq!(serde_json::from_str::<Said>(&text).unwrap(), Said::Hello(hello()));
+        let told = Told::Changes { joined: vec!["[::1]:7".parse().unwrap()], left: Vec::new() };
+        assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"type":"changes","joined":["[::1]:7"]}"#);
+    }
+
+    #[test]
+    fn what_a_later_version_says_is_borne() {
+        assert_eq!(serde_json::from_str::<Told>(r#"{"type":"song","bars":[1]}"#).unwrap(), Told::Other);
+        let text = r#"{"type":"reach","address":"10.0.0.1:7","open":true,"after":3}"#;
+        let reach = Told::Reach { address: "10.0.0.1:7".parse().unwrap(), open: true };
+        assert_eq!(serde_json::from_str::<Told>(text).unwrap(), reach);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        let long = Hello { name: "é".repeat(100), near: vec![IpAddr::from([1; 4]); 20], ..hello() };
+        let cut = long.cut();
+        assert_eq!((cut.name.chars().count(), cut.near.len()), (MAX_NAME, MAX_NEAR));
+        let wrong = |map: &str| Progress { map: map.to_owned(), ..Progress::default() }.cut().map;
+        assert_eq!((wrong("<b>"), wrong(&"f".repeat(97)), wrong("0f")), (String::new(), String::new(), "0f".into()));
+    }
+
+    #[test]
+    fn only_a_stretch_that_is_whole_is_f_and_only_an_empty_one_0() {
+        assert_eq!(map(3, |part| part != 1), "f0f");
+        assert_eq!(map(0, |_| true), "");
+        assert_eq!(map(96_000, |part| part != 0 && part < 2001), "ef1".to_owned() + &"0".repeat(93));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_text_is_refused_or_read(text in "\\PC{0,200}") {
+            let _ = serde_json::from_str::<Said>(&text);
+            let _ = serde_json::from_str::<Told>(&text);
+        }
+
+        #[test]
+        fn a_map_has_a_digit_for_each_stretch(parts in 0u32..5000, step in 1u32..50) {
+            let drawn = map(parts, |part| part % step == 0);
+            prop_assert_eq!(drawn.len(), (parts as usize).min(MAX_MAP));
+        }
+    }
+}

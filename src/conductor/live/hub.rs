@@ -1,0 +1,312 @@
+//! All live links, by swarm: what each member last said, and what it is still to hear.
+//!
+//! It is called under the table's locks and never asks the table itself. A link takes news from a bounded queue; one
+//! that does not keep up loses its link, and announces as others do.
+//!
+//! What it costs an attacker: [`room`](crate::conductor::room) bounds the links. A join costs a word to each link of its
+//! swarm, up to [`AUDIENCE`]; who is not told then hears of it with its next announce.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::{
+    announce::live::{Copy, Hello, Progress},
+    conductor::table::{Caller, Change, What, home, is_private, shown},
+    metainfo::InfoHash,
+    wire::handshake::PeerId,
+};
+
+/// News that may wait for one link.
+const QUEUE: usize = 512;
+/// Links of one swarm that hear of one change, at most.
+const AUDIENCE: usize = 512;
+/// Members of one swarm of which it is remembered that they had all of it.
+const MAX_WHOLE: usize = 10_000;
+
+/// What a link is to tell its member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Joined(SocketAddr),
+    Left(SocketAddr),
+    Whole(Copy),
+    Reach { address: SocketAddr, open: bool },
+}
+
+/// What one link is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    info_hash: InfoHash,
+    nth: u64,
+}
+
+/// A member as its link shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Where it is seen from here.
+    pub home: SocketAddr,
+    pub name: String,
+    pub progress: Progress,
+}
+
+struct Link {
+    who: (PeerId, u32),
+    caller: Caller,
+    near: Vec<SocketAddr>,
+    seen: Seen,
+    news: Sender<News>,
+}
+
+#[derive(Default)]
+struct Gathering {
+    links: BTreeMap<u64, Link>,
+    /// Who has all of it, or had it when its link ended.
+    whole: BTreeMap<PeerId, String>,
+}
+
+#[derive(Default)]
+pub struct Hub {
+    gatherings: Mutex<HashMap<InfoHash, Gathering>>,
+    next: AtomicU64,
+}
+
+impl Hub {
+    /// Takes a link in, in place of an older one of the same member. The queue ends when the link is to end.
+    pub fn enter(&self, hello: &Hello, caller: &Caller) -> (Ticket, Receiver<News>) {
+        let (news, queue) = mpsc::channel(QUEUE);
+        let ticket = Ticket { info_hash: hello.info_hash, nth: self.next.fetch_add(1, Ordering::Relaxed) };
+        let mut gatherings = self.lock();
+        let gathering = gatherings.entry(hello.info_hash).or_default();
+        let link = Link {
+            who: (hello.peer_id, hello.key),
+            caller: *caller,
+            near: near(hello, caller),
+            seen: Seen {
+                home: home(&hello.announce(None, None), caller),
+                name: hello.name.clone(),
+                progress: hello.progress.clone(),
+            },
+            news,
+        };
+        gathering.links.retain(|_, other| other.who != link.who);
+        gathering.introduce(&link);
+        for (peer_id, name) in &gathering.whole {
+            // What does not fit is heard from the members themselves.
+            let _ = link.news.try_send(News::Whole(Copy { peer_id: *peer_id, name: name.clone() }));
+        }
+        let is_whole = hello.progress.left == 0;
+        gathering.links.insert(ticket.nth, link);
+        if is_whole {
+            gathering.is_whole(ticket.nth);
+        }
+        (ticket, queue)
+    }
+
+    /// What its member says now.
+    pub fn report(&self, ticket: Ticket, progress: Progress) {
+        let mut gatherings = self.lock();
+        let Some(gathering) = gatherings.get_mut(&ticket.info_hash) else { return };
+        let Some(link) = gathering.links.get_mut(&ticket.nth) else { return };
+        let completed = link.seen.progress.left > 0 && progress.left == 0;
+        link.seen.progress = progress;
+        if completed {
+            gathering.is_whole(ticket.nth);
+        }
+    }
+
+    /// Takes a link out. False: another link of its member took its place, or it did not keep up.
+    pub fn leave(&self, ticket: Ticket) -> bool {
+        let mut gatherings = self.lock();
+        let Some(gathering) = gatherings.get_mut(&ticket.info_hash) else { return false };
+        let was_in = gathering.links.remove(&ticket.nth).is_some();
+        if gathering.links.is_empty() {
+            gatherings.remove(&ticket.info_hash);
+        }
+        was_in
+    }
+
+    /// Spreads a change of the table.
+    pub fn tell(&self, change: &Change) {
+        let mut gatherings = self.lock();
+        let Some(gathering) = gatherings.get_mut(&change.info_hash) else { return };
+        let of = |link: &Link| {
+            let address = change.shown_to(&link.caller)?;
+            match change.what {
+                _ if link.seen.home == change.address => None,
+                What::Joined => Some(News::Joined(address)),
+                What::Left | What::Gone | What::Silent => Some(News::Left(address)),
+                What::Replaced | What::Completed => None,
+            }
+        };
+        gathering.links.retain(spread(of));
+    }
+
+    /// Tells a member whether it can be reached.
+    pub fn reached(&self, info_hash: &InfoHash, at: SocketAddr, open: bool) {
+        let mut gatherings = self.lock();
+        let Some(gathering) = gatherings.get_mut(info_hash) else { return };
+        let word = News::Reach { address: at, open };
+        gathering.links.retain(spread(|link| (link.seen.home == at).then(|| word.clone())));
+    }
+
+    /// The members of a swarm that have a link.
+    pub fn seen(&self, info_hash: &InfoHash) -> Vec<Seen> {
+        let gatherings = self.lock();
+        let links = gatherings.get(info_hash).into_iter().flat_map(|gathering| gathering.links.values());
+        links.map(|link| link.seen.clone()).collect()
+    }
+
+    /// The swarms in which somebody has a link.
+    pub fn swarms(&self) -> Vec<InfoHash> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Links in all.
+    pub fn links(&self) -> usize {
+        self.lock().values().map(|gathering| gathering.links.len()).sum()
+    }
+
+    // A panic under the lock is a bug of one call; the others go on.
+    fn lock(&self) -> MutexGuard<'_, HashMap<InfoHash, Gathering>> {
+        self.gatherings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gathering {
+    /// Members behind one address hear of each other where they are on the inside.
+    fn introduce(&self, newcomer: &Link) {
+        let beside = self.links.values().filter(|link| link.caller.source == newcomer.caller.source);
+        for link in beside.take(AUDIENCE) {
+            for (to, near) in [(link, &newcomer.near), (newcomer, &link.near)] {
+                near.iter().for_each(|address| _ = to.news.try_send(News::Joined(*address)));
+            }
+        }
+    }
+
+    fn is_whole(&mut self, nth: u64) {
+        let Some(link) = self.links.get(&nth) else { return };
+        let (id, name) = (link.who.0, link.seen.name.clone());
+        if self.whole.len() >= MAX_WHOLE || self.whole.insert(id, name.clone()).is_some() {
+            return;
+        }
+        let word = News::Whole(Copy { peer_id: id, name });
+        self.links.retain(spread(|link| (link.who.0 != id).then(|| word.clone())));
+    }
+}
+
+/// Gives each link its news, until enough heard; says which links stay.
+fn spread(news: impl Fn(&Link) -> Option<News>) -> impl FnMut(&u64, &mut Link) -> bool {
+    let mut told = 0;
+    move |_, link| {
+        let Some(word) = (told < AUDIENCE).then(|| news(link)).flatten() else { return true };
+        told += 1;
+        link.news.try_send(word).is_ok()
+    }
+}
+
+/// Where a member is on the inside, if it is seen from elsewhere.
+fn near(hello: &Hello, caller: &Caller) -> Vec<SocketAddr> {
+    let own = hello.near.iter().map(|ip| ip.to_canonical());
+    let inside = own.filter(|ip| is_private(*ip) && *ip != caller.source && !caller.source.is_loopback());
+    inside.filter_map(|ip| shown(SocketAddr::new(ip, hello.port), &Caller::new(ip, ip))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::announce::live::VERSION;
+
+    const HASH: InfoHash = InfoHash([1; 20]);
+
+    fn hello(n: u8, near: &[&str]) -> Hello {
+        Hello {
+            v: VERSION,
+            info_hash: HASH,
+            peer_id: PeerId([n; 20]),
+            key: n.into(),
+            port: 7000 + u16::from(n),
+            ip: None,
+            near: near.iter().map(|ip| ip.parse().unwrap()).collect(),
+            name: format!("node{n}"),
+            progress: Progress { left: 9, ..Progress::default() },
+        }
+    }
+
+    fn caller(ip: &str) -> Caller {
+        Caller::new(ip.parse().unwrap(), IpAddr::from([9, 9, 9, 9]))
+    }
+
+    fn heard(queue: &mut Receiver<News>) -> Vec<News> {
+        std::iter::from_fn(|| queue.try_recv().ok()).collect()
+    }
+
+    fn change(address: &str, what: What) -> Change {
+        Change { info_hash: HASH, address: address.parse().unwrap(), what, members: 2 }
+    }
+
+    #[test]
+    fn all_but_the_member_itself_hear_of_a_change() {
+        let hub = Hub::default();
+        let (_, mut one) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (_, mut two) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        hub.tell(&change("10.0.0.2:7002", What::Joined));
+        hub.tell(&change("10.0.0.2:7002", What::Gone));
+        let at = "10.0.0.2:7002".parse().unwrap();
+        assert_eq!(heard(&mut one), [News::Joined(at), News::Left(at)]);
+        assert_eq!(heard(&mut two), []);
+        hub.reached(&HASH, at, false);
+        assert_eq!(heard(&mut two), [News::Reach { address: at, open: false }]);
+    }
+
+    #[test]
+    fn who_has_it_whole_is_told_once_and_stays_known_when_it_left() {
+        let hub = Hub::default();
+        let (_one, mut news) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (two, _queue) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        hub.report(two, Progress::default());
+        hub.report(two, Progress::default());
+        let copy = News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into() });
+        assert_eq!(heard(&mut news), std::slice::from_ref(&copy));
+        assert!(hub.leave(two));
+        let (_, mut late) = hub.enter(&hello(3, &[]), &caller("10.0.0.3"));
+        assert_eq!(heard(&mut late), [copy]);
+    }
+
+    #[test]
+    fn a_second_link_of_a_member_ends_the_first() {
+        let hub = Hub::default();
+        let (first, mut news) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (second, _queue) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        assert!(matches!(news.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+        assert!(!hub.leave(first) && hub.leave(second));
+        assert_eq!((hub.links(), hub.swarms().len()), (0, 0));
+    }
+
+    #[test]
+    fn members_behind_one_router_hear_where_they_are_inside() {
+        let hub = Hub::default();
+        let (_, mut one) = hub.enter(&hello(1, &["192.168.0.1", "8.8.8.8"]), &caller("1.2.3.4"));
+        let (_, mut two) = hub.enter(&hello(2, &["192.168.0.2"]), &caller("1.2.3.4"));
+        let (_, mut far) = hub.enter(&hello(3, &["192.168.0.3"]), &caller("1.2.3.5"));
+        assert_eq!(heard(&mut one), [News::Joined("192.168.0.2:7002".parse().unwrap())]);
+        assert_eq!(heard(&mut two), [News::Joined("192.168.0.1:7001".parse().unwrap())]);
+        assert_eq!(heard(&mut far), []);
+    }
+
+    #[test]
+    fn a_link_that_does_not_keep_up_ends() {
+        let hub = Hub::default();
+        let (slow, _queue) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        (0..=QUEUE).for_each(|_| hub.tell(&change("10.0.0.2:7002", What::Joined)));
+        assert!(!hub.leave(slow));
+    }
+}
