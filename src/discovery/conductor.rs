@@ -10,7 +10,7 @@
 use std::{
     error::Error,
     future::pending,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Discovered;
+use super::{Discovered, resolve};
 use crate::{
     announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
     manifest::Host,
@@ -37,7 +37,7 @@ const LAST_WORD: Duration = Duration::from_millis(700);
 /// The largest answer that is read, in bytes.
 const MAX_BODY: usize = 1 << 20;
 /// Seconds until the next try after the first, second, ... failure in a row.
-const RETRIES: [u64; 4] = [1, 2, 5, 10];
+pub(super) const RETRIES: [u64; 4] = [1, 2, 5, 10];
 /// The intervals that are believed, in seconds.
 const INTERVALS: std::ops::RangeInclusive<u32> = 1..=3600;
 
@@ -183,7 +183,7 @@ impl Asker {
 
     /// Announces over both IP versions at the same time; gives the interval until the next round.
     async fn round(&self, lines: &mut [Line; 2], stats: Stats) -> Result<u32, Failure> {
-        let addresses = self.resolve().await?;
+        let addresses = resolve::addresses(&self.tracker, &self.identity.via).await.map_err(Failure::Unreachable)?;
         let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv4);
         let [line4, line6] = lines;
         let (first, second) =
@@ -194,32 +194,6 @@ impl Asker {
             (Some(Err(failure)), _) | (None, Some(Err(failure))) => Err(failure),
             (None, None) => Err(Failure::Unreachable("it has no address that may be asked from ours".into())),
         }
-    }
-
-    /// Where the conductor is, as far as our own address can reach it.
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let port = self.tracker.conductor.port;
-        let addresses: Vec<SocketAddr> = match &self.tracker.conductor.host {
-            Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
-            Host::ThisMachine => vec![
-                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
-                SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
-            ],
-            Host::Name(name) => {
-                let look_up = tokio::net::lookup_host((name.as_str(), port));
-                let unknown = |why| Failure::Unreachable(format!("{name} is not found: {why}"));
-                let found = tokio::time::timeout(PATIENCE, look_up).await;
-                found
-                    .map_err(|_| unknown("the name service does not answer".into()))?
-                    .map_err(|error| unknown(error.to_string()))?
-                    .collect()
-            }
-        };
-        let bind = self.identity.via.address;
-        let reaches = |address: &SocketAddr| {
-            bind.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4()) && self.tracker.may_be_at(address.ip())
-        };
-        Ok(addresses.into_iter().filter(reaches).collect())
     }
 
     /// Announces to the first of these addresses that answers; None where there is none.

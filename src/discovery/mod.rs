@@ -1,19 +1,27 @@
 //! How a member finds the others.
 //!
 //! Every source is a task that sends what it learns into one bounded channel, and ends when its token is cancelled. It
-//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`].
+//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`].
 
 pub mod conductor;
+pub mod live;
+mod resolve;
 
 use std::net::SocketAddr;
 
-use crate::manifest::Endpoint;
+use crate::{announce::live::Copy, manifest::Endpoint};
 
 /// What a source learnt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovered {
     /// Where members listen; any of them may have been told before.
     Found(Vec<SocketAddr>),
+    /// Where members listened that are gone.
+    Left(Vec<SocketAddr>),
+    /// These members have all of it.
+    Whole(Vec<Copy>),
+    /// Whether the conductor could connect to us at this address.
+    Reachable { conductor: Endpoint, address: SocketAddr, open: bool },
     /// The conductor answers, for the first time or again.
     Reached { conductor: Endpoint },
     /// The conductor does not answer; it is tried again. Told once until it is reached.

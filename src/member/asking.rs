@@ -28,7 +28,7 @@ use crate::{
         gather::{Gather, Step},
         inquiry::{self, Answer, Inquiry},
     },
-    swarm::{KnownPeers, Snapshot},
+    swarm::{Input, KnownPeers, Snapshot},
     time::Time,
     ui::{
         End, Phase, Report, Screen, View,
@@ -45,6 +45,8 @@ const MAX_ACCEPTED: usize = 10;
 const ASK_AGAIN: Time = Time::from_secs(5);
 /// Answers that wait to be heard, and pieces that wait to be asked for.
 const ANSWERS: usize = 64;
+/// Messages for the swarm that are kept until there is one.
+const MOST_LATER: usize = 1000;
 const ASKS: usize = 16;
 
 /// What is asked with.
@@ -109,7 +111,7 @@ pub async fn ask(
     };
     screen.say(&format!("{}: asking for its manifest; listening on port {}", asking.setup.name, asking.setup.port));
     let outcome = asking.work(heard, lookout, keys, screen, stop).await;
-    lookout.known = asking.known.addresses();
+    lookout.known.push(Input::Endpoints(asking.known.addresses()));
     match outcome {
         Outcome::Whole(info) => Ok(info),
         Outcome::Ended { exit, error } => {
@@ -147,7 +149,11 @@ impl Asking<'_> {
                 Some(arrival) = arrived.recv() => self.on_arrival(arrival, lookout),
                 Some(found) = lookout.hear() => {
                     let now = self.now();
-                    lookout.take(found, screen).into_iter().for_each(|address| self.known.add(address, now));
+                    match lookout.take(found, screen) {
+                        Some(Input::Endpoints(addresses)) => addresses.into_iter().for_each(|a| self.known.add(a, now)),
+                        Some(later @ Input::Whole(_)) if lookout.known.len() < MOST_LATER => lookout.known.push(later),
+                        _ => {}
+                    }
                 }
                 _ = tick.tick() => {
                     if let Some(outcome) = self.on_tick(&arrivals, lookout, screen) {

@@ -32,7 +32,7 @@ impl Contact {
         match found {
             Discovered::Refused { .. } => self.refusing.push(conductor.clone()),
             Discovered::Reached { .. } => self.taken = true,
-            Discovered::Unreachable { .. } | Discovered::Found(_) => {}
+            _ => {}
         }
     }
 

@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{contact::Contact, load::Trackers};
 use crate::{
+    announce::live::Progress,
     discovery::{
         Discovered,
         conductor::{self, Identity, Stats},
+        live,
     },
     manifest::{Endpoint, Host, shown},
     metainfo::Tracker,
+    swarm::Input,
     ui::{Report, Screen},
 };
 
@@ -27,9 +30,12 @@ const MAX_CONDUCTORS: usize = 32;
 /// All sources, and whom they led to.
 pub struct Lookout {
     pub contact: Contact,
-    /// Addresses that were heard of before there was a swarm to tell them to.
-    pub known: Vec<SocketAddr>,
+    /// What was heard of before there was a swarm to tell it to.
+    pub known: Vec<Input>,
     stats: watch::Sender<Stats>,
+    progress: watch::Sender<Progress>,
+    /// Whether people were told that we cannot be reached.
+    told_closed: bool,
     found: mpsc::Sender<Discovered>,
     discovered: mpsc::Receiver<Discovered>,
     sources: Vec<JoinHandle<()>>,
@@ -41,7 +47,9 @@ impl Lookout {
     pub fn new(ended: CancellationToken) -> Self {
         let (found, discovered) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats::default());
-        Self { contact: Contact::new(0), known: Vec::new(), stats, found, discovered, sources: Vec::new(), ended }
+        let (progress, _) = watch::channel(Progress::default());
+        let (contact, known, sources) = (Contact::new(0), Vec::new(), Vec::new());
+        Self { contact, known, stats, progress, told_closed: false, found, discovered, sources, ended }
     }
 
     /// Starts every source: these trackers and conductors, each once, and these members. `stats`: what is told first.
@@ -51,10 +59,13 @@ impl Lookout {
         conductors: &[Endpoint],
         peers: Vec<Endpoint>,
         identity: &Identity,
+        name: &str,
         stats: Stats,
         screen: &Screen,
     ) {
         self.stats.send_replace(stats);
+        let Stats { uploaded, downloaded, left } = stats;
+        self.progress.send_replace(Progress { uploaded, downloaded, left, ..Progress::default() });
         if let Some(text) = trackers.warning() {
             warn(text, screen);
         }
@@ -67,6 +78,11 @@ impl Lookout {
         self.contact = Contact::new(all.len());
         for tracker in all {
             let (told, found) = (self.stats.subscribe(), self.found.clone());
+            if tracker.is_plain_conductor() {
+                let (progress, found) = (self.progress.subscribe(), self.found.clone());
+                let (tracker, identity, name) = (tracker.clone(), identity.clone(), name.to_owned());
+                self.sources.push(live::start(tracker, identity, name, progress, found, self.ended.clone()));
+            }
             self.sources.push(conductor::start(tracker, identity.clone(), told, found, self.ended.clone()));
         }
         tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
@@ -77,16 +93,33 @@ impl Lookout {
         self.stats.send_if_modified(|old| std::mem::replace(old, stats) != stats);
     }
 
+    /// How far we are in more detail, for the live links.
+    pub fn report(&self, progress: Progress) {
+        self.progress.send_if_modified(|old| {
+            let changed = *old != progress;
+            *old = progress;
+            changed
+        });
+    }
+
     /// The next thing that a source learnt.
     pub async fn hear(&mut self) -> Option<Discovered> {
         self.discovered.recv().await
     }
 
-    /// Tells people what they should know of this, and gives the addresses in it.
-    pub fn take(&mut self, found: Discovered, screen: &Screen) -> Vec<SocketAddr> {
+    /// Tells people what they should know of this, and gives what the swarm should.
+    pub fn take(&mut self, found: Discovered, screen: &Screen) -> Option<Input> {
         self.contact.hear(&found);
         match found {
-            Discovered::Found(addresses) => return addresses,
+            Discovered::Found(addresses) => return Some(Input::Endpoints(addresses)),
+            Discovered::Left(addresses) => return Some(Input::Left(addresses)),
+            Discovered::Whole(members) => {
+                return Some(Input::Whole(members.into_iter().map(|copy| (copy.peer_id, copy.name)).collect()));
+            }
+            Discovered::Reachable { conductor, address, open: true } => {
+                log::info!("conductor {conductor} reaches this member at {address}");
+            }
+            Discovered::Reachable { conductor, address, open: false } => self.tell_closed(&conductor, address, screen),
             Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
             Discovered::Unreachable { conductor, why } => warn(
                 format!("conductor {conductor} does not answer ({why}): trying again; members that are known go on"),
@@ -96,7 +129,21 @@ impl Lookout {
                 warn(format!("conductor {conductor} refuses: {}", shown(&why)), screen);
             }
         }
-        Vec::new()
+        None
+    }
+
+    /// Once: another conductor most likely sees the same.
+    fn tell_closed(&mut self, conductor: &Endpoint, address: SocketAddr, screen: &Screen) {
+        if !std::mem::replace(&mut self.told_closed, true) {
+            let port = address.port();
+            warn(
+                format!(
+                    "conductor {conductor} cannot reach this member at {address}: open TCP port {port} in the firewall, \
+                     or forward it and give --advertise; until then only connections that this member opens itself are used"
+                ),
+                screen,
+            );
+        }
     }
 
     /// Takes leave of the conductors.

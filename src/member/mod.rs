@@ -183,7 +183,7 @@ impl<'a> Beginning<'a> {
         lookout: &mut Lookout,
     ) {
         let peers = [&self.settings.peers, peers].concat();
-        lookout.start(trackers, &self.settings.conductors, peers, identity, stats, self.screen);
+        lookout.start(trackers, &self.settings.conductors, peers, identity, &self.settings.name, stats, self.screen);
     }
 
     /// The composition that a magnet link names: remembered, or asked of other members.

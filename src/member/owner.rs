@@ -21,6 +21,7 @@ use super::{
     on_complete, report,
 };
 use crate::{
+    announce::live::{self, Progress, REPORT},
     cli::{
         Exit,
         member::{Settings, UntilAll},
@@ -75,19 +76,21 @@ pub struct Owner<'a> {
     gained: (u32, usize),
     noted: u32,
     noting: Option<JoinHandle<()>>,
+    /// When the live links were last told how far we are.
+    reported: Time,
 }
 
 impl<'a> Owner<'a> {
     pub fn new(mut parts: Parts<'a>, mut lookout: Lookout) -> Self {
         let now = parts.start.elapsed();
-        parts.swarm.handle(Input::Endpoints(std::mem::take(&mut lookout.known)), now);
+        std::mem::take(&mut lookout.known).into_iter().for_each(|input| parts.swarm.handle(input, now));
         let stage = match parts.found {
             Found::Whole => Stage::Whole { since: now },
             Found::Unproven | Found::Unchecked => Stage::Checking(parts.store.check()),
             Found::Ready => Stage::Fetching,
         };
         let noted = parts.swarm.have().count();
-        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None }
+        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None, reported: Time::ZERO }
     }
 
     fn now(&self) -> Time {
@@ -151,8 +154,9 @@ impl<'a> Owner<'a> {
                     None
                 }
                 Some(found) = self.lookout.hear() => {
-                    let addresses = self.lookout.take(found, screen);
-                    self.hear(Input::Endpoints(addresses));
+                    if let Some(input) = self.lookout.take(found, screen) {
+                        self.hear(input);
+                    }
                     None
                 }
                 named = named(&mut self.stage) => self.on_named(named, screen),
@@ -303,6 +307,10 @@ impl<'a> Owner<'a> {
             self.progress = now;
         }
         self.lookout.tell(stats_of(&self.parts.swarm, now));
+        if now >= self.reported + REPORT {
+            self.reported = now;
+            self.lookout.report(progress_of(&self.parts.swarm, &snapshot));
+        }
         self.show(&snapshot, now, screen);
         self.note(now);
         self.is_over().or_else(|| self.gives_up(now))
@@ -369,6 +377,20 @@ async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         },
         _ => std::future::pending().await,
+    }
+}
+
+/// The same with rates and a map of the parts.
+fn progress_of(swarm: &Swarm, snapshot: &Snapshot) -> Progress {
+    let bits = swarm.have().to_bytes();
+    let has = |part: u32| bits.get(part as usize / 8).is_some_and(|byte| byte & (0x80 >> (part % 8)) != 0);
+    Progress {
+        uploaded: snapshot.uploaded,
+        downloaded: snapshot.fetched,
+        left: snapshot.bytes - snapshot.bytes_done,
+        rate_up: snapshot.rate_up as u64,
+        rate_down: snapshot.rate_down as u64,
+        map: live::map(snapshot.parts, has),
     }
 }
 

@@ -107,7 +107,11 @@ async fn within<T>(
     timeout(limit, talk).await.map_err(silent)?
 }
 
-async fn connect(address: SocketAddr, via: &Via) -> std::io::Result<TcpStream> {
+/// Opens a connection to `address` through `via`; without a time limit of its own.
+///
+/// # Errors
+/// What the system says.
+pub async fn connect(address: SocketAddr, via: &Via) -> std::io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     via.restrict(&SockRef::from(&socket))?;
     if let Some(from) = via.address.filter(|from| from.is_ipv4() == address.is_ipv4()) {

@@ -108,6 +108,14 @@ impl KnownPeers {
         }
     }
 
+    /// Who listened there is gone, as we are told: not dialled, unless it is heard of again. Who is connected knows better.
+    pub fn left(&mut self, address: SocketAddr) {
+        let address = plain(address);
+        if self.known.get(&address).is_some_and(|k| k.contact == Contact::Idle) {
+            self.known.remove(&address);
+        }
+    }
+
     /// The connection is over; all addresses that led to it are free.
     pub fn closed(&mut self, key: PeerKey, pause: Time, now: Time) {
         for known in self.known.values_mut().filter(|k| k.contact == Contact::Connected(key)) {

@@ -54,6 +54,10 @@ pub struct Config {
 pub enum Input {
     /// Addresses of members, from the conductor, the command line or other members.
     Endpoints(Vec<SocketAddr>),
+    /// Where members listened that are gone, as a conductor says.
+    Left(Vec<SocketAddr>),
+    /// Members that have everything and their names, as a conductor says.
+    Whole(Vec<(PeerId, String)>),
     /// Somebody's 68 bytes came; answered with [`Effect::Admit`] or [`Effect::Refuse`].
     Introduced(PeerKey, Introduction),
     /// An address of [`Effect::Dial`] did not lead to an introduction.
@@ -167,6 +171,8 @@ impl Swarm {
                 addresses.into_iter().for_each(|a| self.known.add(a, now));
                 self.dial(now);
             }
+            Input::Left(addresses) => addresses.into_iter().for_each(|address| self.known.left(address)),
+            Input::Whole(members) => members.into_iter().for_each(|(id, name)| self.has_copy(id, Some(name))),
             Input::Introduced(key, introduction) => self.on_introduced(key, introduction, now),
             Input::DialFailed(address) => {
                 self.known.failed(address, now);

@@ -233,12 +233,21 @@ impl Swarm {
     fn after_has(&mut self, key: PeerKey, now: Time) {
         if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
             let name = n.hello.as_ref().and_then(|h| h.name.clone());
-            if self.copies.len() < MAX_COPIES {
-                self.copies.insert(n.introduction.id, name);
-            }
+            self.has_copy(n.introduction.id, name);
         }
         self.part_if_both_complete(key);
         self.update_reveal(now);
+    }
+
+    /// Counts a member that has everything, ourselves not.
+    pub(super) fn has_copy(&mut self, id: PeerId, name: Option<String>) {
+        if id == self.config.id {
+            return;
+        }
+        if self.copies.len() < MAX_COPIES || self.copies.contains_key(&id) {
+            let known = self.copies.entry(id).or_default();
+            *known = name.or(known.take());
+        }
     }
 
     /// Stock clients end a conversation in which there is nothing to gain; our own stay, to hear who has it all.
