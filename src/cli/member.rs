@@ -85,7 +85,7 @@ pub struct Until {
 /// Whose copies are waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UntilAll {
-    /// So many members, this one not counted.
+    /// So many members, this one counted.
     Members(u32),
     /// The members of these names.
     Named(Vec<String>),
@@ -315,9 +315,10 @@ struct End {
     #[arg(env = "ORCHESTRA_SEED_RATIO", hide_env_values = true)]
     seed_ratio: Option<f64>,
 
-    /// End when so many others have it whole, or all that are named in a file
+    /// End when so many have it whole, or all that are named in a file
     ///
-    /// N members besides this one; or @HOSTS: the file HOSTS names them, one a line (see --name).
+    /// N members, this one and those that left counted; or @HOSTS: the file HOSTS names them, one a line (see --name).
+    /// It says who has it and who has not. If it ends before, the exit code is 8.
     #[arg(long, value_name = "N|@HOSTS", value_parser = wanted)]
     #[arg(env = "ORCHESTRA_UNTIL_ALL", hide_env_values = true)]
     until_all: Option<Wanted>,

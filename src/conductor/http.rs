@@ -35,6 +35,7 @@ use super::{
     Desk,
     catalogue::{self, api::said},
     live::link,
+    page,
     room::{Place, Room},
     table::Caller,
 };
@@ -61,7 +62,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections and answers on them until it is told to stop.
 pub async fn serve(listeners: Listeners, desk: Arc<Desk>, room: Room, stop: CancellationToken) {
-    let router = catalogue::api::router(desk.clone());
+    let router = catalogue::api::router(desk.clone()).merge(page::router(desk.clone()));
     while let Some(accepted) = stop.run_until_cancelled(next(&listeners, &room)).await {
         match accepted {
             Ok(Some((stream, source, place))) => {

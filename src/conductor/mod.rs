@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod connection_id;
 pub mod http;
 pub mod live;
+pub mod page;
 pub mod policy;
 pub mod report;
 pub mod room;
@@ -39,6 +40,7 @@ use allowance::Allowances;
 use catalogue::{Catalogue, Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
 use live::{Hub, Reach, reach};
+use page::metrics::Counted;
 use report::{Happening, Reporter};
 use room::Room;
 use secret::SecretError;
@@ -187,6 +189,7 @@ pub struct Desk {
     hub: Hub,
     link_room: Room,
     reach: Reach,
+    counted: Counted,
 }
 
 impl Desk {
@@ -197,7 +200,8 @@ impl Desk {
         let (table, start, hub, link_room) = (Table::new(table), Instant::now(), Hub::default(), Room::for_links());
         // Nobody is dialled where nothing takes from the queue.
         let (reach, _) = Reach::new();
-        Self { table, limits, start, reporter, catalogue, gate, hub, link_room, reach }
+        let counted = Counted::default();
+        Self { table, limits, start, reporter, catalogue, gate, hub, link_room, reach, counted }
     }
 
     /// With this catalogue instead of an empty one.
@@ -252,11 +256,16 @@ impl Desk {
         caller: &Caller,
         list: impl FnMut(Listed) -> bool,
     ) -> Result<Word, Refusal> {
-        if !self.catalogue.admits(&announce.info_hash) {
-            return Err(Refusal::NotRegistered);
-        }
-        let tell = |change| self.tell(change);
-        Ok(self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?)
+        let heard = match self.catalogue.admits(&announce.info_hash) {
+            true => {
+                let tell = |change| self.tell(change);
+                let heard = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list);
+                heard.map_err(Refusal::from)
+            }
+            false => Err(Refusal::NotRegistered),
+        };
+        self.counted.announce(heard.is_ok());
+        heard
     }
 
     /// As [`Desk::hear`] of a member that stops, where it did not say so itself.
@@ -271,9 +280,20 @@ impl Desk {
 
     /// Everybody who is to know; under the lock of the swarm.
     fn tell(&self, change: Change) {
+        self.counted.hear(change.what);
         self.hub.tell(&change);
         self.reach.hear(&change);
         self.reporter.tell(Happening::Change(change));
+    }
+
+    /// Who shares what.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What happened since the start, in numbers.
+    pub fn counted(&self) -> &Counted {
+        &self.counted
     }
 
     /// All live links.

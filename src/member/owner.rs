@@ -19,12 +19,13 @@ use super::{
     links::{Arrival, Heard, Links},
     lookout::Lookout,
     on_complete, report,
+    until::Copies,
 };
 use crate::{
     announce::live::{self, Progress, REPORT},
     cli::{
         Exit,
-        member::{Settings, UntilAll},
+        member::Settings,
     },
     discovery::conductor::Stats,
     manifest::{Manifest, shown},
@@ -134,6 +135,7 @@ impl<'a> Owner<'a> {
             seconds: self.now(),
             sharing: !self.parts.settings.until.done,
         });
+        self.tell_copies(screen);
     }
 
     async fn work(&mut self, screen: &Screen, stop: &CancellationToken) -> Ending {
@@ -301,7 +303,7 @@ impl<'a> Owner<'a> {
         let gained = (snapshot.parts_done, snapshot.copies);
         if self.gained != gained {
             if self.gained.1 != gained.1 {
-                self.tell_copies(gained.1, screen);
+                self.tell_copies(screen);
             }
             self.gained = gained;
             self.progress = now;
@@ -331,13 +333,12 @@ impl<'a> Owner<'a> {
         screen.update(0, &View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
     }
 
-    fn tell_copies(&self, copies: usize, screen: &Screen) {
-        let wanted = match &self.parts.settings.until.all {
-            Some(UntilAll::Members(wanted)) => *wanted as usize,
-            Some(UntilAll::Named(names)) => names.len(),
-            None => return,
-        };
-        screen.event(&Report::Copies { name: self.name(), copies, wanted });
+    /// Who of those that are waited for has it whole by now, and who has not.
+    fn tell_copies(&self, screen: &Screen) {
+        if let Some(all) = &self.parts.settings.until.all {
+            let Copies { copies, wanted, whole, lacking } = self.copies(all);
+            screen.event(&Report::Copies { name: self.name(), copies, wanted, whole, lacking });
+        }
     }
 
     /// Notes what is on the disk once nothing was written for a while, so that even a kill costs no check.

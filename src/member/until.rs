@@ -1,5 +1,7 @@
 //! When a member ends by itself: pure rules over numbers.
 
+use std::collections::BTreeSet;
+
 use crate::{cli::member::Until, time::Time};
 
 /// What the rules look at, once the own copy is whole: nothing counts before.
@@ -30,6 +32,59 @@ impl Met {
             Self::SeedTime => "it was shared for as long as was asked",
             Self::SeedRatio => "it was sent as often as was asked",
             Self::Copies => "all that were waited for have it",
+        }
+    }
+}
+
+/// Of those that are waited for with `--until-all`, who has it whole and who has not: this member and those that left
+/// counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// So many have it whole.
+    pub copies: usize,
+    /// So many are waited for.
+    pub wanted: usize,
+    /// Who has it, in order; for people.
+    pub whole: Vec<String>,
+    /// Who is known and lacks something of it.
+    pub lacking: Vec<String>,
+}
+
+impl Copies {
+    /// So many are waited for, whoever they are. `own`: the name of this member if its own copy is whole.
+    pub fn of_number(
+        wanted: u32,
+        own: Option<String>,
+        others: impl Iterator<Item = String>,
+        lacking: impl Iterator<Item = String>,
+    ) -> Self {
+        let mut whole: Vec<String> = own.into_iter().chain(others).collect();
+        let mut lacking: Vec<String> = lacking.collect();
+        whole.sort();
+        lacking.sort();
+        Self { copies: whole.len(), wanted: wanted as usize, whole, lacking }
+    }
+
+    /// Those of these names are waited for.
+    pub fn of_names(names: &[String], own: Option<String>, others: impl Iterator<Item = String>) -> Self {
+        let have: BTreeSet<String> = own.into_iter().chain(others).collect();
+        let wanted: BTreeSet<&String> = names.iter().collect();
+        let (whole, lacking): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|name| have.contains(**name));
+        let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
+        Self { copies: whole.len(), wanted: wanted.len(), whole: owned(whole), lacking: owned(lacking) }
+    }
+
+    /// Whether nobody has to be waited for any more.
+    pub fn is_enough(&self) -> bool {
+        self.copies >= self.wanted
+    }
+
+    /// What is missing, for people; names not safe for a terminal.
+    pub fn missing(&self) -> String {
+        let missing = format!("{} of {} have it whole", self.copies, self.wanted);
+        match self.lacking.as_slice() {
+            [] => missing,
+            names => format!("{missing}, not {}", names.join(", ")),
         }
     }
 }
@@ -73,6 +128,21 @@ mod tests {
         assert_eq!(at(until.clone(), facts(), 14), None);
         assert_eq!(at(until.clone(), facts(), 15), Some(Met::SeedTime));
         assert_eq!(at(until, Facts { uploaded: 200, ..facts() }, 14), Some(Met::SeedRatio));
+    }
+
+    #[test]
+    fn this_member_counts_among_the_copies() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let own = Some("seed".to_owned());
+        let two = Copies::of_number(3, own.clone(), names(&["b"]).into_iter(), names(&["c"]).into_iter());
+        assert_eq!((two.copies, two.is_enough(), two.whole.as_slice()), (2, false, names(&["b", "seed"]).as_slice()));
+        assert_eq!(two.missing(), "2 of 3 have it whole, not c");
+        let wanted = names(&["c", "seed", "b", "b"]);
+        let some = Copies::of_names(&wanted, own.clone(), names(&["b", "x"]).into_iter());
+        assert_eq!((some.copies, some.wanted, some.lacking.clone()), (2, 3, names(&["c"])));
+        assert!(!some.is_enough());
+        assert!(Copies::of_names(&wanted, own, names(&["c", "b"]).into_iter()).is_enough());
+        assert!(!Copies::of_names(&names(&["seed"]), None, std::iter::empty()).is_enough());
     }
 
     #[test]

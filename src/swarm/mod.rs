@@ -265,9 +265,18 @@ impl Swarm {
         }
     }
 
-    /// The names of the members that were ever seen to have everything.
-    pub fn names_of_copies(&self) -> impl Iterator<Item = &str> {
-        self.copies.values().filter_map(|name| name.as_deref())
+    /// Who was ever seen to have everything, we not counted: its name, or what its id says it runs. Not safe for a terminal.
+    pub fn copies(&self) -> impl Iterator<Item = String> {
+        self.copies.iter().map(|(id, name)| match name {
+            Some(name) => name.clone(),
+            None => format!("a member without a name ({})", String::from_utf8_lossy(&id.0[..8])),
+        })
+    }
+
+    /// The neighbours that lack something.
+    pub fn names_of_lacking(&self) -> impl Iterator<Item = String> {
+        let lacking = self.neighbours.iter().filter(|(_, n)| !n.is_complete());
+        lacking.filter_map(|(key, _)| self.name_of(*key))
     }
 
     /// Who a neighbour is, for people: its name or else its address; None: it is none any more. Not safe for a

@@ -47,8 +47,8 @@ pub enum Report {
         seconds: Duration,
         sharing: bool,
     },
-    /// So many others have it whole, of those that are waited for.
-    Copies { name: String, copies: usize, wanted: usize },
+    /// So many have it whole, of those that are waited for; who has and who has not, as far as they are known.
+    Copies { name: String, copies: usize, wanted: usize, whole: Vec<String>, lacking: Vec<String> },
     /// Something that people should know; the member goes on.
     Warning { name: Option<String>, text: String },
     /// Why it ends without success, and what to do.
@@ -105,8 +105,13 @@ impl Report {
             Report::Whole { name, size, fetched, seconds, .. } => {
                 format!("{name}: {}; sharing it", whole(*size, *fetched, *seconds))
             }
-            Report::Copies { name, copies, wanted } => {
-                format!("{name}: {copies} of the {wanted} others have it whole")
+            Report::Copies { name, copies, wanted, whole, lacking } => {
+                let list = |word: &str, names: &[String]| match names {
+                    [] => String::new(),
+                    names => format!("{word}{}", shown(&names.join(", "))),
+                };
+                let (whole, lacking) = (list(": ", whole), list("; not yet: ", lacking));
+                format!("{name}: {copies} of {wanted} have it whole{whole}{lacking}")
             }
             Report::Warning { name, text } => {
                 let word = console::Style::new().for_stderr().yellow().apply_to("warning:");

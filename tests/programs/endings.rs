@@ -99,7 +99,7 @@ fn copies_that_did_not_come_about_are_8() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     let manifest = compose(&place, "x.bin", &bytes(40_000, 36), &[&address]);
-    member(&place, &manifest, &place.path("seed"), &["--until-all", "1", "--timeout", "1s"]).end().with(8);
+    member(&place, &manifest, &place.path("seed"), &["--until-all", "2", "--timeout", "1s"]).end().with(8);
 }
 
 #[test]

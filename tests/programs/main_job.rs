@@ -133,14 +133,14 @@ fn it_ends_when_others_have_it() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     let manifest = compose(&place, "x.bin", &bytes(400_000, 10), &[&address]);
-    let seed = seed(&place, &manifest, &["--until-all", "2"]);
+    let seed = seed(&place, &manifest, &["--until-all", "3"]);
     let one = member(&place, &manifest, &place.path("one"), &["--exit-when-done"]);
     let two = member(&place, &manifest, &place.path("two"), &["--exit-when-done"]);
     one.end().with(0);
     two.end().with(0);
     let ended = seed.end().with(0);
     let copies = ended.events().filter(|event| event["event"] == "copies").last().expect("copies are told");
-    assert_eq!((&copies["copies"], &copies["wanted"]), (&2.into(), &2.into()));
+    assert_eq!((&copies["copies"], &copies["wanted"]), (&3.into(), &3.into()));
 }
 
 #[test]

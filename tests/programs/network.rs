@@ -33,12 +33,12 @@ fn inside() {
     let (_conductor, _) = listening(on("h1", &conductor_command(&place, "10.77.0.11:9999")));
     let data = bytes(SIZE, 40);
     let manifest = compose(&place, "big.bin", &data, &["10.77.0.11", "64K"]);
-    let seed = member_command(&place, &manifest, &place.path("seed"), &["--until-all", "2"]);
+    let seed = member_command(&place, &manifest, &place.path("seed"), &["--until-all", "3"]);
     let mut seed = Program::start(on("h1", &seed));
     seed.event_named("whole");
     let fetching = ["h2", "h3"].map(|host| {
         // Each stays until the other has it too.
-        let command = member_command(&place, &manifest, &place.path(host), &["--until-all", "2"]);
+        let command = member_command(&place, &manifest, &place.path(host), &["--until-all", "3"]);
         (host, Program::start(on(host, &command)))
     });
     for (host, program) in fetching {

@@ -7,7 +7,7 @@ use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
         blocking, report,
-        until::{self, Facts},
+        until::{self, Copies, Facts},
     },
     peer::Event,
     time::Time,
@@ -47,12 +47,17 @@ impl Owner<'_> {
     }
 
     pub(super) fn copies_missing(&self) -> bool {
-        match &self.parts.settings.until.all {
-            None => false,
-            Some(UntilAll::Members(wanted)) => self.parts.swarm.snapshot(self.now()).copies < *wanted as usize,
-            Some(UntilAll::Named(names)) => {
-                names.iter().any(|name| !self.parts.swarm.names_of_copies().any(|n| n == name))
-            }
+        let all = self.parts.settings.until.all.as_ref();
+        all.is_some_and(|all| !self.copies(all).is_enough())
+    }
+
+    /// Who has it whole and who has not, of those that are waited for; this member counts like the others.
+    pub(super) fn copies(&self, all: &UntilAll) -> Copies {
+        let own = matches!(self.stage, Stage::Whole { .. }).then(|| self.parts.settings.name.clone());
+        let swarm = &self.parts.swarm;
+        match all {
+            UntilAll::Members(wanted) => Copies::of_number(*wanted, own, swarm.copies(), swarm.names_of_lacking()),
+            UntilAll::Named(names) => Copies::of_names(names, own, swarm.copies()),
         }
     }
 
@@ -80,7 +85,10 @@ impl Owner<'_> {
         let (exit, error) = match &self.stage {
             Stage::Whole { .. } if self.copies_missing() => {
                 let after = units::duration(timeout);
-                (Exit::CopiesMissing, format!("not all that were waited for got it whole within {after}"))
+                let all = self.parts.settings.until.all.as_ref();
+                let missing = all.map(|all| self.copies(all).missing()).unwrap_or_default();
+                let text = format!("no further copy was made within {after}: {missing}; go on with the same command");
+                (Exit::CopiesMissing, text)
             }
             Stage::Whole { .. } => return None,
             _ => {
