@@ -20,6 +20,8 @@ const PURE: &[&str] = &[
     "src/conductor/catalogue/index.rs",
     "src/conductor/catalogue/writers.rs",
     "src/conductor/connection_id.rs",
+    "src/conductor/page/html.rs",
+    "src/conductor/page/view.rs",
     "src/conductor/policy.rs",
     "src/conductor/table/",
     "src/geometry.rs",

@@ -1,7 +1,8 @@
 //! The conductor: it keeps the live list of which members share which composition.
 //!
 //! [`table`], [`policy`], [`allowance`] and [`connection_id`] are pure and decide; [`http`] and [`udp`] carry their
-//! answers on the threads of [`workers`], [`report`] tells people and programs what happens. No byte of a composition
+//! answers on the threads of [`workers`], [`live`] pushes what changes to members, [`page`] shows it to people, [`report`]
+//! tells who started it and programs what happens. No byte of a composition
 //! passes through here, and who shares what is soft state: members that are still there are known again one interval
 //! after a restart. The [`catalogue`] of compositions is kept.
 

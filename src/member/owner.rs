@@ -23,10 +23,7 @@ use super::{
 };
 use crate::{
     announce::live::{self, Progress, REPORT},
-    cli::{
-        Exit,
-        member::Settings,
-    },
+    cli::{Exit, member::Settings},
     discovery::conductor::Stats,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},

@@ -1,6 +1,7 @@
 //! The conductor as its clients see it: the real binary, spoken to byte by byte.
 
 mod crowd;
+mod live;
 mod udp;
 
 use std::{

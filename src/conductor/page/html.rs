@@ -173,7 +173,7 @@ fn parts(map: &[u8]) -> Markup {
                 rect x=(at) y="0" width="1" height="1" class="part" fill-opacity={ "0." (format!("{:02}", u32::from(*level) * 99 / 15)) } {}
             }
         }
-        p class="note" { "The parts from the first to the last: the darker, the more of the members have them." }
+        p class="note" { "The parts from the first to the last: the stronger the colour, the more of the members have them." }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{io, sync::Arc};
+use std::{io, net::Ipv4Addr, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

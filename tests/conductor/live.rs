@@ -1,0 +1,216 @@
+//! Live links and the page, as whoever is at the other end sees them.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{
+    Error, Message, WebSocket,
+    client::{IntoClientRequest, client},
+    handshake::HandshakeError,
+};
+
+use super::{Conductor, HASH, LEECHER, SEED, get};
+
+/// How long anything may take on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A member's end of a live link.
+struct Link(WebSocket<TcpStream>);
+
+fn hello(port: u16, name: &str) -> Value {
+    json!({
+        "type": "hello", "v": 1, "info_hash": hex::encode(HASH), "peer_id": hex::encode(b"-OC0100-linklinklink"),
+        "key": 77, "port": port, "name": name, "uploaded": 0, "downloaded": 0, "left": 5, "map": "f0",
+    })
+}
+
+/// Asks for a link, with one more header; the status where there is none.
+fn open(conductor: SocketAddr, header: Option<(&'static str, &'static str)>) -> Result<Link, u16> {
+    let stream = TcpStream::connect(conductor).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = format!("ws://{conductor}/live").into_client_request().unwrap();
+    if let Some((name, value)) = header {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    match client(request, stream) {
+        Ok((socket, _)) => Ok(Link(socket)),
+        Err(HandshakeError::Failure(Error::Http(answer))) => Err(answer.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn link(conductor: SocketAddr, hello: &Value) -> Link {
+    let mut link = open(conductor, None).unwrap_or_else(|status| panic!("status {status}"));
+    link.say(hello);
+    link
+}
+
+impl Link {
+    fn say(&mut self, said: &Value) {
+        self.0.send(Message::text(said.to_string())).unwrap();
+    }
+
+    /// The next message of this type.
+    fn told(&mut self, kind: &str) -> Value {
+        loop {
+            if let Message::Text(text) = self.0.read().unwrap_or_else(|error| panic!("no {kind}: {error}")) {
+                let told: Value = serde_json::from_str(&text).unwrap();
+                if told["type"] == kind {
+                    return told;
+                }
+            }
+        }
+    }
+}
+
+/// A port on which somebody listens for as long as this is there.
+fn door() -> (TcpListener, u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+impl Conductor {
+    /// The next event of this name.
+    fn event(&mut self, name: &str) -> Value {
+        loop {
+            let told = self.told();
+            if told["event"] == name {
+                return told;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_hears_of_members_who_announce() {
+    let conductor = Conductor::start();
+    conductor.announce(&SEED, "&event=started");
+    let mut link = link(conductor.v4, &hello(1003, "node"));
+    assert_eq!(link.told("members")["members"], json!(["127.0.0.1:1001"]));
+    let answer = conductor.announce(&LEECHER, "&event=started");
+    assert!(super::addresses(&answer).contains(&"127.0.0.1:1003".to_owned()), "both kinds are in one swarm");
+    assert_eq!(link.told("changes"), json!({"type": "changes", "joined": ["127.0.0.1:1002"]}));
+    conductor.announce(&LEECHER, "&event=stopped");
+    assert_eq!(link.told("changes"), json!({"type": "changes", "left": ["127.0.0.1:1002"]}));
+}
+
+#[test]
+fn who_is_gone_or_silent_is_taken_out() {
+    let mut conductor = Conductor::start();
+    let gone = link(conductor.v4, &hello(1003, "node"));
+    assert_eq!(conductor.event("joined")["address"], "127.0.0.1:1003");
+    drop(gone);
+    let left = conductor.event("left");
+    assert_eq!((&left["why"], &left["members"]), (&json!("gone"), &json!(0)));
+    // It reads no pings, so that it answers none.
+    let _silent = link(conductor.v4, &hello(1003, "node"));
+    conductor.event("joined");
+    assert_eq!(conductor.event("left")["why"], "gone");
+    let mut polite = link(conductor.v4, &hello(1003, "node"));
+    conductor.event("joined");
+    polite.0.close(None).unwrap();
+    assert_eq!(conductor.event("left")["why"], "stopped");
+}
+
+#[test]
+fn a_second_link_of_a_member_takes_the_place_of_the_first() {
+    let mut conductor = Conductor::start();
+    let first = link(conductor.v4, &hello(1003, "node"));
+    conductor.event("joined");
+    let mut second = link(conductor.v4, &hello(1003, "node"));
+    second.told("members");
+    drop(first);
+    second.say(&json!({"type": "progress", "uploaded": 0, "downloaded": 5, "left": 0}));
+    let next = conductor.told();
+    assert_eq!(next["event"], "completed", "the member did not leave: {next}");
+}
+
+#[test]
+fn a_link_hears_who_has_it_whole() {
+    let conductor = Conductor::start();
+    let mut one = link(conductor.v4, &hello(1003, "one"));
+    one.told("members");
+    let mut other = hello(1004, "other");
+    other["peer_id"] = hex::encode(b"-OC0100-otherotherot").into();
+    let mut two = link(conductor.v4, &other);
+    two.told("members");
+    two.say(&json!({"type": "progress", "uploaded": 0, "downloaded": 5, "left": 0}));
+    assert_eq!(one.told("whole")["members"], json!([{"peer_id": other["peer_id"], "name": "other"}]));
+}
+
+#[test]
+fn a_newcomer_is_dialled_and_told_whether_it_is_reached() {
+    let conductor = Conductor::start();
+    let (listener, port) = door();
+    let mut open = link(conductor.v4, &hello(port, "open"));
+    assert_eq!(open.told("reach")["open"], true);
+    assert!(listener.accept().is_ok());
+    drop((open, listener));
+    let mut closed = link(conductor.v4, &hello(port, "closed"));
+    let reach = closed.told("reach");
+    assert_eq!((&reach["open"], &reach["address"]), (&json!(false), &json!(format!("127.0.0.1:{port}"))));
+    let page = page(&conductor);
+    assert!(page.contains(&format!("open TCP port {port}")), "{page}");
+}
+
+#[test]
+fn pages_of_others_and_nonsense_get_no_link() {
+    let conductor = Conductor::start();
+    assert_eq!(open(conductor.v4, Some(("origin", "http://evil.example"))).err(), Some(403));
+    assert_eq!(open(conductor.v4, Some(("host", "evil.example"))).err(), Some(403));
+    assert_eq!(get(conductor.v4, "/live").status, 400);
+    for nonsense in [json!({"type": "song"}), json!([1]), json!({"type": "hello", "v": 1})] {
+        let mut link = link(conductor.v4, &nonsense);
+        assert!(!matches!(link.0.read(), Ok(Message::Text(_))), "{nonsense}");
+    }
+    let mut long = link(conductor.v4, &hello(1003, &"x".repeat(20_000)));
+    assert!(!matches!(long.0.read(), Ok(Message::Text(_))), "a message that long is not read");
+    assert_eq!(get(conductor.v4, "/health").status, 200);
+}
+
+fn page(conductor: &Conductor) -> String {
+    let answer = get(conductor.v4, &format!("/c/{}", hex::encode(HASH)));
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    String::from_utf8(answer.body).unwrap()
+}
+
+#[test]
+fn the_page_shows_members_and_runs_no_name() {
+    let conductor = Conductor::start();
+    let index = get(conductor.v4, "/");
+    assert_eq!(index.status, 200);
+    assert!(index.head.contains("content-security-policy: default-src 'none';"), "{}", index.head);
+    let mut link = link(conductor.v4, &hello(1003, "<script>alert(1)</script>"));
+    link.told("members");
+    let shown = page(&conductor);
+    assert!(shown.contains("&lt;script&gt;alert(1)") && !shown.contains("<script>alert"), "{shown}");
+    assert!(shown.contains("127.0.0.1:1003") && shown.contains("value=\"50\""), "{shown}");
+    let hash = hex::encode(HASH);
+    assert!(String::from_utf8(get(conductor.v4, "/").body).unwrap().contains(&format!("/c/{hash}")));
+    assert_eq!(get(conductor.v4, "/c/no-such").status, 404);
+    for asset in ["/page.css", "/page.js"] {
+        assert_eq!(get(conductor.v4, asset).status, 200);
+    }
+}
+
+#[test]
+fn prometheus_reads_what_happened() {
+    let conductor = Conductor::start();
+    let mut link = link(conductor.v4, &hello(1003, "node"));
+    link.told("members");
+    conductor.announce(&SEED, "&event=started");
+    conductor.announce(&SEED, "&event=stopped");
+    let text = String::from_utf8(get(conductor.v4, "/metrics").body).unwrap();
+    for line in [
+        "orchestra_members 1",
+        "orchestra_live_links 1",
+        "orchestra_joins_total 2",
+        "orchestra_leaves_total{why=\"stopped\"} 1",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line} is not in {text}");
+    }
+}
