@@ -49,6 +49,8 @@ pub struct Identity {
     /// Tells this member from others that claim its peer id (BEP 7). One for all conductors: two addresses may lead to
     /// the same, and it is one member there.
     pub key: u32,
+    /// How people see us.
+    pub name: String,
     /// The port on which others reach us.
     pub port: u16,
     /// The address at which others reach us, where we know better than the conductor, which gives others the address

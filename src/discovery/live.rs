@@ -55,7 +55,7 @@ enum Broken {
     Connect(#[from] std::io::Error),
     /// It is no conductor of ours, or an older one.
     #[error("it has none: {0}")]
-    None(tungstenite::Error),
+    None(Box<tungstenite::Error>),
     #[error("it broke: {0}")]
     Socket(Box<tungstenite::Error>),
     #[error("it refuses: {0}")]
@@ -70,19 +70,18 @@ impl From<tungstenite::Error> for Broken {
     }
 }
 
-/// Starts to keep a link to this conductor, under this name. The task ends when `stop` is cancelled, within a second.
+/// Starts to keep a link to this conductor. The task ends when `stop` is cancelled, within a second.
 ///
 /// To be called inside a tokio runtime.
 pub fn start(
     tracker: Tracker,
     identity: Identity,
-    name: String,
     progress: watch::Receiver<Progress>,
     found: mpsc::Sender<Discovered>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut keeper = Keeper { tracker, identity, name, progress, found };
+        let mut keeper = Keeper { tracker, identity, progress, found };
         keeper.run(&stop).await;
     })
 }
@@ -90,7 +89,6 @@ pub fn start(
 struct Keeper {
     tracker: Tracker,
     identity: Identity,
-    name: String,
     progress: watch::Receiver<Progress>,
     found: mpsc::Sender<Discovered>,
 }
@@ -150,7 +148,7 @@ impl Keeper {
             .max_frame_size(Some(MAX_TOLD));
         let opened = client_async_with_config(request, stream, Some(config)).await;
         let (mut socket, _) = opened.map_err(|error| match error {
-            tungstenite::Error::Http(_) | tungstenite::Error::Protocol(_) => Broken::None(error),
+            tungstenite::Error::Http(_) | tungstenite::Error::Protocol(_) => Broken::None(error.into()),
             error => error.into(),
         })?;
         let hello = Hello {
@@ -161,7 +159,7 @@ impl Keeper {
             port: self.identity.port,
             ip: self.identity.ip,
             near: vec![near],
-            name: self.name.clone(),
+            name: self.identity.name.clone(),
             progress: self.progress.borrow().clone(),
         };
         say(&mut socket, &Said::Hello(hello)).await?;

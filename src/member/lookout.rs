@@ -59,7 +59,6 @@ impl Lookout {
         conductors: &[Endpoint],
         peers: Vec<Endpoint>,
         identity: &Identity,
-        name: &str,
         stats: Stats,
         screen: &Screen,
     ) {
@@ -80,8 +79,8 @@ impl Lookout {
             let (told, found) = (self.stats.subscribe(), self.found.clone());
             if tracker.is_plain_conductor() {
                 let (progress, found) = (self.progress.subscribe(), self.found.clone());
-                let (tracker, identity, name) = (tracker.clone(), identity.clone(), name.to_owned());
-                self.sources.push(live::start(tracker, identity, name, progress, found, self.ended.clone()));
+                let (tracker, identity) = (tracker.clone(), identity.clone());
+                self.sources.push(live::start(tracker, identity, progress, found, self.ended.clone()));
             }
             self.sources.push(conductor::start(tracker, identity.clone(), told, found, self.ended.clone()));
         }

@@ -170,7 +170,8 @@ impl<'a> Beginning<'a> {
     /// Whom the conductors hear of.
     fn identity(self, we: &Presence, info_hash: InfoHash) -> Identity {
         let Presence { id, key, reached, .. } = we;
-        Identity { info_hash, id: *id, key: *key, port: reached.port, ip: reached.ip, via: self.via() }
+        let (name, via) = (self.settings.name.clone(), self.via());
+        Identity { info_hash, id: *id, key: *key, name, port: reached.port, ip: reached.ip, via }
     }
 
     /// Starts to look for members: at these trackers and addresses, and where the settings say.
@@ -183,7 +184,7 @@ impl<'a> Beginning<'a> {
         lookout: &mut Lookout,
     ) {
         let peers = [&self.settings.peers, peers].concat();
-        lookout.start(trackers, &self.settings.conductors, peers, identity, &self.settings.name, stats, self.screen);
+        lookout.start(trackers, &self.settings.conductors, peers, identity, stats, self.screen);
     }
 
     /// The composition that a magnet link names: remembered, or asked of other members.

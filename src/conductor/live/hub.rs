@@ -1,7 +1,8 @@
 //! All live links, by swarm: what each member last said, and what it is still to hear.
 //!
-//! It is called under the table's locks and never asks the table itself. A link takes news from a bounded queue; one
-//! that does not keep up loses its link, and announces as others do.
+//! It is called under the table's locks and never asks the table itself. A link takes news from a bounded queue: who does not
+//! keep up misses joins and leaves, which the next announce brings; where it would miss a copy its link ends, and
+//! the next one begins with all of them.
 //!
 //! What it costs an attacker: [`room`](crate::conductor::room) bounds the links. A join costs a word to each link of its
 //! swarm, up to [`AUDIENCE`]; who is not told then hears of it with its next announce.
@@ -15,7 +16,7 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 
 use crate::{
     announce::live::{Copy, Hello, Progress},
@@ -26,6 +27,8 @@ use crate::{
 
 /// News that may wait for one link.
 const QUEUE: usize = 512;
+/// Addresses beside it that a newcomer hears of, at most.
+const BESIDE: usize = 128;
 /// Links of one swarm that hear of one change, at most.
 const AUDIENCE: usize = 512;
 /// Members of one swarm of which it is remembered that they had all of it.
@@ -78,8 +81,9 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Takes a link in, in place of an older one of the same member. The queue ends when the link is to end.
-    pub fn enter(&self, hello: &Hello, caller: &Caller) -> (Ticket, Receiver<News>) {
+    /// Takes a link in, in place of an older one of the same member. The queue ends when the link is to end; with it comes
+    /// who has all of it.
+    pub fn enter(&self, hello: &Hello, caller: &Caller) -> (Ticket, Receiver<News>, Vec<Copy>) {
         let (news, queue) = mpsc::channel(QUEUE);
         let ticket = Ticket { info_hash: hello.info_hash, nth: self.next.fetch_add(1, Ordering::Relaxed) };
         let mut gatherings = self.lock();
@@ -97,16 +101,14 @@ impl Hub {
         };
         gathering.links.retain(|_, other| other.who != link.who);
         gathering.introduce(&link);
-        for (peer_id, name) in &gathering.whole {
-            // What does not fit is heard from the members themselves.
-            let _ = link.news.try_send(News::Whole(Copy { peer_id: *peer_id, name: name.clone() }));
-        }
+        let copy = |(peer_id, name): (&PeerId, &String)| Copy { peer_id: *peer_id, name: name.clone() };
+        let copies = gathering.whole.iter().map(copy).collect();
         let is_whole = hello.progress.left == 0;
         gathering.links.insert(ticket.nth, link);
         if is_whole {
             gathering.is_whole(ticket.nth);
         }
-        (ticket, queue)
+        (ticket, queue, copies)
     }
 
     /// What its member says now.
@@ -163,6 +165,13 @@ impl Hub {
         links.map(|link| link.seen.clone()).collect()
     }
 
+    /// Bytes a second that the members of a swarm receive together.
+    pub fn rate(&self, info_hash: &InfoHash) -> u64 {
+        let gatherings = self.lock();
+        let links = gatherings.get(info_hash).into_iter().flat_map(|gathering| gathering.links.values());
+        links.map(|link| link.seen.progress.rate_down).fold(0, u64::saturating_add)
+    }
+
     /// The swarms in which somebody has a link.
     pub fn swarms(&self) -> Vec<InfoHash> {
         self.lock().keys().copied().collect()
@@ -182,11 +191,11 @@ impl Hub {
 impl Gathering {
     /// Members behind one address hear of each other where they are on the inside.
     fn introduce(&self, newcomer: &Link) {
-        let beside = self.links.values().filter(|link| link.caller.source == newcomer.caller.source);
-        for link in beside.take(AUDIENCE) {
-            for (to, near) in [(link, &newcomer.near), (newcomer, &link.near)] {
-                near.iter().for_each(|address| _ = to.news.try_send(News::Joined(*address)));
-            }
+        let beside = || self.links.values().filter(|link| link.caller.source == newcomer.caller.source);
+        let tell = |to: &Link, address: &SocketAddr| _ = to.news.try_send(News::Joined(*address));
+        beside().flat_map(|link| &link.near).take(BESIDE).for_each(|address| tell(newcomer, address));
+        for link in beside().take(AUDIENCE) {
+            newcomer.near.iter().for_each(|address| tell(link, address));
         }
     }
 
@@ -207,7 +216,12 @@ fn spread(news: impl Fn(&Link) -> Option<News>) -> impl FnMut(&u64, &mut Link) -
     move |_, link| {
         let Some(word) = (told < AUDIENCE).then(|| news(link)).flatten() else { return true };
         told += 1;
-        link.news.try_send(word).is_ok()
+        let is_needed = matches!(word, News::Whole(_));
+        match link.news.try_send(word) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => !is_needed,
+            Err(TrySendError::Closed(_)) => false,
+        }
     }
 }
 
@@ -256,8 +270,8 @@ mod tests {
     #[test]
     fn all_but_the_member_itself_hear_of_a_change() {
         let hub = Hub::default();
-        let (_, mut one) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
-        let (_, mut two) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        let (_, mut one, _) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (_, mut two, _) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
         hub.tell(&change("10.0.0.2:7002", What::Joined));
         hub.tell(&change("10.0.0.2:7002", What::Gone));
         let at = "10.0.0.2:7002".parse().unwrap();
@@ -270,22 +284,22 @@ mod tests {
     #[test]
     fn who_has_it_whole_is_told_once_and_stays_known_when_it_left() {
         let hub = Hub::default();
-        let (_one, mut news) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
-        let (two, _queue) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        let (_one, mut news, _) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (two, _queue, _) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
         hub.report(two, Progress::default());
         hub.report(two, Progress::default());
         let copy = News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into() });
         assert_eq!(heard(&mut news), std::slice::from_ref(&copy));
         assert!(hub.leave(two));
-        let (_, mut late) = hub.enter(&hello(3, &[]), &caller("10.0.0.3"));
-        assert_eq!(heard(&mut late), [copy]);
+        let (_, _, copies) = hub.enter(&hello(3, &[]), &caller("10.0.0.3"));
+        assert_eq!(copies.into_iter().map(News::Whole).collect::<Vec<_>>(), [copy]);
     }
 
     #[test]
     fn a_second_link_of_a_member_ends_the_first() {
         let hub = Hub::default();
-        let (first, mut news) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
-        let (second, _queue) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (first, mut news, _) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (second, _queue, _) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
         assert!(matches!(news.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
         assert!(!hub.leave(first) && hub.leave(second));
         assert_eq!((hub.links(), hub.swarms().len()), (0, 0));
@@ -294,19 +308,22 @@ mod tests {
     #[test]
     fn members_behind_one_router_hear_where_they_are_inside() {
         let hub = Hub::default();
-        let (_, mut one) = hub.enter(&hello(1, &["192.168.0.1", "8.8.8.8"]), &caller("1.2.3.4"));
-        let (_, mut two) = hub.enter(&hello(2, &["192.168.0.2"]), &caller("1.2.3.4"));
-        let (_, mut far) = hub.enter(&hello(3, &["192.168.0.3"]), &caller("1.2.3.5"));
+        let (_, mut one, _) = hub.enter(&hello(1, &["192.168.0.1", "8.8.8.8"]), &caller("1.2.3.4"));
+        let (_, mut two, _) = hub.enter(&hello(2, &["192.168.0.2"]), &caller("1.2.3.4"));
+        let (_, mut far, _) = hub.enter(&hello(3, &["192.168.0.3"]), &caller("1.2.3.5"));
         assert_eq!(heard(&mut one), [News::Joined("192.168.0.2:7002".parse().unwrap())]);
         assert_eq!(heard(&mut two), [News::Joined("192.168.0.1:7001".parse().unwrap())]);
         assert_eq!(heard(&mut far), []);
     }
 
     #[test]
-    fn a_link_that_does_not_keep_up_ends() {
+    fn a_link_that_does_not_keep_up_misses_joins_and_ends_before_it_misses_a_copy() {
         let hub = Hub::default();
-        let (slow, _queue) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (slow, _queue, _) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
         (0..=QUEUE).for_each(|_| hub.tell(&change("10.0.0.2:7002", What::Joined)));
+        assert_eq!(hub.links(), 1);
+        let (other, _other, _) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        hub.report(other, Progress::default());
         assert!(!hub.leave(slow));
     }
 }

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::hub::{News, Ticket};
 use crate::{
     announce::{
-        Event,
-        live::{Hello, MAX_SAID, PING, Progress, SILENCE, Said, Told},
+        Event, Listed,
+        live::{Copy, Hello, MAX_SAID, PING, Progress, SILENCE, Said, Told},
     },
     conductor::{Desk, table::Caller},
 };
@@ -36,6 +36,8 @@ const HELLO: Duration = Duration::from_secs(5);
 const MOST_SAID: u32 = 100;
 /// News that are told at once.
 const BATCH: usize = 256;
+/// Copies in one message: with the longest names it is no longer than a message may be.
+const COPIES: usize = 64;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -60,9 +62,9 @@ pub async fn run(stream: TcpStream, read: Vec<u8>, desk: Arc<Desk>, caller: Call
     let mut socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let Ok(Some(hello)) = timeout(HELLO, first(&mut socket)).await else { return };
     let hello = hello.cut();
-    let (ticket, news) = desk.hub().enter(&hello, &caller);
+    let (ticket, news, copies) = desk.hub().enter(&hello, &caller);
     let mut link = Link { socket, desk, caller, hello, ticket };
-    let left = match link.begin().await {
+    let left = match link.begin(&copies).await {
         true => link.talk(news, &stop).await,
         false => false,
     };
@@ -87,9 +89,9 @@ struct Link {
 
 impl Link {
     /// Puts the member into the table and tells it who is there; false: it is not taken, or gone already.
-    async fn begin(&mut self) -> bool {
+    async fn begin(&mut self, copies: &[Copy]) -> bool {
         let mut members = Vec::new();
-        let list = |listed: crate::announce::Listed| {
+        let list = |listed: Listed| {
             members.push(listed.address);
             true
         };
@@ -103,7 +105,7 @@ impl Link {
         {
             return false;
         }
-        self.tell(&Told::Members { members }).await
+        self.tell(&Told::Members { members }).await && self.tell_copies(copies).await
     }
 
     /// Until the link ends; whether the member took its leave.
@@ -190,10 +192,16 @@ impl Link {
         if !(joined.is_empty() && left.is_empty()) {
             goes_on &= self.tell(&Told::Changes { joined, left }).await;
         }
-        if !whole.is_empty() {
-            goes_on &= self.tell(&Told::Whole { members: whole }).await;
+        goes_on && self.tell_copies(&whole).await
+    }
+
+    async fn tell_copies(&mut self, copies: &[Copy]) -> bool {
+        for some in copies.chunks(COPIES) {
+            if !self.tell(&Told::Whole { members: some.to_vec() }).await {
+                return false;
+            }
         }
-        goes_on
+        true
     }
 
     async fn tell(&mut self, told: &Told) -> bool {

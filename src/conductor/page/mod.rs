@@ -51,6 +51,8 @@ enum PageError {
     Gate(#[from] GateError),
     #[error("this conductor has no such composition, and nobody shares it here")]
     Unknown,
+    #[error("too many questions from your address, ask less often")]
+    TooMuch,
     #[error("the numbers are for this network alone: ask from a private address")]
     Private,
 }
@@ -69,7 +71,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
 
 async fn index(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Response {
     let page = || {
-        desk.gate().may_read(said(&headers))?;
+        may_ask(&desk, &caller, &headers)?;
         Ok(html::index(&view::index(&desk, is_near(&caller))))
     };
     answered(page())
@@ -82,7 +84,7 @@ async fn composition(
     uri: Uri,
 ) -> Response {
     let page = || {
-        desk.gate().may_read(said(&headers))?;
+        may_ask(&desk, &caller, &headers)?;
         let here = said(&headers).host.and_then(asked);
         let key = uri.path().strip_prefix(COMPOSITION).unwrap_or_default();
         let Ok(Place::Entry(key)) = Place::parse(&format!("{ROOT}{key}")) else { return Err(PageError::Unknown) };
@@ -99,6 +101,14 @@ async fn composition(
         }
     };
     answered(page())
+}
+
+fn may_ask(desk: &Desk, caller: &Caller, headers: &HeaderMap) -> Result<(), PageError> {
+    desk.gate().may_read(said(headers))?;
+    match desk.admits(caller.source) {
+        true => Ok(()),
+        false => Err(PageError::TooMuch),
+    }
 }
 
 async fn numbers(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Caller>) -> Response {
@@ -125,6 +135,7 @@ fn answered(page: Result<Markup, PageError>) -> Response {
                 PageError::Gate(GateError::Host(_)) => StatusCode::MISDIRECTED_REQUEST,
                 PageError::Gate(_) => StatusCode::BAD_REQUEST,
                 PageError::Unknown => StatusCode::NOT_FOUND,
+                PageError::TooMuch => StatusCode::TOO_MANY_REQUESTS,
                 PageError::Private => StatusCode::FORBIDDEN,
             };
             (status, html::error(&error.to_string()))

@@ -105,8 +105,7 @@ fn of_entry(desk: &Desk, entry: Entry) -> Orchestra {
 }
 
 fn orchestra(desk: &Desk, hash: InfoHash, entry: Option<Entry>) -> Orchestra {
-    let rate = desk.hub().seen(&hash).iter().map(|seen| seen.progress.rate_down).fold(0, u64::saturating_add);
-    Orchestra { hash, entry, counts: desk.counts_of(&hash), rate }
+    Orchestra { hash, entry, counts: desk.counts_of(&hash), rate: desk.hub().rate(&hash) }
 }
 
 fn with_members(desk: &Desk, orchestra: Orchestra, key: Key, asker: &Caller) -> Composition {
@@ -120,11 +119,13 @@ fn with_members(desk: &Desk, orchestra: Orchestra, key: Key, asker: &Caller) -> 
         let seen = linked.remove(&address);
         let home = seen.as_ref().map_or(address, |seen| seen.home);
         let left = seen.as_ref().map_or(left, |seen| seen.progress.left);
-        let by_map = || seen.as_ref().and_then(|seen| filled(&seen.progress.map));
-        let percent = match (left, size) {
-            (0, _) => Some(100),
-            (left, Some(size)) => percent(size, left),
-            (_, None) => by_map(),
+        // Who does not know yet what it fetches has no map, and what it says that it lacks means nothing.
+        let by_map = seen.as_ref().map(|seen| filled(&seen.progress.map));
+        let percent = match (left, size, by_map) {
+            (0, _, _) => Some(100),
+            (_, _, Some(None)) => None,
+            (left, Some(size), _) => percent(size, left),
+            (_, None, by_map) => by_map.flatten(),
         };
         let (rate_up, rate_down) =
             seen.as_ref().map_or((0, 0), |seen| (seen.progress.rate_up, seen.progress.rate_down));

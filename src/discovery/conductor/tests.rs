@@ -30,7 +30,8 @@ impl Member {
         let stop = CancellationToken::new();
         let mut id = PeerId(*b"-OC0100-000000000000");
         id.0[18..].copy_from_slice(&port.to_be_bytes());
-        let identity = Identity { info_hash: HASH, id, key: u32::from(port), port, ip: None, via: Via::default() };
+        let (name, key, via) = ("node".to_owned(), u32::from(port), Via::default());
+        let identity = Identity { info_hash: HASH, id, key, name, port, ip: None, via };
         let task = start(conductor.clone().into(), identity, watched, sender, stop.clone());
         Self { stats, found, stop, task }
     }
