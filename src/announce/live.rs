@@ -178,7 +178,7 @@ fn digit(stretch: core::ops::Range<u32>, is_there: &impl Fn(u32) -> bool) -> cha
     let step = match there {
         0 => 0,
         _ if there == all => 15,
-        _ => 1 + there * 13 / all,
+        _ => 1 + there * 14 / all,
     };
     char::from_digit(step as u32, 16).unwrap_or('0')
 }

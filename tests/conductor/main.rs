@@ -218,12 +218,13 @@ fn events_are_counted_once_and_who_leaves_is_gone() {
         conductor.announce(&SEED, "&event=stopped");
     }
     assert_eq!(conductor.scrape(&hash), [(InfoHash(HASH), counts)]);
-    let told: Vec<Value> = (0..3).map(|_| conductor.told()).collect();
+    let told: Vec<Value> = (0..4).map(|_| conductor.told()).collect();
     let of = |key: &str| -> Vec<Value> { told.iter().map(|line| line[key].clone()).collect() };
-    assert_eq!(of("event"), ["joined", "joined", "left"]);
-    assert_eq!(of("members"), [1, 2, 1]);
-    assert_eq!(of("address"), ["127.0.0.1:1002", "127.0.0.1:1001", "127.0.0.1:1001"]);
-    assert_eq!(told[2]["why"], "stopped");
+    assert_eq!(of("event"), ["joined", "completed", "joined", "left"]);
+    assert_eq!(of("members"), [1, 1, 2, 1]);
+    let (leecher, seed) = ("127.0.0.1:1002", "127.0.0.1:1001");
+    assert_eq!(of("address"), [leecher, leecher, seed, seed]);
+    assert_eq!(told[3]["why"], "stopped");
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn what_is_wrong_is_said_in_the_answer() {
         assert_eq!(response.status, 200);
         assert_eq!(read_reply(&response.body), Ok(Reply::Failure(reason.into())));
     }
-    assert_eq!(get(conductor.v4, "/").status, 404);
+    assert_eq!(get(conductor.v4, "/nothing").status, 404);
     assert_eq!(get(conductor.v4, "/announced").status, 404);
     let suffixed = LEECHER.query("").replace("/announce?", "/announce/token?");
     assert_eq!(get(conductor.v4, &suffixed).body, get(conductor.v4, &LEECHER.query("")).body);

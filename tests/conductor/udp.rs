@@ -93,8 +93,8 @@ fn one_swarm_over_udp_and_http() {
     client.announce(done);
     assert_eq!(scrape(), Said::Scraped(vec![Counts::default(), Counts { complete: 2, incomplete: 0, downloaded: 1 }]));
     client.announce(Announce { event: Some(Event::Stopped), ..announce(&SEED) });
-    let told: Vec<_> = (0..3).map(|_| conductor.told()["event"].clone()).collect();
-    assert_eq!(told, ["joined", "joined", "left"]);
+    let told: Vec<_> = (0..4).map(|_| conductor.told()["event"].clone()).collect();
+    assert_eq!(told, ["joined", "joined", "completed", "left"]);
 }
 
 #[test]
