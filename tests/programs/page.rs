@@ -83,7 +83,7 @@ fn page_of(address: &str) -> WebSocket<TcpStream> {
 fn targets(address: &str) -> Value {
     let mut stream = TcpStream::connect(address).expect("a browser");
     stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-    stream.write_all(format!("GET /json HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).expect("asked");
+    stream.write_all(format!("GET /json HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).expect("asked");
     let (mut bytes, mut block) = (Vec::new(), [0; 4096]);
     // It keeps the connection open behind the answer.
     loop {
