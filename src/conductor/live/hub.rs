@@ -30,7 +30,7 @@ const QUEUE: usize = 512;
 /// Addresses beside it that a newcomer hears of, at most.
 const BESIDE: usize = 128;
 /// Links of one swarm that hear of one change, at most.
-const AUDIENCE: usize = 512;
+const AUDIENCE: usize = 4096;
 /// Members of one swarm of which it is remembered that they had all of it.
 const MAX_WHOLE: usize = 10_000;
 
