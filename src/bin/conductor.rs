@@ -37,6 +37,7 @@ async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         only_registered: settings.only_registered,
         json: settings.json,
         no_rate_limit: settings.no_rate_limit,
+        metrics: settings.metrics,
     };
     Ok(conductor::run(config, stop).await?)
 }

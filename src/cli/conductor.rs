@@ -1,6 +1,6 @@
 //! The command line of `conductor`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub json: bool,
     /// Answers everybody however much they ask.
     pub no_rate_limit: bool,
+    /// Where Prometheus may ask from anywhere.
+    pub metrics: Option<SocketAddr>,
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
     pub notes: Vec<String>,
@@ -50,6 +52,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         only_registered: args.allow == Allowed::Registered,
         json: args.json,
         no_rate_limit: args.no_rate_limit,
+        metrics: args.metrics,
         log_dir: args.log.log_dir(),
         notes: dot_env.notes,
     })
@@ -94,6 +97,14 @@ struct Args {
     #[arg(long, value_parser = flag(), help_heading = "Network")]
     #[arg(env = "ORCHESTRA_NO_RATE_LIMIT", hide_env_values = true)]
     no_rate_limit: bool,
+
+    /// Serve /metrics here too, to whoever asks
+    ///
+    /// An address and a port, such as 10.0.0.1:9100, on a network that is trusted. Default: private addresses alone may
+    /// ask for it, where everything else is asked.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Network")]
+    #[arg(env = "ORCHESTRA_METRICS", hide_env_values = true)]
+    metrics: Option<SocketAddr>,
 
     /// Keep the catalogue here: sqlite:PATH, or memory for nothing kept
     ///
@@ -172,6 +183,7 @@ mod tests {
         assert_eq!(settings.listen.len(), 2);
         assert_eq!(settings.log_dir, LogDir::Stderr);
         assert!(told(&["--no-rate-limit"], "").unwrap().no_rate_limit);
+        assert_eq!(told(&["--metrics=[::1]:7"], "").unwrap().metrics, "[::1]:7".parse().ok());
         let settings = told(&[], "ORCHESTRA_CONDUCTOR_LISTEN=10.0.0.1:1,:7").unwrap();
         assert_eq!(settings.listen.len(), 2);
     }

@@ -41,7 +41,7 @@ use allowance::Allowances;
 use catalogue::{Catalogue, Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
 use live::{Hub, Reach, reach};
-use page::metrics::Counted;
+use page::metrics::{self, Counted};
 use report::{Happening, Reporter};
 use room::Room;
 use secret::SecretError;
@@ -68,6 +68,8 @@ pub struct Config {
     pub json: bool,
     /// Answers everybody however much they ask, for load tests.
     pub no_rate_limit: bool,
+    /// Where `/metrics` is served to whoever asks, besides.
+    pub metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +111,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
     let room = Room::new();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
-    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
+    let metrics = metrics::start(config.metrics, desk.clone(), stop.clone()).await?;
+    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses, metrics });
     warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
     sweep_until(&stop, &desk).await;
     dialling.abort();

@@ -35,6 +35,8 @@ pub enum Happening {
         addresses: Vec<SocketAddr>,
         /// Where others most likely reach it.
         reach: Option<SocketAddr>,
+        /// Where `/metrics` is served besides.
+        metrics: Option<SocketAddr>,
     },
     Change(Change),
     /// Something that who started it should know.
@@ -134,7 +136,7 @@ fn said(what: What) -> &'static str {
 
 fn people(happening: &Happening) -> Option<String> {
     let (addresses, reach) = match happening {
-        Happening::Listening { addresses, reach } => (addresses, reach),
+        Happening::Listening { addresses, reach, .. } => (addresses, reach),
         Happening::Warning(text) => return Some(format!("note: {text}")),
         Happening::Change(_) | Happening::End => return None,
     };
@@ -161,6 +163,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reach: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<SocketAddr>,
@@ -179,6 +183,7 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         event,
         addresses: None,
         reach: None,
+        metrics: None,
         hash: None,
         address: None,
         members: None,
@@ -186,8 +191,8 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         message: None,
     };
     match happening {
-        Happening::Listening { addresses, reach } => {
-            Line { addresses: Some(addresses), reach: *reach, ..empty("listening") }
+        Happening::Listening { addresses, reach, metrics } => {
+            Line { addresses: Some(addresses), reach: *reach, metrics: *metrics, ..empty("listening") }
         }
         Happening::Change(change) => {
             let (event, why) = match change.what {
@@ -221,6 +226,7 @@ mod tests {
         let listening = Happening::Listening {
             addresses: vec![SocketAddr::from(([0, 0, 0, 0], 9999)), SocketAddr::from(([0; 8], 9999))],
             reach: Some(SocketAddr::from(([10, 0, 0, 1], 9999))),
+            metrics: None,
         };
         assert_eq!(
             people(&listening).as_deref(),

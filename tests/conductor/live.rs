@@ -1,6 +1,7 @@
 //! Live links and the page, as whoever is at the other end sees them.
 
 use std::{
+    io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
@@ -64,6 +65,12 @@ impl Link {
             }
         }
     }
+}
+
+/// As [`get`], of a server that keeps connections open unless it is asked not to.
+fn ask(server: SocketAddr, target: &str) -> super::Response {
+    let stream = TcpStream::connect(server).unwrap();
+    super::ask(stream, &format!("GET {target} HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n"))
 }
 
 /// A port on which somebody listens for as long as this is there.
@@ -195,6 +202,21 @@ fn the_page_shows_members_and_runs_no_name() {
     for asset in ["/page.css", "/page.js"] {
         assert_eq!(get(conductor.v4, asset).status, 200);
     }
+}
+
+#[test]
+fn numbers_are_served_elsewhere_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = super::command(folder.path());
+    command.args(["--metrics", "127.0.0.1:0"]);
+    let mut child = command.args(["--listen", "127.0.0.1:0", "--json"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let listening: Value = serde_json::from_str(&line).unwrap();
+    let metrics: SocketAddr = listening["metrics"].as_str().unwrap().parse().unwrap();
+    let there = String::from_utf8(ask(metrics, "/metrics").body).unwrap();
+    let (killed, _) = (child.kill(), child.wait());
+    assert!(killed.is_ok() && there.contains("orchestra_members 0"), "{there}");
 }
 
 #[test]

@@ -1,14 +1,24 @@
 //! The conductor in numbers, as Prometheus reads them.
 
-use core::sync::atomic::AtomicU64;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+};
 
+use axum::{Router, extract::State, http::header, routing::get};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use crate::conductor::{Desk, table::What};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    conductor::{Desk, table::What},
+    net::listen::ListenError,
+};
 
 /// What the text is, for its header.
 pub const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +63,26 @@ impl Counted {
         };
         self.left.get_or_create(&Why { why }).inc();
     }
+}
+
+/// Serves the numbers at this address to whoever asks, until `stop`; gives where that is.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn start(
+    address: Option<SocketAddr>,
+    desk: Arc<Desk>,
+    stop: CancellationToken,
+) -> Result<Option<SocketAddr>, ListenError> {
+    let Some(address) = address else { return Ok(None) };
+    let failed = |source| ListenError { address, over: "", source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let answer = async |State(desk): State<Arc<Desk>>| ([(header::CONTENT_TYPE, KIND)], text(&desk));
+    let router = Router::new().route("/metrics", get(answer)).with_state(desk);
+    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).into_future());
+    log::info!("metrics at http://{bound}/metrics");
+    Ok(Some(bound))
 }
 
 /// All numbers, as they are now.
