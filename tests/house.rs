@@ -21,6 +21,8 @@ const PURE: &[&str] = &[
     "src/conductor/catalogue/writers.rs",
     "src/conductor/connection_id.rs",
     "src/conductor/policy.rs",
+    "src/conductor/shared/sighting.rs",
+    "src/conductor/shared/unsent.rs",
     "src/conductor/table/",
     "src/geometry.rs",
     "src/manifest/",

@@ -3,7 +3,7 @@
 //! [`table`], [`policy`], [`allowance`] and [`connection_id`] are pure and decide; [`http`] and [`udp`] carry their
 //! answers on the threads of [`workers`], [`report`] tells people and programs what happens. No byte of a composition
 //! passes through here, and who shares what is soft state: members that are still there are known again one interval
-//! after a restart. The [`catalogue`] of compositions is kept.
+//! after a restart. The [`catalogue`] of compositions is kept. Several conductors may keep both in common: [`shared`].
 
 pub mod allowance;
 pub mod catalogue;
@@ -13,6 +13,7 @@ pub mod policy;
 pub mod report;
 pub mod room;
 pub mod secret;
+pub mod shared;
 pub mod table;
 pub mod udp;
 pub mod workers;
@@ -31,7 +32,7 @@ use crate::{
     catalogue::token::Owned,
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
-    net::{front::Front, listen::ListenError, own_address::own_address},
+    net::{front::Front, listen::ListenError, own_address::own_address, service},
     time::Time,
 };
 use allowance::Allowances;
@@ -40,6 +41,11 @@ use connection_id::ConnectionIds;
 use report::{Happening, Reporter};
 use room::Room;
 use secret::SecretError;
+use shared::{
+    Outbox,
+    link::Link,
+    sighting::{Sender, Sighting},
+};
 use table::{Caller, Full, Seed, Table, Word};
 use workers::Work;
 
@@ -96,15 +102,29 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
     let (reporter, written) = report::start(config.json);
     let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
     let gate = Gate::new(names(&config.listen));
+    let outbox = matches!(config.store, Keep::Redis(_)).then(Arc::<Outbox>::default);
     let desk = Desk::new(reporter, secret::fresh_seed()?, rate_limit).with_catalogue(Arc::new(catalogue), gate);
-    let desk = Arc::new(desk);
+    let desk = Arc::new(Desk { outbox: outbox.clone(), ..desk });
     let ids = ConnectionIds::new(secret::kept()?);
     let room = Room::new();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
-    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
+    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone() });
+    service::ready();
     warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
+    let shared = match (config.store, outbox) {
+        (Keep::Redis(place), Some(outbox)) => {
+            let sender = Sender(secret::fresh_seed()?.0);
+            let link = Link { desk: desk.clone(), outbox, place, sender, listening: addresses };
+            Some(tokio::spawn(link.keep(stop.clone())))
+        }
+        _ => None,
+    };
     sweep_until(&stop, &desk).await;
+    service::stopping();
+    if let Some(shared) = shared {
+        let _ = tokio::time::timeout(LAST_ANSWERS, shared).await;
+    }
     let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
     desk.reporter.tell(Happening::End);
     let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
@@ -179,6 +199,8 @@ pub struct Desk {
     reporter: Reporter,
     catalogue: Arc<Catalogue>,
     gate: Gate,
+    /// What other conductors are to hear; None where there are none.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Desk {
@@ -186,7 +208,7 @@ impl Desk {
     pub fn new(reporter: Reporter, table: Seed, limits: Option<Seed>) -> Self {
         let limits = limits.map(|seed| Limits { proven: Allowances::new(seed), unproven: Allowances::new(seed) });
         let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
-        Self { table: Table::new(table), limits, start: Instant::now(), reporter, catalogue, gate }
+        Self { table: Table::new(table), limits, start: Instant::now(), reporter, catalogue, gate, outbox: None }
     }
 
     /// With this catalogue instead of an empty one.
@@ -245,7 +267,26 @@ impl Desk {
             return Err(Refusal::NotRegistered);
         }
         let tell = |change| self.reporter.tell(Happening::Change(change));
-        Ok(self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?)
+        let word = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?;
+        if let Some(outbox) = &self.outbox {
+            outbox.note(announce, caller, word.interval);
+        }
+        Ok(word)
+    }
+
+    /// Takes in what another conductor heard, that long ago. What is over by now, and what finds no room, is left out.
+    pub fn hear_of(&self, sighting: &Sighting, ago: Duration) {
+        let Sighting { announce, interval, .. } = sighting;
+        let over = ago >= policy::lifetime(&announce.id, *interval) && announce.event.is_none();
+        if !over && self.catalogue.admits(&announce.info_hash) {
+            let then = self.now().saturating_sub(ago);
+            let tell = |change| self.reporter.tell(Happening::Change(change));
+            let heard =
+                self.table.announce(announce, &sighting.caller(), then, &mut fastrand::Rng::new(), tell, |_| false);
+            if let Err(full) = heard {
+                log::debug!("{}: another conductor's member: {full}", announce.info_hash);
+            }
+        }
     }
 
     pub fn counts(&self, hashes: &[InfoHash]) -> Vec<(InfoHash, Counts)> {

@@ -1,6 +1,10 @@
 //! Members on hosts of their own, behind links of a known rate.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::support::{Place, Program, bytes, compose, conductor_command, listening, member_command, skip, tool};
 
@@ -9,15 +13,33 @@ const SIZE: usize = 8 << 20;
 /// Two members fetch over links of 50 Mbit/s: the seed sends not much more than one copy, they help each other.
 #[test]
 fn three_hosts_on_shaped_links() {
+    in_a_lab("network::three_hosts_on_shaped_links", shaped_links);
+}
+
+/// A member on the conductor's own machine, which asks it over the loopback, is found by others and reached.
+#[test]
+fn a_member_beside_the_conductor_is_reached_from_elsewhere() {
+    in_a_lab("network::a_member_beside_the_conductor_is_reached_from_elsewhere", beside_the_conductor);
+}
+
+/// The same with a conductor on another machine, which hears of that member through Redis.
+#[test]
+fn a_member_beside_one_conductor_is_reached_by_way_of_another() {
+    if tool("redis-server", Command::new("redis-server").arg("--version")) {
+        in_a_lab("network::a_member_beside_one_conductor_is_reached_by_way_of_another", by_way_of_another);
+    }
+}
+
+/// Runs this test again, where it is alone with a lab.
+fn in_a_lab(name: &str, test: impl FnOnce()) {
     if env::var_os("NETLAB_ALONE").is_some() {
-        return inside();
+        return test();
     }
     if !tool("ip (iproute2)", Command::new("ip").arg("-V")) {
         return;
     }
     let mut alone = Command::new(netlab());
-    let this_test = ["--exact", "network::three_hosts_on_shaped_links", "--nocapture"];
-    alone.arg("alone").arg(env::current_exe().expect("a path")).args(this_test);
+    alone.arg("alone").arg(env::current_exe().expect("a path")).args(["--exact", name, "--nocapture"]);
     let ended = Program::start(alone).end();
     match ended.status.code() {
         Some(77) => skip("network namespaces are not allowed here"),
@@ -25,11 +47,53 @@ fn three_hosts_on_shaped_links() {
     }
 }
 
-fn inside() {
-    let place = Place::new();
+fn up(arguments: &[&str]) {
     let mut up = Command::new(netlab());
-    up.args(["up", "3", "50mbit"]);
+    up.arg("up").args(arguments);
     Program::start(up).end().with(0);
+}
+
+fn beside_the_conductor() {
+    let place = Place::new();
+    up(&["2"]);
+    let _conductor = listening(on("h1", &conductor_command(&place, ":9999")));
+    let data = bytes(SIZE, 41);
+    let manifest = compose(&place, "big.bin", &data, &["0.0.0.0:0"]);
+    seed_on_h1_and_fetch_on_h2(&place, &manifest, &data, "127.0.0.1:9999", "10.77.0.11:9999");
+}
+
+fn by_way_of_another() {
+    let place = Place::new();
+    up(&["2"]);
+    let mut redis = place.command("redis-server");
+    redis.args(["--bind", "10.77.0.12", "--protected-mode", "no", "--save", "", "--dir"]).arg(place.folder("redis"));
+    let mut redis = Program::start(on("h2", &redis));
+    redis.line("that it is ready", |line| line.contains("Ready to accept connections").then_some(()));
+    let conductor = |host| {
+        let mut command = conductor_command(&place, ":9999");
+        command.args(["--store", "redis://10.77.0.12/0", "--log-dir", "-"]);
+        listening(on(host, &command)).0
+    };
+    let (_one, _other) = (conductor("h1"), conductor("h2"));
+    let data = bytes(SIZE, 42);
+    let manifest = compose(&place, "big.bin", &data, &["0.0.0.0:0"]);
+    seed_on_h1_and_fetch_on_h2(&place, &manifest, &data, "127.0.0.1:9999", "127.0.0.1:9999");
+}
+
+/// A seed on h1 and who fetches on h2 know a conductor each, and nothing else.
+fn seed_on_h1_and_fetch_on_h2(place: &Place, manifest: &Path, data: &[u8], seeds: &str, fetches: &str) {
+    let seed = member_command(place, manifest, &place.path("seed"), &["--no-lan", "--conductor", seeds]);
+    let mut seed = Program::start(on("h1", &seed));
+    seed.event_named("whole");
+    let arguments = ["--no-lan", "--conductor", fetches, "--exit-when-done", "--timeout", "60s"];
+    let fetching = member_command(place, manifest, &place.path("h2"), &arguments);
+    Program::start(on("h2", &fetching)).end().with(0);
+    assert!(fs::read(place.path("h2/big.bin")).expect("a file") == data);
+}
+
+fn shaped_links() {
+    let place = Place::new();
+    up(&["3", "50mbit"]);
     let (_conductor, _) = listening(on("h1", &conductor_command(&place, "10.77.0.11:9999")));
     let data = bytes(SIZE, 40);
     let manifest = compose(&place, "big.bin", &data, &["10.77.0.11", "64K"]);

@@ -28,7 +28,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::{
-    CatalogueError, Entry as Kept, Outcome,
+    CatalogueError, Entry as Kept, Outcome, StoreError,
     gate::{GateError, NO_PAGE, Said, asked},
     writers::{TokenRefused, Writer},
 };
@@ -249,6 +249,9 @@ fn status(error: &ApiError) -> StatusCode {
             CatalogueError::Unknown(_) => StatusCode::NOT_FOUND,
             CatalogueError::Several { .. } => StatusCode::MULTIPLE_CHOICES,
             CatalogueError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            CatalogueError::Store(StoreError::Redis { .. } | StoreError::Raced { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             CatalogueError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         },
     }

@@ -11,6 +11,7 @@
 pub mod api;
 pub mod gate;
 pub mod index;
+pub mod redis;
 pub mod sqlite;
 pub mod store;
 pub mod writers;
@@ -23,11 +24,12 @@ use std::{
 
 pub use gate::Gate;
 use index::{Found, Index};
+use redis::RedisStore;
 use sqlite::Sqlite;
 pub use store::{Store, StoreError};
 pub use writers::{Writer, Writers};
 
-use super::Config;
+use super::{Config, shared::RedisPlace};
 use crate::{
     catalogue::{Key, MAX_MANIFEST},
     manifest::{Manifest, ManifestError, Name},
@@ -67,6 +69,8 @@ pub enum Keep {
     Memory,
     /// In this SQLite file, made when missing.
     Sqlite(PathBuf),
+    /// In this Redis, in common with other conductors, as the members are.
+    Redis(RedisPlace),
 }
 
 /// What became of a manifest that was to be registered.
@@ -120,6 +124,7 @@ pub fn open(config: &Config, addresses: &[SocketAddr]) -> Result<(Catalogue, Vec
     let store: Box<dyn Store> = match &config.store {
         Keep::Memory => Box::<store::Memory>::default(),
         Keep::Sqlite(path) => Box::new(Sqlite::open(path)?),
+        Keep::Redis(place) => Box::new(RedisStore::new(place.clone())),
         Keep::Here => match in_data_folder()? {
             Ok(store) => Box::new(store),
             Err(why) => {
@@ -205,6 +210,22 @@ impl Catalogue {
         self.store().manifest(info_hash)
     }
 
+    /// Takes in what other conductors changed, where they share this catalogue. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read; the index stays as it is.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        self.follow(&mut **self.store())
+    }
+
+    /// As [`Catalogue::refresh`], by who has the store.
+    fn follow(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        if let Some(entries) = store.reload()? {
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::new(entries);
+        }
+        Ok(())
+    }
+
     /// Takes a manifest in under the writer's name. `named` is what the request called it. Blocks.
     ///
     /// An owner holds each name once: another composition of that name, or the same one with other optional lines, is
@@ -238,6 +259,7 @@ impl Catalogue {
         check_name(&entry, named)?;
         // Held until the index is changed too: one change at a time.
         let mut store = self.store();
+        self.follow(&mut **store)?;
         let old = self.index().get(&entry.info_hash).cloned();
         if let Some(old) = old {
             if store.manifest(&old.info_hash)?.as_ref() == Some(&text) {
@@ -283,6 +305,7 @@ impl Catalogue {
     /// Takes out what the key names. Blocks.
     pub fn remove(&self, writer: &Writer, key: &Key) -> Result<Entry, CatalogueError> {
         let mut store = self.store();
+        self.follow(&mut **store)?;
         let entry = self.find(key)?;
         writer.check(&entry)?;
         store.remove(&entry.info_hash)?;
