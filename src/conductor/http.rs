@@ -20,7 +20,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Request, Response, header},
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
@@ -133,7 +133,9 @@ impl Service<Request<Incoming>> for Front {
         let answer = match self.tracked(&request) {
             // Most come for this, each over a connection of its own: they do not go through the router.
             Some(body) => Either::Left(ready(Ok(plain(body)))),
-            None if !self.desk.admits(self.caller.source) => Either::Left(ready(Ok(too_much()))),
+            None if !self.desk.admits(self.caller.source) => {
+                Either::Left(ready(Ok(catalogue::api::too_much(&TooMuch))))
+            }
             None => {
                 request.extensions_mut().insert(self.caller);
                 Either::Right(self.catalogue.call(request))
@@ -193,13 +195,7 @@ fn asks_to_keep(headers: &HeaderMap) -> bool {
 /// Said to a source that asks more than its share.
 #[derive(Debug, thiserror::Error)]
 #[error("too many questions from your address, ask less often")]
-struct TooMuch;
-
-fn too_much() -> Response<Body> {
-    let mut answer = plain(TooMuch.to_string().into_bytes());
-    *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    answer
-}
+pub struct TooMuch;
 
 fn failure(error: impl std::error::Error) -> Vec<u8> {
     write_reply(&Reply::Failure(error.to_string()), ListForm::Compact)

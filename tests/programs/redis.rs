@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
     PATIENCE, Place, Program, bytes, compose, conductor_command, fetch, listening, member, member_command, seed, tool,
@@ -53,6 +53,10 @@ impl Redis {
         self.child.kill().expect("killed");
         self.child.wait().expect("a child");
         self.address
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
     fn conductor(&self, place: &Place) -> (Program, String) {
@@ -198,6 +202,22 @@ fn without_redis_both_serve_on_and_share_again_when_it_is_back() {
     warned(&mut one, "is back");
     warned(&mut other, "is back");
     fetch_over(&place, &second, "after", &at_other).with(0);
+}
+
+#[test]
+fn a_redis_that_hangs_holds_up_nobody() {
+    let place = Place::new();
+    let Some(redis) = Redis::start(&place) else { return };
+    let (mut one, at_one) = redis.conductor(&place);
+    let data = bytes(1 << 20, 54);
+    let manifest = compose(&place, "song.bin", &data, &[&at_one, "--register"]);
+    let _seed = seed(&place, &manifest, &["--no-lan"]);
+    redis.signal(Signal::STOP);
+    warned(&mut one, "is gone");
+    fetch(&place, &manifest, "fetched", &["--no-lan"]).with(0);
+    http_get(&at_one, "/compositions/song.bin.orch");
+    redis.signal(Signal::CONT);
+    warned(&mut one, "is back");
 }
 
 #[test]

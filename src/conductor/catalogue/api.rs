@@ -38,7 +38,7 @@ use crate::{
         Composition, Entry, Holder, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION, percent,
         place::{ESCAPED, PlaceError, ROOT},
     },
-    conductor::{Desk, table::Caller},
+    conductor::{Desk, http::TooMuch, table::Caller},
     manifest::Endpoint,
 };
 
@@ -218,6 +218,12 @@ impl Office {
         }
         response
     }
+}
+
+/// Said to a source that asks too much, whatever it asked for.
+pub fn too_much(error: &TooMuch) -> Response {
+    let refusal = Refusal { v: VERSION, error: error.to_string(), candidates: Vec::new() };
+    json(StatusCode::TOO_MANY_REQUESTS, &refusal)
 }
 
 fn composition(entry: Kept, counts: Counts) -> Composition {

@@ -105,9 +105,8 @@ async fn follow_catalogue(desk: Arc<Desk>, changed: Arc<Notify>, stop: Cancellat
     while !stop.is_cancelled() {
         let _ = timeout(CHECK, changed.notified()).await;
         let catalogue = desk.catalogue().clone();
-        match tokio::task::spawn_blocking(move || catalogue.refresh()).await {
-            Ok(Err(error)) => log::debug!("the catalogue is not read again: {error}"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || catalogue.refresh()).await {
+            log::debug!("the catalogue is not read again: {error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which Redis, as it is typed: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisError};
 
@@ -10,7 +10,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// A Redis that can be asked; shown without its password.
 #[derive(Clone)]
 pub struct RedisPlace {
-    client: Client,
+    client: Arc<Client>,
     shown: String,
 }
 
@@ -34,7 +34,7 @@ impl RedisPlace {
             ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{}", info.redis_settings().db()),
             _ => return Err(PlaceError::Other),
         };
-        Ok(Self { client: Client::open(info)?, shown })
+        Ok(Self { client: Arc::new(Client::open(info)?), shown })
     }
 
     pub fn client(&self) -> &Client {

@@ -31,8 +31,8 @@ use std::{
 
 pub use address::{Caller, is_private};
 use crowd::Crowd;
-use member::Who;
 pub use crowd::MOST as MAX_AT_ADDRESS;
+use member::Who;
 pub use seed::Seed;
 use swarm::Swarm;
 
