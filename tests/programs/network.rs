@@ -2,6 +2,8 @@
 
 use std::{
     env, fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -28,6 +30,12 @@ fn a_member_beside_one_conductor_is_reached_by_way_of_another() {
     if tool("redis-server", Command::new("redis-server").arg("--version")) {
         in_a_lab("network::a_member_beside_one_conductor_is_reached_by_way_of_another", by_way_of_another);
     }
+}
+
+/// One public address that asks for the catalogue again and again is told so, while others are answered.
+#[test]
+fn a_public_address_that_asks_too_much_is_told_so() {
+    in_a_lab("network::a_public_address_that_asks_too_much_is_told_so", too_much_from_one);
 }
 
 /// Runs this test again, where it is alone with a lab.
@@ -78,6 +86,28 @@ fn by_way_of_another() {
     let data = bytes(SIZE, 42);
     let manifest = compose(&place, "big.bin", &data, &["0.0.0.0:0"]);
     seed_on_h1_and_fetch_on_h2(&place, &manifest, &data, "127.0.0.1:9999", "127.0.0.1:9999");
+}
+
+fn too_much_from_one() {
+    let place = Place::new();
+    for address in ["8.8.8.8/32", "9.9.9.9/32"] {
+        let mut add = Command::new("ip");
+        add.args(["addr", "add", address, "dev", "lo"]);
+        Program::start(add).end().with(0);
+    }
+    let (_conductor, address) = listening(conductor_command(&place, "0.0.0.0:0"));
+    let port = address.rsplit(':').next().expect("a port").to_owned();
+    // Who asks an address of this machine comes from that address.
+    let ask = |ip: &str| {
+        let mut stream = TcpStream::connect(format!("{ip}:{port}")).expect("a conductor");
+        write!(stream, "GET /compositions HTTP/1.1\r\nHost: {ip}\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).expect("a status").to_owned()
+    };
+    let refused = (0..2000).position(|_| ask("8.8.8.8") == "429").expect("one that is refused");
+    assert!(refused >= 100, "refused after {refused}");
+    assert_eq!((ask("9.9.9.9").as_str(), ask("127.0.0.1").as_str()), ("200", "200"));
 }
 
 /// A seed on h1 and who fetches on h2 know a conductor each, and nothing else.

@@ -115,6 +115,15 @@ fn members_of_two_conductors_find_each_other() {
     joined(&mut late);
     fetch_over(&place, &manifest, "late", &at_late).with(0);
 
+    // Another database is another orchestra.
+    let mut command = conductor_command(&place, "127.0.0.1:0");
+    command.args(["--store", &format!("redis://{}/4", redis.address), "--log-dir", "-"]);
+    let (stranger, at_stranger) = listening(command);
+    let nobody = ["--conductor", &at_stranger, "--no-lan", "--timeout", "3s"];
+    fetch(&place, &manifest, "stranger", &nobody).with(4);
+    stranger.signal(Signal::TERM);
+    assert!(stranger.end().with(0).events().all(|event| event["members"] != 2));
+
     // Who leaves one has left all.
     seed.signal(Signal::TERM);
     seed.end().with(0);

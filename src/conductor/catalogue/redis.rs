@@ -129,7 +129,10 @@ impl RedisStore {
     fn change(&mut self, out: Option<InfoHash>, entry: Option<(&Entry, &[u8])>) -> Result<(), StoreError> {
         let mut script = redis::cmd("EVAL");
         script.arg(CHANGE).arg(3).arg(ENTRIES).arg(MANIFESTS).arg(NUMBER);
-        script.arg(self.number).arg(CHANGES).arg(out.map_or(String::new(), |hash| hash.to_string()));
+        script
+            .arg(self.number)
+            .arg(self.place.channel(CHANGES))
+            .arg(out.map_or(String::new(), |hash| hash.to_string()));
         match entry {
             Some((entry, manifest)) => {
                 script.arg(entry.info_hash.to_string()).arg(written(entry)).arg(manifest);
@@ -144,7 +147,14 @@ impl RedisStore {
     /// Gives Redis, which lost changes, what was copied here.
     fn restore(&mut self) -> Result<(), StoreError> {
         let mut script = redis::cmd("EVAL");
-        script.arg(RESTORE).arg(3).arg(ENTRIES).arg(MANIFESTS).arg(NUMBER).arg(self.number).arg(CHANGES);
+        script
+            .arg(RESTORE)
+            .arg(3)
+            .arg(ENTRIES)
+            .arg(MANIFESTS)
+            .arg(NUMBER)
+            .arg(self.number)
+            .arg(self.place.channel(CHANGES));
         for (hash, (entry, manifest)) in &self.copies {
             script.arg(hash.to_string()).arg(written(entry)).arg(manifest);
         }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::net::own_address::{own_address, own_address_towards};
 
-/// Where sightings are published. The number is that of their form.
+/// The channel on which sightings are published. The number is that of their form.
 const SIGHTINGS: &str = "orchestra:1:sightings";
 /// What the keys of the windows start with.
 const WINDOWS: &str = "orchestra:1:window:";
@@ -39,7 +39,7 @@ const MOST_IN_WINDOW: u64 = 2_000_000;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Sightings in one batch, at most: 100 KiB.
 const BATCH: usize = 1000;
-/// How often it is looked whether Redis is still there.
+/// How often it is looked whether Redis is still there, and what time it is.
 const CHECK: Duration = Duration::from_secs(1);
 /// The pause before Redis is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -115,6 +115,8 @@ async fn follow_catalogue(desk: Arc<Desk>, changed: Arc<Notify>, stop: Cancellat
 struct Session<'a> {
     link: &'a Link,
     connection: MultiplexedConnection,
+    /// The channel that tells of changes of the catalogue.
+    changes: String,
     /// By how many seconds the clock of Redis, which all conductors go by, is ahead of ours.
     ahead: i64,
     outside: Option<IpAddr>,
@@ -125,16 +127,17 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     /// Hears messages from here on.
     async fn open(link: &'a Link) -> Result<(Self, impl Stream<Item = Msg> + Unpin + use<>), RedisError> {
-        let client = link.place.client();
+        let (client, changes) = (link.place.client(), link.place.channel(CHANGES));
         let mut messages = timeout(PATIENCE, client.get_async_pubsub()).await.map_err(late)??;
-        timeout(PATIENCE, messages.subscribe(&[SIGHTINGS, CHANGES])).await.map_err(late)??;
+        timeout(PATIENCE, messages.subscribe(&[link.place.channel(SIGHTINGS), changes.clone()]))
+            .await
+            .map_err(late)??;
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let (seconds, _micros): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
-        let ahead = seconds - since_1970().cast_signed();
+        let ahead = ahead(&mut connection).await?;
         let outside = outside(&link.listening, own_address_to(&link.place).await);
-        Ok((Self { link, connection, ahead, outside, has_room: true }, messages.into_on_message()))
+        Ok((Self { link, connection, changes, ahead, outside, has_room: true }, messages.into_on_message()))
     }
 
     /// Sends and hears until that fails.
@@ -150,12 +153,12 @@ impl<'a> Session<'a> {
         loop {
             tokio::select! {
                 message = messages.next() => match message {
-                    Some(message) if message.get_channel_name() == CHANGES => changed.notify_one(),
+                    Some(message) if message.get_channel_name() == self.changes => changed.notify_one(),
                     Some(message) => self.hear(message.get_payload_bytes()),
                     None => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
                 },
                 _ = pause.tick() => self.send().await?,
-                _ = check.tick() => redis::cmd("PING").query_async(&mut self.connection).await?,
+                _ = check.tick() => self.ahead = ahead(&mut self.connection).await?,
             }
         }
     }
@@ -177,7 +180,7 @@ impl<'a> Session<'a> {
         let batch: Vec<Sighting> = batch.iter().map(|sighting| self.for_others(sighting.clone())).collect();
         let window = format!("{WINDOWS}{}", self.now() / WINDOW);
         let mut pipe = redis::pipe();
-        pipe.cmd("PUBLISH").arg(SIGHTINGS).arg(sighting::write(sender, &batch)).ignore();
+        pipe.cmd("PUBLISH").arg(self.link.place.channel(SIGHTINGS)).arg(sighting::write(sender, &batch)).ignore();
         if self.has_room {
             let kept = pipe.cmd("HSET").arg(&window);
             for sighting in &batch {
@@ -232,6 +235,12 @@ impl<'a> Session<'a> {
     fn now(&self) -> u64 {
         since_1970().saturating_add_signed(self.ahead)
     }
+}
+
+/// By how many seconds the clock of Redis is ahead of ours. Clocks are put right at times: it is to be asked again.
+async fn ahead(connection: &mut MultiplexedConnection) -> Result<i64, RedisError> {
+    let (seconds, _micros): (i64, i64) = redis::cmd("TIME").query_async(connection).await?;
+    Ok(seconds.saturating_sub(since_1970().cast_signed()))
 }
 
 fn late(_: tokio::time::error::Elapsed) -> RedisError {

@@ -41,6 +41,11 @@ impl RedisPlace {
         &self.client
     }
 
+    /// The channel of this name that belongs to this database alone: Redis itself has one set of channels for all.
+    pub fn channel(&self, name: &str) -> String {
+        format!("{name}:{}", self.client.get_connection_info().redis_settings().db())
+    }
+
     /// Host and port.
     pub fn host(&self) -> (&str, u16) {
         match self.client.get_connection_info().addr() {
@@ -79,6 +84,7 @@ mod tests {
         let place = RedisPlace::parse("redis://me:secret@head:7/3").unwrap();
         assert_eq!((place.to_string().as_str(), place.host()), ("redis://head:7/3", ("head", 7)));
         assert_eq!(format!("{place:?}"), "redis://head:7/3");
+        assert_eq!(place.channel("x"), "x:3");
         assert_eq!(RedisPlace::parse("redis://head").unwrap().to_string(), "redis://head:6379/0");
     }
 
