@@ -64,6 +64,8 @@ pub enum Event {
     Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
+    /// It has little to send, and parts that we lack.
+    Offer,
     /// It asked for blocks of this part.
     Wants(PartIndex),
     /// Every byte of this part was sent to it.
@@ -105,6 +107,8 @@ pub enum Command {
     Fetch(PartIndex),
     /// Stop getting this part; answered with [`Event::Released`] (or with the part, if it was complete by then).
     Release(PartIndex),
+    /// The same, but what is on its way already is taken: the answer may come later, or be the whole part.
+    Recall(PartIndex),
     /// Tell it that we have this part.
     Have(PartIndex),
     /// Tell it of every part that we have: we have all.
@@ -115,6 +119,8 @@ pub enum Command {
     Serve {
         bytes: u32,
     },
+    /// Tell it that we have little to send, if it is one of our own members.
+    Offer,
     /// We have everything now.
     Complete,
     Close(&'static str),

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
+    time::Time,
     wire::message::RawBlock,
 };
 
@@ -15,11 +16,15 @@ struct Fetch {
     unasked: VecDeque<Range<u32>>,
     /// Blocks asked for and not there yet.
     awaited: u32,
+    /// When it was asked back. What is on its way by then is taken.
+    recalled: Option<Time>,
+    /// Some of it will not come: it was not asked for any more, or was refused.
+    short: bool,
 }
 
 impl Fetch {
     fn is_done(&self) -> bool {
-        self.awaited == 0 && self.unasked.is_empty()
+        self.awaited == 0 && self.unasked.is_empty() && !self.short
     }
 }
 
@@ -47,7 +52,7 @@ impl Requests {
     /// Ask for these blocks of this part.
     pub fn add(&mut self, part: PartIndex, missing: &[Range<u32>]) {
         let unasked = missing.iter().filter(|r| !r.is_empty()).cloned().collect();
-        self.fetches.push_back(Fetch { part, unasked, awaited: 0 });
+        self.fetches.push_back(Fetch { part, unasked, awaited: 0, recalled: None, short: false });
     }
 
     /// The next block to ask for, of at most `longest` bytes, while fewer than `queue` are awaited.
@@ -89,6 +94,42 @@ impl Requests {
             self.fetches.remove(at);
         }
         done
+    }
+
+    /// Asks a part back: nothing more of it is asked for. Returns the blocks of it that are awaited.
+    pub fn recall(&mut self, part: PartIndex, now: Time) -> Vec<BlockRange> {
+        let Some(fetch) = self.fetches.iter_mut().find(|f| f.part == part) else {
+            return Vec::new();
+        };
+        fetch.recalled = Some(now);
+        fetch.short |= !fetch.unasked.is_empty();
+        fetch.unasked.clear();
+        self.awaited.iter().filter(|b| b.part == part).copied().collect()
+    }
+
+    /// A block of this part that was awaited is refused. False: nobody asked the part back.
+    pub fn refused(&mut self, part: PartIndex) -> bool {
+        let Some(fetch) = self.fetches.iter_mut().find(|f| f.part == part && f.recalled.is_some()) else {
+            return false;
+        };
+        fetch.awaited = fetch.awaited.saturating_sub(1);
+        fetch.short = true;
+        true
+    }
+
+    /// A part that was asked back, and of which nothing more will come.
+    pub fn recalled(&self) -> Option<PartIndex> {
+        self.fetches.iter().find(|f| f.recalled.is_some() && f.awaited == 0).map(|f| f.part)
+    }
+
+    /// A part that was asked back by then.
+    pub fn recalled_until(&self, then: Time) -> Option<PartIndex> {
+        self.fetches.iter().find(|f| f.recalled.is_some_and(|at| at <= then)).map(|f| f.part)
+    }
+
+    /// When the oldest of what was asked back was.
+    pub fn first_recall(&self) -> Option<Time> {
+        self.fetches.iter().filter_map(|f| f.recalled).min()
     }
 
     /// Gives up a part. Returns the blocks of it that were awaited, or None when the part is not being fetched.

@@ -8,12 +8,14 @@
 //! | `on_peer` | what follows from what a neighbour says |
 //! | `assign` | which part is asked of whom, and what is taken from a slow one |
 //! | `serve` | who is served, and what a first seed shows |
+//! | `offer` | what members with nothing to send are given to send |
 //! | `on_tick` | whom to dial, who stalls |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
 
 mod assign;
 mod known_peers;
 mod neighbour;
+mod offer;
 mod on_peer;
 mod on_tick;
 mod reveal;

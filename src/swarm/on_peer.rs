@@ -138,6 +138,7 @@ impl Swarm {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
             }
+            Event::Offer => self.on_offer(key, now),
             Event::Wants(part) => {
                 if let Some(reveal) = &mut self.reveal {
                     reveal.wanted(key, part, now);

@@ -85,6 +85,11 @@ impl Bitfield {
         there
     }
 
+    /// Whether something is in it that `other` lacks.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).any(|(ours, theirs)| ours & !theirs != 0)
+    }
+
     /// How many parts it could hold.
     pub fn len(&self) -> u32 {
         self.len

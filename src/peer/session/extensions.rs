@@ -14,6 +14,7 @@ impl Session {
     pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
+            offer: Some(extension::OUR_OFFER),
             metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
             port,
             reqq: Some(uploads::MAX_QUEUE as u32),
@@ -34,6 +35,7 @@ impl Session {
                 self.on_hello(hello);
             }
             extension::OUR_METADATA => self.on_metadata(payload)?,
+            extension::OUR_OFFER => self.events.push_back(Event::Offer),
             _ => {}
         }
         Ok(())
@@ -42,6 +44,9 @@ impl Session {
     fn on_hello(&mut self, hello: ExtensionHandshake) {
         if let Some(id) = hello.ut_metadata {
             self.their_metadata = Some(id).filter(|id| *id > 0);
+        }
+        if let Some(id) = hello.offer {
+            self.their_offer = Some(id).filter(|id| *id > 0);
         }
         if let Some(queue) = hello.reqq {
             self.their_queue = (queue as usize).clamp(1, QUEUE.1);
@@ -55,6 +60,12 @@ impl Session {
             port: hello.port.filter(|p| *p > 0),
             max_request: hello.max_request.map(|_| self.max_request),
         }));
+    }
+
+    pub(super) fn say_offer(&mut self) {
+        if let Some(id) = self.their_offer {
+            self.messages.push_back(Message::Extended { id, payload: Vec::new() });
+        }
     }
 
     fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {
