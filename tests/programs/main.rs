@@ -14,3 +14,4 @@ mod paths;
 mod resume;
 mod room;
 mod support;
+mod udp_tracker;
