@@ -14,7 +14,7 @@
 use crate::{peer::PeerKey, time::Time};
 
 /// Members that are served at the same time. Two keep the uplink busy while the next leave is being given.
-pub const AT_ONCE: usize = 2;
+pub const AT_ONCE: usize = 5;
 
 /// One who waits to be served.
 #[derive(Clone, Copy, Debug)]

@@ -213,4 +213,32 @@ mod tests {
         assert!(r.settle_taken_back(raw(block)));
         assert!(!r.settle_taken_back(raw(block)));
     }
+
+    #[test]
+    fn of_a_part_that_is_asked_back_what_is_on_its_way_counts() {
+        let g = geometry();
+        let part = g.part(0).unwrap();
+        let mut r = Requests::default();
+        r.add(part, std::slice::from_ref(&(0..4)));
+        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, BLOCK, 2)).collect();
+        assert_eq!(r.recall(part, Time::from_secs(1)), blocks);
+        assert_eq!(r.next(&g, BLOCK, 9), None, "nothing more of it is asked for");
+        assert_eq!((r.recalled(), r.first_recall()), (None, Some(Time::from_secs(1))));
+        assert!(r.arrived(raw(blocks[0])).is_some() && !r.landed(part));
+        assert!(r.arrived(raw(blocks[1])).is_some() && r.refused(part));
+        assert_eq!(r.recalled(), Some(part));
+        assert_eq!(r.release(part), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_part_that_is_asked_back_may_come_whole() {
+        let g = geometry();
+        let part = g.part(1).unwrap();
+        let mut r = Requests::default();
+        r.add(part, std::slice::from_ref(&(0..g.blocks(part))));
+        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 9)).collect();
+        r.recall(part, Time::ZERO);
+        assert!(r.arrived(raw(blocks[0])).is_some() && r.landed(part));
+        assert!(!r.refused(part), "nobody waits for it any more");
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Offers are made while no more members than this are served or wait to be: they take a while to be answered.
-const FEW_ASK: usize = 4;
+const FEW_ASK: usize = 12;
 /// Members that are told so at a time; not all of them have a use for it.
 const OFFERS: usize = 8;
 /// The same one is not told again sooner.
@@ -87,5 +87,93 @@ impl Swarm {
             && to.has.has(fetch.part)
             && self.picker.state(fetch.part) == PartState::Fetching(from)
             && !self.suspect.contains(&fetch.part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use super::*;
+    use crate::{
+        geometry::Geometry,
+        peer::{Event, Hello, Introduction, session::MAX_REQUEST},
+        swarm::{Config, Effect, Input},
+        wire::{bitfield::Bitfield, handshake::PeerId},
+    };
+
+    const A: PeerKey = PeerKey(1);
+    const B: PeerKey = PeerKey(2);
+
+    fn geometry() -> Geometry {
+        Geometry::new(4 << 16, 1 << 16).unwrap()
+    }
+
+    fn part(index: u32) -> PartIndex {
+        geometry().part(index).unwrap()
+    }
+
+    /// A swarm that has this, and two neighbours of our own kind that have these.
+    fn swarm(ours: &[u32], theirs: &[u32]) -> Swarm {
+        let bits = |parts: &[u32]| {
+            let mut bits = Bitfield::none(&geometry());
+            parts.iter().for_each(|index| drop(bits.insert(part(*index))));
+            bits
+        };
+        let (id, have) = (PeerId([9; 20]), bits(ours));
+        let config = Config { geometry: geometry(), id, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 };
+        let mut swarm = Swarm::new(config);
+        for key in [A, B] {
+            let n = key.0 as u8;
+            let address = SocketAddr::from(([10, 0, 0, n], 9998));
+            let id = PeerId([n; 20]);
+            let introduction = Introduction { id, address, dialled: true, fast: true, extended: true };
+            swarm.handle(Input::Introduced(key, introduction), Time::ZERO);
+            let hello = Hello { max_request: Some(MAX_REQUEST), ..Hello::default() };
+            swarm.handle(Input::Peer(key, Event::Hello(hello)), Time::ZERO);
+            swarm.handle(Input::Peer(key, Event::Choked(false)), Time::ZERO);
+            swarm.handle(Input::Peer(key, Event::HasThese(bits(theirs))), Time::ZERO);
+        }
+        swarm
+    }
+
+    fn told(swarm: &mut Swarm) -> Vec<(PeerKey, Command)> {
+        let effects = std::iter::from_fn(|| swarm.next_effect());
+        effects.filter_map(|e| if let Effect::Tell(key, command) = e { Some((key, command)) } else { None }).collect()
+    }
+
+    #[test]
+    fn who_lacks_something_is_told_that_nobody_asks_us_now_and_then() {
+        let mut swarm = swarm(&[0, 1], &[0]);
+        let offers = |swarm: &mut Swarm, ms| {
+            swarm.tick(Time::from_millis(ms));
+            told(swarm).into_iter().filter(|(_, command)| *command == Command::Offer).count()
+        };
+        assert_eq!(offers(&mut swarm, 1000), 2);
+        assert_eq!(offers(&mut swarm, 1050), 0);
+        assert_eq!(offers(&mut swarm, 1100), 2);
+        swarm.handle(Input::Peer(A, Event::Has(part(1))), Time::ZERO);
+        assert_eq!(offers(&mut swarm, 1200), 1, "we have nothing for the first any more");
+    }
+
+    #[test]
+    fn who_offers_gets_what_waits_elsewhere_and_keeps_it() {
+        let mut swarm = swarm(&[], &[3]);
+        assert!(told(&mut swarm).contains(&(A, Command::Fetch(part(3)))));
+        swarm.handle(Input::Peer(B, Event::Offer), Time::from_secs(1));
+        assert_eq!(told(&mut swarm), [(A, Command::Recall(part(3)))]);
+        swarm.handle(Input::Peer(A, Event::Released { part: part(3), refused: false }), Time::from_secs(1));
+        assert_eq!(told(&mut swarm), [(B, Command::Fetch(part(3)))]);
+        swarm.handle(Input::Peer(A, Event::Offer), Time::from_secs(1));
+        assert_eq!(told(&mut swarm), []);
+    }
+
+    #[test]
+    fn what_has_begun_to_come_stays_where_it_is() {
+        let mut swarm = swarm(&[], &[3]);
+        swarm.handle(Input::Peer(A, Event::Received(1000)), Time::from_secs(1));
+        told(&mut swarm);
+        swarm.handle(Input::Peer(B, Event::Offer), Time::from_secs(1));
+        assert_eq!(told(&mut swarm), []);
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A connection that takes nothing for so long is clogged.
-const CLOGGED_AFTER: Nanos = 2_000_000;
+const CLOGGED_AFTER: Nanos = 20_000_000;
 /// Bytes before the payload of a block.
 const BLOCK_HEADER: u32 = 13;
 
