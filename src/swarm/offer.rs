@@ -117,7 +117,9 @@ mod tests {
     fn swarm(ours: &[u32], theirs: &[u32]) -> Swarm {
         let bits = |parts: &[u32]| {
             let mut bits = Bitfield::none(&geometry());
-            parts.iter().for_each(|index| drop(bits.insert(part(*index))));
+            for index in parts {
+                bits.insert(part(*index));
+            }
             bits
         };
         let (id, have) = (PeerId([9; 20]), bits(ours));
