@@ -1,9 +1,10 @@
 //! How a member finds the others.
 //!
 //! Every source is a task that sends what it learns into one bounded channel, and ends when its token is cancelled. It
-//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`].
+//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`lan`].
 
 pub mod conductor;
+pub mod lan;
 
 use std::net::SocketAddr;
 

@@ -32,7 +32,10 @@ use crate::{
         Exit,
         member::{DEFAULT_PORT, Settings},
     },
-    discovery::conductor::{Identity, Stats},
+    discovery::{
+        conductor::{Identity, Stats},
+        lan::Lan,
+    },
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::{InfoHash, Magnet},
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
@@ -123,6 +126,8 @@ struct Presence {
     key: u32,
     listeners: Listeners,
     reached: Reached,
+    /// None: nobody is looked for on the local network.
+    lan: Option<Lan>,
     keys: Option<(Keys, mpsc::Receiver<Quit>)>,
     dice: fastrand::Rng,
 }
@@ -133,13 +138,18 @@ impl<'a> Beginning<'a> {
         let listeners = listen(self.settings)?;
         utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
         let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
+        let start_lan = || Lan::start(listeners.port(), self.via(), lookout.ended().clone());
+        let lan = self.settings.lan.then(start_lan);
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
-        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
+        let mut presence = Presence { id, key, listeners, reached, lan, keys: Keys::start(), dice };
         match named {
             Named::Composition(composition) => {
                 let opened = open(self.settings, &composition).await?;
                 let identity = self.identity(&presence, composition.info_hash);
+                if let Some(lan) = &presence.lan {
+                    lookout.look_near(lan, composition.info_hash);
+                }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
                 let parts = self.share(composition, opened, presence, lookout);
                 self.look_for(&trackers, &[], &identity, left, lookout);
@@ -197,6 +207,9 @@ impl<'a> Beginning<'a> {
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, &self.identity(we, magnet.hash), stats, lookout);
+        if let Some(lan) = &we.lan {
+            lookout.look_near(lan, magnet.hash);
+        }
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
