@@ -107,6 +107,8 @@ pub async fn ask(
         most: 0,
         setup,
     };
+    let known = std::mem::take(&mut lookout.known);
+    known.into_iter().for_each(|address| asking.known.add(address, asking.progress));
     screen.say(&format!("{}: asking for its manifest; listening on port {}", asking.setup.name, asking.setup.port));
     let outcome = asking.work(heard, lookout, keys, screen, stop).await;
     lookout.known = asking.known.addresses();

@@ -5,6 +5,7 @@
 //! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
 //! is only when to end ([`until`]) and what to tell people.
 
+mod acquaintances;
 mod advertised;
 pub mod ask;
 mod asking;
@@ -47,6 +48,7 @@ use crate::{
     },
     wire::handshake::{Handshake, PeerId},
 };
+use acquaintances::Acquaintances;
 use advertised::Reached;
 use load::{Composition, Named, Trackers};
 use lookout::Lookout;
@@ -146,20 +148,24 @@ impl<'a> Beginning<'a> {
         match named {
             Named::Composition(composition) => {
                 let opened = open(self.settings, &composition).await?;
+                let acquaintances = Acquaintances::of(composition.info_hash);
+                lookout.known = acquaintances.recall().await;
                 let identity = self.identity(&presence, composition.info_hash);
                 if let Some(lan) = &presence.lan {
                     lookout.look_near(lan, composition.info_hash);
                 }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
-                let parts = self.share(composition, opened, presence, lookout);
+                let parts = self.share(composition, opened, presence, acquaintances, lookout);
                 self.look_for(&trackers, &[], &identity, left, lookout);
                 Ok(parts)
             }
             Named::Magnet(magnet) => {
+                let acquaintances = Acquaintances::of(magnet.hash);
+                lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, &mut presence, lookout).await?;
                 let opened = open(self.settings, &composition).await?;
                 lookout.tell(left(&opened));
-                Ok(self.share(composition, opened, presence, lookout))
+                Ok(self.share(composition, opened, presence, acquaintances, lookout))
             }
         }
     }
@@ -250,7 +256,14 @@ impl<'a> Beginning<'a> {
     }
 
     /// Starts to connect, with all that is known now.
-    fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
+    fn share(
+        self,
+        composition: Composition,
+        opened: Opened,
+        we: Presence,
+        acquaintances: Acquaintances,
+        lookout: &Lookout,
+    ) -> owner::Parts<'a> {
         let Self { settings, start, screen, .. } = self;
         let Opened { store, found, have, events: disk } = opened;
         let Presence { id, listeners, reached, keys, mut dice, .. } = we;
@@ -289,7 +302,8 @@ impl<'a> Beginning<'a> {
             max_dialled: MAX_DIALLED,
             seed: dice.u64(..),
         });
-        owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
+        let manifest = Arc::new(manifest);
+        owner::Parts { settings, manifest, swarm, store, found, disk, links, heard, acquaintances, keys, start }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connected member, as the swarm sees it.
 
+use super::exchange::Told;
 use crate::{
     geometry::{Geometry, PartIndex},
     peer::{
@@ -33,6 +34,8 @@ pub(super) struct Neighbour {
     /// When it was admitted.
     pub since: Time,
     pub hello: Option<Hello>,
+    /// Whom we told it of.
+    pub told: Told,
     pub has: Bitfield,
     /// It does not serve us.
     pub choked: bool,
@@ -70,6 +73,7 @@ impl Neighbour {
             introduction,
             since: now,
             hello: None,
+            told: Told::default(),
             has: Bitfield::none(geometry),
             choked: true,
             interested: false,

@@ -1,11 +1,11 @@
 //! What follows from what a neighbour says.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::{
     Effect, Swarm,
-    known_peers::plain,
+    known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
 use crate::{
@@ -41,11 +41,13 @@ impl Swarm {
         }
         if introduction.dialled {
             self.known.connected(introduction.address, key, now);
+            self.known.dialled(introduction.address, now);
         }
         let show = self.first_show(key, now);
         let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
         let neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
         self.neighbours.insert(key, neighbour);
+        self.roster += 1;
         self.effects.push_back(Effect::Admit(key, show));
         self.update_reveal(now);
     }
@@ -111,6 +113,7 @@ impl Swarm {
         }
         match event {
             Event::Hello(hello) => self.on_hello(key, hello, now),
+            Event::Exchange(exchange) => self.on_exchange(key, &exchange, now),
             Event::HasAll => self.on_has_these(key, Bitfield::all(&self.geometry()), now),
             Event::HasNone => self.on_has_these(key, Bitfield::none(&self.geometry()), now),
             Event::HasThese(bits) => self.on_has_these(key, bits, now),
@@ -163,14 +166,16 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&key) else {
             return;
         };
-        let ip = neighbour.introduction.address.ip();
+        self.roster += 1;
+        let at = neighbour.introduction.address;
         let known = neighbour.hello.get_or_insert_with(|| Hello { port: None, ..hello.clone() });
+        known.exchange = hello.exchange;
         // A later one says only what changed. Nobody moves to another port: one who says so again and again would fill
         // the list of those who are known.
         if let (None, Some(port)) = (known.port, hello.port) {
             known.port = Some(port);
             if !neighbour.introduction.dialled {
-                self.known.connected(SocketAddr::new(ip, port), key, now);
+                self.known.connected(at_port(at, port), key, now);
             }
         }
     }
@@ -371,6 +376,7 @@ impl Swarm {
         let Some(gone) = self.neighbours.remove(&key) else {
             return;
         };
+        self.roster += 1;
         let pause = match why {
             Closed::ByUs(_) | Closed::Fault(_) => super::known_peers::BAN,
             Closed::ByThem | Closed::Broken(_) => Time::from_secs(1),

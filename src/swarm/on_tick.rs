@@ -28,6 +28,7 @@ impl Swarm {
     pub(super) fn on_tick(&mut self, now: Time) {
         self.pace = (self.pace * PACE_KEPT).max(self.down.get(now)).max(self.up.get(now));
         self.dial(now);
+        self.tell_of_others(now);
         self.end_pauses(now);
         self.find_stalls(now);
         self.look_again(now);

@@ -85,13 +85,10 @@ impl Service {
             // Without anything to share there is nothing to wake up for.
             let wake = self.start + self.manners.deadline().unwrap_or(Time::from_secs(3600));
             tokio::select! {
-                share = asked.recv() => match share {
-                    Some((info_hash, found)) => {
-                        self.listening.insert(info_hash, found);
-                        self.manners.share(info_hash, self.start.elapsed());
-                    }
-                    None => return,
-                },
+                Some((info_hash, found)) = asked.recv() => {
+                    self.listening.insert(info_hash, found);
+                    self.manners.share(info_hash, self.start.elapsed());
+                }
                 (count, from) = self.sockets.receive(&mut bytes) => {
                     if hearing.takes(self.start.elapsed()) {
                         self.hear(&bytes[..count], from);

@@ -205,18 +205,18 @@ fn bind(address: SocketAddr, via: &Via) -> io::Result<UdpSocket> {
 
 /// To the group, and to all besides: there are access points and switches that carry only one of the two.
 fn to_all_v4(socket: &UdpSocket, from: Ipv4Addr, broadcast: Option<Ipv4Addr>, packet: &[u8]) -> io::Result<()> {
-    SockRef::from(socket).set_multicast_if_v4(&from)?;
-    let group = socket.try_send_to(packet, (GROUPS.0, PORT).into());
-    match broadcast {
-        Some(all) => group.and(socket.try_send_to(packet, (all, PORT).into())),
-        None => group,
-    }
-    .map(drop)
+    // Not through tokio, which would not know yet that a new socket can be written to.
+    let socket = SockRef::from(socket);
+    socket.set_multicast_if_v4(&from)?;
+    let send = |to: Ipv4Addr| socket.send_to(packet, &SocketAddr::from((to, PORT)).into()).map(drop);
+    let group = send(GROUPS.0);
+    broadcast.map_or(Ok(()), send).and(group)
 }
 
 fn to_all_v6(socket: &UdpSocket, index: u32, packet: &[u8]) -> io::Result<()> {
-    SockRef::from(socket).set_multicast_if_v6(index)?;
-    socket.try_send_to(packet, (GROUPS.1, PORT).into()).map(drop)
+    let socket = SockRef::from(socket);
+    socket.set_multicast_if_v6(index)?;
+    socket.send_to(packet, &SocketAddr::from((GROUPS.1, PORT)).into()).map(drop)
 }
 
 #[cfg(test)]
