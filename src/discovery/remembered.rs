@@ -127,7 +127,8 @@ mod tests {
     fn what_is_old_or_too_much_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let remembered = Remembered::in_folder(dir.path());
-        let many: Vec<_> = (0..MOST as u16 + 20).map(|n| (SocketAddr::from(([10, 0, 0, 1], n + 1)), at(n.into()))).collect();
+        let many: Vec<_> =
+            (0..MOST as u16 + 20).map(|n| (SocketAddr::from(([10, 0, 0, 1], n + 1)), at(n.into()))).collect();
         remembered.add(SWARM, &many, at(100)).unwrap();
         let kept = remembered.of(SWARM, at(100));
         assert_eq!((kept.len(), kept[0].1), (MOST, at(69)));

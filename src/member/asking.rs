@@ -166,8 +166,7 @@ impl Asking<'_> {
     fn on_tick(&mut self, arrivals: &mpsc::Sender<Arrival>, lookout: &Lookout, screen: &Screen) -> Option<Outcome> {
         let now = self.now();
         self.gather.tick(now);
-        let room = MAX_DIALLED.saturating_sub(self.count(true) + self.known.dialling());
-        for address in self.known.due(room, now, &mut self.setup.dice) {
+        for address in self.known.due(MAX_DIALLED, self.count(true), now, &mut self.setup.dice) {
             links::dial(address, self.setup.ours, self.setup.via.clone(), arrivals.clone());
         }
         if self.gather.most_pieces() > self.most {

@@ -13,6 +13,9 @@ const MOST_OF_ONE: usize = 100;
 const MOST_AT_ONE: usize = 16;
 /// So many of them are dialled at the same time: the rest of the places is for addresses from better sources.
 const MOST_HEARSAY_DIALS: usize = 15;
+/// With so many connections nobody is dialled on hearsay: it is enough for parts to travel fast, and where everybody
+/// knows everybody each would for ever push another out of its place.
+const ENOUGH: usize = 16;
 /// What was only heard of and failed so often that the wait is longer is forgotten.
 const HEARSAY_WAIT: Time = Time::from_secs(4);
 const FIRST_WAIT: Time = Time::from_secs(1);
@@ -97,8 +100,11 @@ impl KnownPeers {
         worst.is_some_and(|address| self.known.remove(&address).is_some())
     }
 
-    /// Up to `room` addresses that are due to be dialled, those that were only heard of last.
-    pub fn due(&mut self, room: usize, now: Time, dice: &mut fastrand::Rng) -> Vec<SocketAddr> {
+    /// Addresses that are due to be dialled, so that there are `wanted` connections; `there` are open. Those that were
+    /// only heard of come last.
+    pub fn due(&mut self, wanted: usize, there: usize, now: Time, dice: &mut fastrand::Rng) -> Vec<SocketAddr> {
+        let taken = there + self.dialling();
+        let room = wanted.saturating_sub(taken);
         if room == 0 {
             return Vec::new();
         }
@@ -107,8 +113,9 @@ impl KnownPeers {
         let (mut heard, mut all): (Vec<_>, Vec<_>) = due.map(|(a, k)| (*a, k)).partition(|(_, k)| k.hearsay.is_some());
         let tried = |k: &&Known| k.contact == Contact::Dialling && k.hearsay.is_some();
         dice.shuffle(&mut heard);
-        heard.truncate(MOST_HEARSAY_DIALS.saturating_sub(self.known.values().filter(tried).count()));
         dice.shuffle(&mut all);
+        let under_way = self.known.values().filter(tried).count();
+        heard.truncate(MOST_HEARSAY_DIALS.saturating_sub(under_way).min(ENOUGH.saturating_sub(taken + all.len())));
         let all: Vec<_> = all.into_iter().chain(heard).take(room).map(|(address, _)| address).collect();
         for address in &all {
             self.set(*address, Contact::Dialling);
@@ -122,7 +129,7 @@ impl KnownPeers {
         }
     }
 
-    pub fn dialling(&self) -> usize {
+    fn dialling(&self) -> usize {
         self.known.values().filter(|k| k.contact == Contact::Dialling).count()
     }
 
@@ -222,14 +229,14 @@ mod tests {
         let mut dice = fastrand::Rng::with_seed(1);
         let a = address("10.0.0.1:9998");
         known.add(a, Time::ZERO);
-        assert_eq!(known.due(5, Time::ZERO, &mut dice), [a]);
-        assert!(known.due(5, Time::ZERO, &mut dice).is_empty(), "it is being dialled");
+        assert_eq!(known.due(5, 0, Time::ZERO, &mut dice), [a]);
+        assert!(known.due(5, 0, Time::ZERO, &mut dice).is_empty(), "it is being dialled");
         known.failed(a, Time::ZERO);
-        assert!(known.due(5, Time::from_millis(900), &mut dice).is_empty());
-        assert_eq!(known.due(5, Time::from_secs(1), &mut dice), [a]);
+        assert!(known.due(5, 0, Time::from_millis(900), &mut dice).is_empty());
+        assert_eq!(known.due(5, 0, Time::from_secs(1), &mut dice), [a]);
         known.failed(a, Time::from_secs(1));
-        assert!(known.due(5, Time::from_secs(2), &mut dice).is_empty());
-        assert_eq!(known.due(5, Time::from_secs(3), &mut dice), [a]);
+        assert!(known.due(5, 0, Time::from_secs(2), &mut dice).is_empty());
+        assert_eq!(known.due(5, 0, Time::from_secs(3), &mut dice), [a]);
     }
 
     #[test]
@@ -239,13 +246,13 @@ mod tests {
         for (place, end) in [("10.0.0.1:9998", Some(PeerKey(1))), ("10.0.0.2:9998", None)] {
             let place = address(place);
             known.add(place, Time::ZERO);
-            assert_eq!(known.due(5, Time::ZERO, &mut dice), [place]);
+            assert_eq!(known.due(5, 0, Time::ZERO, &mut dice), [place]);
             match end {
                 Some(key) => known.connected(place, key, Time::ZERO),
                 None => known.own(place),
             }
             known.failed(place, Time::ZERO);
-            assert!(known.due(5, Time::from_secs(1000), &mut dice).is_empty());
+            assert!(known.due(5, 0, Time::from_secs(1000), &mut dice).is_empty());
         }
     }
 
@@ -256,9 +263,9 @@ mod tests {
         for text in ["10.0.0.1:0", "0.0.0.0:80", "239.1.1.1:80", "[ff02::1]:80"] {
             known.add(address(text), Time::ZERO);
         }
-        assert!(known.due(9, Time::ZERO, &mut dice).is_empty());
+        assert!(known.due(9, 0, Time::ZERO, &mut dice).is_empty());
         known.add(address("[::ffff:10.0.0.1]:80"), Time::ZERO);
-        assert_eq!(known.due(9, Time::ZERO, &mut dice), [address("10.0.0.1:80")]);
+        assert_eq!(known.due(9, 0, Time::ZERO, &mut dice), [address("10.0.0.1:80")]);
     }
 
     #[test]
@@ -271,7 +278,7 @@ mod tests {
         let other = address("10.0.0.1:9998");
         known.add(other, Time::ZERO);
         assert!(!known.known.contains_key(&other), "nobody failed yet");
-        for lie in known.due(2, Time::ZERO, &mut dice) {
+        for lie in known.due(2, 0, Time::ZERO, &mut dice) {
             known.failed(lie, Time::ZERO);
         }
         known.add(other, Time::ZERO);

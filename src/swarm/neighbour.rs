@@ -31,6 +31,8 @@ pub(super) struct Stall {
 #[derive(Debug)]
 pub(super) struct Neighbour {
     pub introduction: Introduction,
+    /// It leaves as soon as it was told of others: there is no place for it.
+    pub guest: bool,
     /// When it was admitted.
     pub since: Time,
     pub hello: Option<Hello>,
@@ -71,6 +73,7 @@ impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
         Self {
             introduction,
+            guest: false,
             since: now,
             hello: None,
             told: Told::default(),

@@ -2,17 +2,15 @@
 //!
 //! On hosts of their own, since on this machine every test at the same time would be the local network.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::PathBuf,
-};
+use std::{fs, net::TcpListener, path::PathBuf};
 
 use rustix::process::Signal;
 
 use crate::{
     network::{in_lab, lab, on},
-    support::{Place, Program, bytes, compose, conductor_command, fetch, listening, member, member_command, port, seed},
+    support::{
+        Place, Program, bytes, compose, conductor_command, fetch, listening, member, member_command, port, seed,
+    },
 };
 
 const SIZE: usize = 4 << 20;

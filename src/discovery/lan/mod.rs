@@ -119,7 +119,8 @@ impl Service {
     }
 
     fn refresh(&mut self) {
-        let gone: Vec<_> = self.listening.iter().filter(|(_, found)| found.is_closed()).map(|(hash, _)| *hash).collect();
+        let gone: Vec<_> =
+            self.listening.iter().filter(|(_, found)| found.is_closed()).map(|(hash, _)| *hash).collect();
         for info_hash in gone {
             self.listening.remove(&info_hash);
             self.manners.forget(info_hash);

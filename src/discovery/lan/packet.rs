@@ -41,10 +41,8 @@ pub struct Announce {
 pub fn write(info_hash: InfoHash, port: u16, cookie: u32, v6: bool) -> Vec<u8> {
     // rqbit takes the host for an address and a port, and nothing else.
     let host = SocketAddr::new(if v6 { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) }, PORT);
-    format!(
-        "{SEARCH}1\r\nHost: {host}\r\nPort: {port}\r\nInfohash: {info_hash}\r\ncookie: {cookie}\r\n\r\n\r\n"
-    )
-    .into_bytes()
+    format!("{SEARCH}1\r\nHost: {host}\r\nPort: {port}\r\nInfohash: {info_hash}\r\ncookie: {cookie}\r\n\r\n\r\n")
+        .into_bytes()
 }
 
 /// What a packet says; None: it is none, or lacks a port or an info-hash.
@@ -91,7 +89,8 @@ mod tests {
     #[test]
     fn others_write_it_in_their_own_way() {
         let hex = HASH.to_string().to_uppercase();
-        let aria2 = format!("BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\nPort: 6881\r\nInfohash: {hex}\r\n\r\n\r\n");
+        let aria2 =
+            format!("BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\nPort: 6881\r\nInfohash: {hex}\r\n\r\n\r\n");
         assert_eq!(read(aria2.as_bytes()), announce(6881, None));
         let loose = format!("BT-SEARCH * HTTP/1.0\ninfohash:{hex}\ncookie: ab1 \nPORT:  1 \n");
         assert_eq!(read(loose.as_bytes()), announce(1, Some("ab1")));

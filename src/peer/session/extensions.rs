@@ -7,12 +7,7 @@ use crate::{
     peer::{Event, Hello, uploads},
     time::Time,
     wire::{
-        extension::{
-            self,
-            handshake::ExtensionHandshake,
-            metadata,
-            pex::Exchange,
-        },
+        extension::{self, handshake::ExtensionHandshake, metadata, pex::Exchange},
         message::Message,
     },
 };
