@@ -2,13 +2,23 @@
 //!
 //! On hosts of their own, since on this machine every test at the same time would be the local network.
 
-use std::{fs, net::TcpListener, path::PathBuf, process::Command};
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
 use crate::{
+    foreign::client::Client,
     network::{in_lab, lab, on},
-    support::{Place, Program, bytes, compose, conductor_command, fetch, listening, member, member_command, port},
+    support::{
+        PATIENCE, Place, Program, bytes, compose, conductor_command, fetch, listening, member, member_command, port,
+    },
 };
 
 const SIZE: usize = 4 << 20;
@@ -21,9 +31,13 @@ struct Stage {
 
 impl Stage {
     fn new(conductor: &str) -> Self {
+        Self::with(conductor, &[])
+    }
+
+    fn with(conductor: &str, arguments: &[&str]) -> Self {
         let place = Place::new();
         let data = bytes(SIZE, 70);
-        let manifest = compose(&place, "x.bin", &data, &[conductor, "64K"]);
+        let manifest = compose(&place, "x.bin", &data, &[&[conductor, "64K"], arguments].concat());
         Self { place, manifest, data }
     }
 
@@ -72,7 +86,7 @@ fn set_link(device: &str, arguments: &[&str]) {
 }
 
 /// Waits until it is connected to so many.
-fn meets(program: &mut Program, count: u64) {
+fn connects(program: &mut Program, count: u64) {
     program.event(&format!("that it has met {count}"), |event| event["members"].as_u64().is_some_and(|n| n >= count));
 }
 
@@ -164,6 +178,45 @@ fn a_member_on_two_networks_joins_them() {
     });
 }
 
+/// Other clients are met there too: one fetches from a member; that leaves, and another member has only the client.
+/// But aria2 and Transmission, once whole, speak only every few minutes, and are heard then.
+macro_rules! other_clients {
+    ($($name:ident: $client:ident, $gives:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            if Client::$client.is_there() {
+                in_lab(concat!("lan::", stringify!($name)), || meets(Client::$client, $gives));
+            }
+        }
+    )*};
+}
+
+other_clients! {
+    aria2: Aria2, false;
+    libtorrent: Libtorrent, true;
+    rqbit: Rqbit, true;
+    transmission: Transmission, false;
+}
+
+fn meets(client: Client, gives: bool) {
+    lab(&["up", "3"]);
+    let stage = Stage::with("0.0.0.0:0", &["--torrent"]);
+    let seed = stage.near("h1", &[]);
+    let source = stage.manifest.with_extension("torrent");
+    let _client = Program::start(on("h2", &client.near(&stage.place, &stage.place.path("h2"), source.as_os_str())));
+    let until = Instant::now() + PATIENCE;
+    while !fs::read(stage.place.path("h2/x.bin")).is_ok_and(|copy| copy == stage.data) {
+        assert!(Instant::now() < until, "{client:?} has not got it; members said:\n{}", stage.log());
+        thread::sleep(Duration::from_millis(100));
+    }
+    seed.signal(Signal::TERM);
+    seed.end().with(0);
+    if gives {
+        stage.near("h3", &["--exit-when-done"]).end().with(0);
+        stage.is_whole("h3");
+    }
+}
+
 /// A cable is plugged in while the member runs.
 #[test]
 fn a_network_that_comes_later_is_looked_at_too() {
@@ -216,7 +269,7 @@ fn a_swarm_outlives_its_conductor() {
         let mut newcomer = stage.deaf("h5", &["--peer", &entrance, "--exit-when-done", "--download", "300K"]);
         newcomer.line("that the conductor is away", |line| line.contains("does not answer").then_some(()));
         // The one that it knew, the seed, and two more.
-        meets(&mut newcomer, 4);
+        connects(&mut newcomer, 4);
         entry.event_named("whole");
         entry.signal(Signal::KILL);
         newcomer.end().with(0);
@@ -235,9 +288,9 @@ fn members_introduce_each_other() {
     let to_a = format!("127.0.0.1:{}", port(&mut a));
     let mut b = member(&stage.place, &stage.manifest, &stage.place.path("b"), &["--peer", &to_a]);
     let to_b = format!("127.0.0.1:{}", port(&mut b));
-    meets(&mut b, 1);
+    connects(&mut b, 1);
     let mut c = member(&stage.place, &stage.manifest, &stage.place.path("c"), &["--peer", &to_b, "--exit-when-done"]);
-    meets(&mut c, 2);
+    connects(&mut c, 2);
     b.signal(Signal::KILL);
     let last = c.end().with(0).last();
     assert_eq!(last["code"], 0);
