@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     metainfo::InfoHash,
-    storage::{StorageError, note, proof::state_folder},
+    storage::{StorageError, note, state_folder},
 };
 
 /// Addresses that are kept of a swarm, those that were reached last.
@@ -34,7 +34,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// In `$XDG_STATE_HOME/orchestra/members`, else `~/.local/state/orchestra/members`; None where neither is known.
+    /// In `members` below the [`state_folder`]; None where there is none.
     pub fn of_this_user() -> Option<Self> {
         Some(Self::in_folder(state_folder()?.join("members")))
     }
