@@ -25,7 +25,6 @@ impl Session {
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
             name,
-            ..Default::default()
         };
         self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }

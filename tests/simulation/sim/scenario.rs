@@ -138,6 +138,8 @@ pub const TABLE: &[Scenario] = &[
     SMALL,
     SMALL_HOSTILE,
     SMALL_MIXED,
+    ORPHANED,
+    CONDUCTORLESS,
     Scenario { name: "1 leecher", leechers: 1, ..LAN },
     Scenario { name: "a second leecher after 5 s", leechers: 2, crowd: Crowd { late: 1, late_by_ms: 5_000, ..NOBODY }, ..LAN },
     Scenario { name: "8 leechers", leechers: 8, ..LAN },
