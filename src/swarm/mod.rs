@@ -43,7 +43,7 @@ pub struct Config {
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
     pub checked: bool,
-    /// Connections at most, in all.
+    /// Connections at most, in all; a few guests of a moment aside.
     pub max_peers: usize,
     /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
