@@ -5,6 +5,7 @@
 //! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
 //! is only when to end ([`until`]) and what to tell people.
 
+mod acquaintances;
 mod advertised;
 pub mod ask;
 mod asking;
@@ -32,7 +33,10 @@ use crate::{
         Exit,
         member::{DEFAULT_PORT, Settings},
     },
-    discovery::conductor::{Identity, Stats},
+    discovery::{
+        conductor::{Identity, Stats},
+        lan::Lan,
+    },
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::{InfoHash, Magnet},
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
@@ -44,6 +48,7 @@ use crate::{
     },
     wire::handshake::{Handshake, PeerId},
 };
+use acquaintances::Acquaintances;
 use advertised::Reached;
 use load::{Composition, Named, Trackers};
 use lookout::Lookout;
@@ -123,6 +128,8 @@ struct Presence {
     key: u32,
     listeners: Listeners,
     reached: Reached,
+    /// None: nobody is looked for on the local network.
+    lan: Option<Lan>,
     keys: Option<(Keys, mpsc::Receiver<Quit>)>,
     dice: fastrand::Rng,
 }
@@ -133,23 +140,32 @@ impl<'a> Beginning<'a> {
         let listeners = listen(self.settings)?;
         utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
         let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
+        let start_lan = || Lan::start(listeners.port(), self.via(), lookout.ended().clone());
+        let lan = self.settings.lan.then(start_lan);
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
-        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
+        let mut presence = Presence { id, key, listeners, reached, lan, keys: Keys::start(), dice };
         match named {
             Named::Composition(composition) => {
                 let opened = open(self.settings, &composition).await?;
+                let acquaintances = Acquaintances::of(composition.info_hash);
+                lookout.known = acquaintances.recall().await;
                 let identity = self.identity(&presence, composition.info_hash);
+                if let Some(lan) = &presence.lan {
+                    lookout.look_near(lan, composition.info_hash);
+                }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
-                let parts = self.share(composition, opened, presence, lookout);
+                let parts = self.share(composition, opened, presence, acquaintances, lookout);
                 self.look_for(&trackers, &[], &identity, left, lookout);
                 Ok(parts)
             }
             Named::Magnet(magnet) => {
+                let acquaintances = Acquaintances::of(magnet.hash);
+                lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, &mut presence, lookout).await?;
                 let opened = open(self.settings, &composition).await?;
                 lookout.tell(left(&opened));
-                Ok(self.share(composition, opened, presence, lookout))
+                Ok(self.share(composition, opened, presence, acquaintances, lookout))
             }
         }
     }
@@ -197,6 +213,9 @@ impl<'a> Beginning<'a> {
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, &self.identity(we, magnet.hash), stats, lookout);
+        if let Some(lan) = &we.lan {
+            lookout.look_near(lan, magnet.hash);
+        }
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -237,7 +256,14 @@ impl<'a> Beginning<'a> {
     }
 
     /// Starts to connect, with all that is known now.
-    fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
+    fn share(
+        self,
+        composition: Composition,
+        opened: Opened,
+        we: Presence,
+        acquaintances: Acquaintances,
+        lookout: &Lookout,
+    ) -> owner::Parts<'a> {
         let Self { settings, start, screen, .. } = self;
         let Opened { store, found, have, events: disk } = opened;
         let Presence { id, listeners, reached, keys, mut dice, .. } = we;
@@ -276,7 +302,8 @@ impl<'a> Beginning<'a> {
             max_dialled: MAX_DIALLED,
             seed: dice.u64(..),
         });
-        owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
+        let manifest = Arc::new(manifest);
+        owner::Parts { settings, manifest, swarm, store, found, disk, links, heard, acquaintances, keys, start }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    acquaintances::Acquaintances,
     links::{Arrival, Heard, Links},
     lookout::Lookout,
     on_complete, report,
@@ -49,6 +50,7 @@ pub struct Parts<'a> {
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
     pub heard: Heard,
+    pub acquaintances: Acquaintances,
     /// q, where keys are read.
     pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
     pub start: Instant,
@@ -305,6 +307,7 @@ impl<'a> Owner<'a> {
         self.lookout.tell(stats_of(&self.parts.swarm, now));
         self.show(&snapshot, now, screen);
         self.note(now);
+        self.parts.acquaintances.tick(&self.parts.swarm, now);
         self.is_over().or_else(|| self.gives_up(now))
     }
 

@@ -93,6 +93,7 @@ pub struct Session {
     shown: Shown,
     their_metadata: Option<u8>,
     their_offer: Option<u8>,
+    their_pex: Option<u8>,
     their_queue: usize,
     /// Longest request in either direction.
     max_request: u32,
@@ -104,6 +105,8 @@ pub struct Session {
     /// How often it may still say `have` before that is called a flood.
     haves_left: u32,
     patience: Patience,
+    /// With being told of other members.
+    hearsay: Patience,
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
@@ -135,12 +138,14 @@ impl Session {
             info,
             their_metadata: None,
             their_offer: None,
+            their_pex: None,
             their_queue: QUEUE.0,
             max_request: BLOCK,
             choked: true,
             said_what_it_has: false,
             statements_left: hear::statements(&geometry),
-            patience: Patience::default(),
+            patience: Patience::with_idle_talk(),
+            hearsay: Patience::with_hearsay(),
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
@@ -247,6 +252,7 @@ impl Session {
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
             Command::Offer => self.say_offer(),
+            Command::Exchange(exchange) => self.say_exchange(&exchange),
             Command::Complete if self.remote.extended => self.say_hello(None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
