@@ -33,10 +33,10 @@ use crate::{
         member::{DEFAULT_PORT, Settings},
     },
     discovery::conductor::{Identity, Stats},
-    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
+    manifest::{Endpoint, FilePath, endpoint::CONDUCTOR_PORT},
     metainfo::{InfoHash, Magnet},
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::{
         Report, Screen,
@@ -69,6 +69,8 @@ enum StartError {
     Ask(#[from] ask::AskingFailed),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{name}: --only means no file of it: member show lists them")]
+    NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
     #[error("it ended early")]
     Ended(Exit),
@@ -81,7 +83,7 @@ impl StartError {
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::NothingSelected { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
     }
@@ -294,18 +296,38 @@ fn left(opened: &Opened) -> Stats {
 
 async fn open(settings: &Settings, composition: &Composition) -> Result<Opened, StartError> {
     let manifest = &composition.manifest;
+    let only = select(settings, composition)?;
     let contents = Contents {
         name: manifest.name.as_str().to_owned(),
+        files: composition.files.clone(),
+        only,
         geometry: manifest.geometry,
         parts: manifest.parts.clone(),
         whole: manifest.whole,
         info_hash: composition.info_hash,
     };
     let folder = settings.output.clone();
-    let existing = if settings.repair { Existing::Repair } else { Existing::Share };
-    let notes = if settings.check { Notes::Ignored } else { Notes::Believed };
+    let wishes = Wishes {
+        existing: if settings.repair { Existing::Repair } else { Existing::Share },
+        notes: if settings.check { Notes::Ignored } else { Notes::Believed },
+        old: settings.from.clone(),
+    };
     let proofs = Proofs::of_this_user();
-    Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+    Ok(blocking(move || storage::open(contents, &folder, &wishes, proofs)).await?)
+}
+
+/// The files that `--only` means; None: all.
+fn select(settings: &Settings, composition: &Composition) -> Result<Option<Selection>, StartError> {
+    let Composition { manifest, files, .. } = composition;
+    if settings.only.is_empty() {
+        return Ok(None);
+    }
+    let means = |path: &FilePath| settings.only.iter().any(|glob| glob.means(path));
+    let selection = Selection::new(files, &manifest.geometry, means);
+    match selection.count() {
+        0 => Err(StartError::NothingSelected { name: manifest.name.shown().into_owned() }),
+        _ => Ok(Some(selection)),
+    }
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.

@@ -53,6 +53,8 @@ pub enum StorageError {
     Appeared { path: PathBuf, part: PathBuf },
     #[error("{path}: {what}, not a plain file: move it away, or fetch to another folder with -o")]
     NotAFile { path: PathBuf, what: &'static str },
+    #[error("{path}: {what}, and the composition is a folder: move it away, or fetch to another folder with -o")]
+    NotAFolder { path: PathBuf, what: &'static str },
     #[error("{path}: another member is fetching this file: wait for it, or fetch to another folder with -o")]
     Busy { path: PathBuf },
     /// Somebody took `NAME.part` away, or put something else in its place.

@@ -6,7 +6,7 @@ use super::*;
 async fn where_nothing_is_room_is_made() {
     let lab = Lab::new();
     let folder = lab.folder.path().join("made/when missing");
-    let opened = open(lab.contents.clone(), &folder, Existing::Share, Notes::Believed, None).unwrap();
+    let opened = open(lab.contents.clone(), &folder, &Wishes::default(), None).unwrap();
     assert_eq!(opened.found, Found::Ready);
     assert!(opened.have.is_empty());
     let part = folder.join("big.iso.part");
