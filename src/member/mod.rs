@@ -243,7 +243,7 @@ impl<'a> Beginning<'a> {
         let Self { settings, start, screen, .. } = self;
         let Opened { store, found, have, events: disk } = opened;
         let Presence { id, listeners, reached, keys, mut dice, .. } = we;
-        let Composition { manifest, info, info_hash, .. } = composition;
+        let Composition { manifest, files, info, info_hash, .. } = composition;
         let (size, port) = (manifest.geometry.size(), listeners.port());
         log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());
         screen.event(&Report::Start {
@@ -269,7 +269,7 @@ impl<'a> Beginning<'a> {
             download: limiter(settings.download),
         };
         let (links, heard) = links::Links::start(common, listeners, lookout.ended().clone());
-        let swarm = Swarm::new(Config {
+        let mut swarm = Swarm::new(Config {
             geometry: manifest.geometry,
             id,
             have,
@@ -278,6 +278,12 @@ impl<'a> Beginning<'a> {
             max_dialled: MAX_DIALLED,
             seed: dice.u64(..),
         });
+        if let Some(only) = store.only() {
+            swarm.want_only(only.parts());
+            let files = files.iter().filter(|file| !file.padding).count();
+            let (name, wanted) = (manifest.name.shown().into_owned(), only.count());
+            screen.event(&Report::Selected { name, wanted, files, size: only.size() });
+        }
         owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
     }
 }

@@ -284,7 +284,9 @@ mod tests {
         let file = |size: &str, attr: &str, path: &str| format!("d4:attr1:{attr}6:length{size}4:pathl{path}ee");
         let pad = file("i1e", "p", "4:.pad1:1");
         let link = "d4:attr1:l4:pathl1:le12:symlink pathl1:aee";
-        let files = [&file("i1e", "x", "1:a"), &pad, &file("i1e", "h", "1:b"), &pad, link].map(String::as_str).concat();
+        let files = [&file("i1e", "x", "1:a"), &pad, &file("i1e", "h", "1:b"), &pad, &link.to_owned()]
+            .map(String::as_str)
+            .concat();
         let info = parse(&format!("d5:filesl{files}e4:name1:x12:piece lengthi4e")).unwrap();
         let told: Vec<_> = info.files.iter().map(|f| (f.size, f.executable, f.padding)).collect();
         let padding = (1, false, true);

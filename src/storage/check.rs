@@ -27,8 +27,8 @@ const MAX_THREADS: usize = 4;
 /// Where parts may be found.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// A file with its final name: every part must be right.
-    Final,
+    /// A file with its final name: every part must be right. `thorough`: all wrong ones are found.
+    Final { right_size: bool, thorough: bool },
     /// `NAME.part`: what is right counts, and what was never written is not read.
     Partial,
     /// Another file, whose right parts are taken over.
@@ -87,7 +87,7 @@ struct Work {
 /// Why a check ended early.
 enum Stop {
     Asked,
-    Different(PartIndex),
+    Different(Vec<PartIndex>),
     Failed(Option<PartIndex>, &'static str, io::Error),
 }
 
@@ -95,23 +95,32 @@ impl Work {
     fn run(&self, sources: &[Source]) {
         for source in sources {
             let done = match source {
-                Source::Final => self.look_at_all(),
+                Source::Final { right_size: true, thorough } => self.look_at_all(*thorough),
+                Source::Final { right_size: false, .. } => {
+                    self.look_through(source).and_then(|()| Err(Stop::Different(self.missing())))
+                }
                 Source::Partial | Source::Other(_) => self.look_through(source),
             };
             match done {
                 Ok(()) => {}
                 Err(Stop::Asked) => return,
-                Err(Stop::Different(part)) => return self.shared.tell(DiskEvent::Different(part)),
+                Err(Stop::Different(parts)) => return self.shared.tell(DiskEvent::Different(parts)),
                 Err(Stop::Failed(part, doing, error)) => {
                     return self.shared.failed(part, doing, error);
                 }
             }
         }
         if let Some(part) = self.spoilt() {
-            return self.shared.tell(DiskEvent::Different(part));
+            return self.shared.tell(DiskEvent::Different(vec![part]));
         }
         self.shared.unchecked.store(false, Ordering::Release);
         self.shared.tell(DiskEvent::Checked);
+    }
+
+    /// The parts that are not on the disk, as far as is known.
+    fn missing(&self) -> Vec<PartIndex> {
+        let on_disk = self.shared.lock().on_disk.clone();
+        self.shared.contents.geometry.all_parts().filter(|part| !on_disk.has(*part)).collect()
     }
 
     /// A part that is wrong and could not be put right: its files have their final names already.
@@ -125,17 +134,21 @@ impl Work {
     }
 
     /// A file with its final name: every part must be right, and the whole too.
-    fn look_at_all(&self) -> Result<(), Stop> {
+    fn look_at_all(&self, thorough: bool) -> Result<(), Stop> {
         let Shared { contents, files, .. } = &*self.shared;
         let mut stop = Ok(());
+        let mut wrong = Vec::new();
         let mut on_part = |part: PartIndex, digest| {
             if self.state.stop.load(Ordering::Relaxed) {
                 stop = Err(Stop::Asked);
-            } else if digest != contents.parts[part.as_usize()] {
-                stop = Err(Stop::Different(part));
+            } else if digest != contents.parts[part.as_usize()] && !thorough {
+                stop = Err(Stop::Different(vec![part]));
             } else {
                 self.count(u64::from(contents.geometry.part_len(part)));
-                self.shared.landed(part, DiskEvent::Proven(part), None);
+                match digest == contents.parts[part.as_usize()] {
+                    true => self.shared.landed(part, DiskEvent::Proven(part), None),
+                    false => wrong.push(part),
+                }
                 return ControlFlow::Continue(());
             }
             ControlFlow::Break(())
@@ -144,6 +157,9 @@ impl Work {
             .hash(&contents.geometry, contents.whole.is_some(), &mut on_part)
             .map_err(|e| Stop::Failed(None, "read", e))?;
         stop?;
+        if !wrong.is_empty() {
+            return Err(Stop::Different(wrong));
+        }
         match whole {
             Some(digest) if contents.whole != Some(digest) => {
                 self.shared.tell(DiskEvent::WholeWrong(digest));
@@ -193,7 +209,7 @@ impl Work {
             return Ok(());
         }
         let digest = match source {
-            Source::Final | Source::Partial => self.hash(&*shared.disk, range, part, scratch, None),
+            Source::Final { .. } | Source::Partial => self.hash(&*shared.disk, range, part, scratch, None),
             Source::Other(old) => self.hash(&**old, range, part, scratch, Some(&*shared.disk)),
         }?;
         if digest == Some(shared.contents.parts[part.as_usize()]) {

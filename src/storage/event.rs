@@ -11,8 +11,9 @@ pub enum DiskEvent {
     Written(PartIndex),
     /// A part that was on the disk at the start is right: it may be shared.
     Proven(PartIndex),
-    /// A part of a file that was there already is not the composition's: other data is on the disk.
-    Different(PartIndex),
+    /// These parts of what was there already are not the composition's: other data is on the disk. As a rule it is the
+    /// first that was found, and all where notes are ignored; none if what is there is longer.
+    Different(Vec<PartIndex>),
     /// What was on the disk at the start is all known now.
     Checked,
     /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do). Of a file under

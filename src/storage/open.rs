@@ -22,9 +22,7 @@ use super::{
     whole::{Follower, Task},
     writer,
 };
-use crate::{
-    geometry::Geometry, hashing::Digest, manifest::FileEntry, metainfo::InfoHash, wire::bitfield::Bitfield,
-};
+use crate::{geometry::Geometry, hashing::Digest, manifest::FileEntry, metainfo::InfoHash, wire::bitfield::Bitfield};
 
 /// What a composition should be.
 #[derive(Clone)]
@@ -127,7 +125,7 @@ pub fn open_on(
         true => ask.look_around()?,
         false => folder::open::look_around(&ask)?,
     };
-    if let (Place::Part { .. }, Some(old)) = (&start.place, &wishes.old) {
+    if let (Found::Ready | Found::Unchecked, Some(old)) = (start.found, &wishes.old) {
         start.sources.push(Source::Other(ask.open_old(old)?));
         start.found = Found::Unchecked;
     }
@@ -188,7 +186,9 @@ impl Ask<'_> {
         let proven = right_size && self.is_proven(&stamp);
         match self.wishes.existing {
             Existing::Repair if !proven => self.fetch(Some((file, stamp))),
-            _ if right_size => Ok(self.share(Files::One(Arc::new(file)), stamp, proven)),
+            _ if right_size || self.is_thorough() => {
+                Ok(self.share(Files::One(Arc::new(file)), stamp, right_size, proven))
+            }
             _ => Err(StorageError::Different { path: names.whole.clone() }),
         }
     }
@@ -199,12 +199,18 @@ impl Ask<'_> {
         self.wishes.notes == Notes::Believed && self.proofs.is_some_and(holds)
     }
 
-    /// What is under the final name is shared.
-    pub fn share(&self, files: Files, stamp: Stamp, proven: bool) -> Start {
+    /// Whether all that is there is looked at, also what cannot be the composition any more.
+    pub fn is_thorough(&self) -> bool {
+        self.wishes.notes == Notes::Ignored
+    }
+
+    /// What is under the final name is shared, once it is proven; what of it has not the right size, part by part.
+    pub fn share(&self, files: Files, stamp: Stamp, right_size: bool, proven: bool) -> Start {
+        let source = Source::Final { right_size, thorough: self.is_thorough() };
         let geometry = &self.contents.geometry;
         let (found, have, sources) = match proven {
             true => (Found::Whole, Bitfield::all(geometry), vec![]),
-            false => (Found::Unproven, Bitfield::none(geometry), vec![Source::Final]),
+            false => (Found::Unproven, Bitfield::none(geometry), vec![source]),
         };
         Start { files, found, have, place: Place::Final { stamp }, sources }
     }

@@ -4,8 +4,7 @@
 //! after a crash a note never speaks of data that did not reach the disk.
 
 use std::{
-    env,
-    fs,
+    env, fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };

@@ -1,10 +1,6 @@
 //! What is on the disk of a folder at the start, and what to make of it.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use super::{Root, There, Tree};
 use crate::{
@@ -46,8 +42,9 @@ pub fn look_around(ask: &Ask<'_>) -> Result<Start, StorageError> {
     let proven = complete && ask.is_proven(&stamp);
     match ask.wishes.existing {
         Existing::Repair if !proven => fetch(ask, Some(Old { tree, survey })),
-        _ if complete => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, proven)),
+        _ if complete => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, true, proven)),
         _ if is_kept_apart(ask)? => fetch(ask, None),
+        _ if ask.is_thorough() => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, false, false)),
         _ => Err(StorageError::Different { path: names.whole.clone() }),
     }
 }

@@ -1,7 +1,6 @@
 //! Disks that are full, that fail, and that do things by halves. Each test sees to it that its fault happened.
 
 use std::{
-    fs::File,
     io,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };

@@ -2,6 +2,7 @@
 
 mod faults;
 mod finishing;
+mod folders;
 mod notes;
 mod opening;
 mod receiving;
@@ -72,7 +73,13 @@ impl Lab {
 
     /// Believes no note.
     fn open_anew(&self) -> Opened {
-        open(self.contents.clone(), self.folder.path(), &Wishes { notes: Notes::Ignored, ..Wishes::default() }, Some(self.proofs())).unwrap()
+        open(
+            self.contents.clone(),
+            self.folder.path(),
+            &Wishes { notes: Notes::Ignored, ..Wishes::default() },
+            Some(self.proofs()),
+        )
+        .unwrap()
     }
 
     fn open(&self) -> Opened {

@@ -54,7 +54,7 @@ async fn a_different_file_is_told_and_left_alone() {
     let _check = opened.store.check();
     let (parts, end) = proven(&mut opened.events).await;
     assert_eq!(parts, [0]);
-    assert!(matches!(end, DiskEvent::Different(part) if part == lab.part(1)), "{end:?}");
+    assert!(matches!(end, DiskEvent::Different(ref wrong) if *wrong == [lab.part(1)]), "{end:?}");
     assert!(matches!(finish(&opened.store).await, Err(StorageError::NotWhole { .. })));
     assert_eq!(fs::read(lab.path("")).unwrap(), other);
 }

@@ -4,7 +4,6 @@
 //! that was verified is fetched again, nothing else is trusted, and the file comes out right.
 
 use std::{
-    fs::File,
     io,
     ops::Range,
     sync::{
@@ -226,10 +225,11 @@ async fn survives(before: Before, spooled: bool, fault: Fault, at: usize) -> boo
     let (lab, existing) = prepared(before);
     let faults = Arc::new(AtomicUsize::new(0));
     let counted = faults.clone();
-    let opened = open_on(lab.contents.clone(), lab.folder.path(), &Wishes { existing, ..Wishes::default() }, None, |file| {
-        let unsynced = Mutex::default();
-        Arc::new(Failing { file, fault, at, calls: AtomicUsize::new(0), faults: counted, unsynced })
-    });
+    let opened =
+        open_on(lab.contents.clone(), lab.folder.path(), &Wishes { existing, ..Wishes::default() }, None, |file| {
+            let unsynced = Mutex::default();
+            Arc::new(Failing { file, fault, at, calls: AtomicUsize::new(0), faults: counted, unsynced })
+        });
     let first = fetch(&lab, opened.unwrap(), spooled).await;
     let happened = faults.load(Ordering::Relaxed) > 0;
     let harmless = matches!(fault, Fault::Short | Fault::Once(Errno::INTR));
