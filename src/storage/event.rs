@@ -56,6 +56,11 @@ pub enum StorageError {
     NotAFile { path: PathBuf, what: &'static str },
     #[error("{path}: {what}, and the composition is a folder: move it away, or fetch to another folder with -o")]
     NotAFolder { path: PathBuf, what: &'static str },
+    /// What `--from` names.
+    #[error(
+        "{path}: {what}: --from takes an older version of the composition, a file for a file, a folder for a folder"
+    )]
+    NotOlder { path: PathBuf, what: &'static str },
     #[error("{path}: another member is fetching this file: wait for it, or fetch to another folder with -o")]
     Busy { path: PathBuf },
     /// Somebody took `NAME.part` away, or put something else in its place.

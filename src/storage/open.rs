@@ -236,6 +236,15 @@ impl Ask<'_> {
 
     /// An older file or folder, to read.
     fn open_old(&self, path: &Path) -> Result<Arc<dyn Disk>, StorageError> {
+        self.try_open_old(path).map_err(|error| match error {
+            StorageError::NotAFile { path, what } | StorageError::NotAFolder { path, what } => {
+                StorageError::NotOlder { path, what }
+            }
+            error => error,
+        })
+    }
+
+    fn try_open_old(&self, path: &Path) -> Result<Arc<dyn Disk>, StorageError> {
         let missing = || StorageError::io(path, "open it", io::ErrorKind::NotFound.into());
         match self.contents.files.is_empty() {
             true => {

@@ -74,7 +74,7 @@ impl Session {
         Ok(())
     }
 
-    /// BEP 6: once, and before any `have`. But aria2 says it in place of [`super::HAVES_AT_ONCE`] of these and more, also of
+    /// BEP 6: once, and before any `have`. But aria2 says it in place of many of these ([`super::STATEMENTS`]), also of
     /// those that it said at first. Each costs a look at every part.
     fn on_what_it_has(&mut self, event: Event) -> Result<(), Fault> {
         if std::mem::replace(&mut self.said_what_it_has, true) && event == Event::HasNone {
