@@ -118,7 +118,9 @@ mod tests {
             fs::write(&path, name).unwrap();
             path
         };
-        ["b", "a/z", "a-b", "a/b/c", ".hidden", "été", "Z", "c"].map(write);
+        for name in ["b", "a/z", "a-b", "a/b/c", ".hidden", "été", "Z", "c"] {
+            write(name);
+        }
         fs::set_permissions(write("run"), fs::Permissions::from_mode(0o755)).unwrap();
         symlink("/etc/passwd", folder.path().join("a/link")).unwrap();
         symlink("/", folder.path().join("root")).unwrap();

@@ -375,7 +375,9 @@ mod tests {
         let geometry = Geometry::new(100, 1).unwrap();
         let mut swarm = swarm(Bitfield::none(&geometry), true);
         let mut wanted = Bitfield::none(&geometry);
-        (40..45).for_each(|n| drop(geometry.part(n).map(|part| wanted.insert(part))));
+        for part in geometry.all_parts().skip(40).take(5) {
+            wanted.insert(part);
+        }
         swarm.want_only(&wanted);
         swarm.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
         for event in [Event::HasAll, Event::Choked(false)] {

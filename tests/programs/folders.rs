@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use orchestra::hashing::Digest;
 use rustix::process::Signal;
 
 use crate::{
@@ -318,6 +319,34 @@ fn a_check_says_which_parts_are_right() {
     let ended = fetch(&place, &manifest, "seed", &["--check"]).with(6);
     let checked = ended.events().find(|event| event["event"] == "checked").expect("said");
     assert_eq!(checked["wrong"], serde_json::json!([[part, part], [parts, parts]]));
+}
+
+/// libtorrent puts zeroes between files, so that each begins with a part (BEP 47).
+#[test]
+fn padding_of_other_clients_is_on_no_disk() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let (a, run) = (bytes(3, 1), bytes(300_000, 2));
+    let pad = 262_144 - a.len();
+    let joined = [&a[..], &vec![0; pad], &run].concat();
+    let pieces: Vec<u8> = joined.chunks(262_144).flat_map(|part| Digest::of(part).0).collect();
+    let files = format!(
+        "d6:lengthi3e4:pathl1:aeed4:attr1:p6:lengthi{pad}e4:pathl4:.pad1:1eed4:attr1:x6:lengthi{}e4:pathl3:runee",
+        run.len()
+    );
+    let announce = format!("http://{address}/announce");
+    let head = format!("d8:announce{}:{announce}4:infod5:filesl{files}e4:name6:padded", announce.len());
+    let rest = format!("12:piece lengthi262144e6:pieces{}:", pieces.len());
+    let torrent = place.path("padded.torrent");
+    fs::write(&torrent, [head.as_bytes(), rest.as_bytes(), &pieces, b"ee"].concat()).expect("written");
+    let folder = place.folder("seed").join("padded");
+    write(&folder, "a", &a);
+    write(&folder, "run", &run);
+    fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o755)).expect("a program");
+    let _seed = seed(&place, &torrent, &[]);
+    let last = fetch(&place, &torrent, "copy", &[]).with(0).last();
+    assert_eq!(last["size"], joined.len());
+    assert_same(&folder, &place.path("copy/padded"));
 }
 
 #[test]
