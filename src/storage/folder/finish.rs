@@ -35,7 +35,7 @@ pub fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, StorageError>
         return Ok(home.names.whole.clone());
     }
     if !at_once {
-        naming.remove_what_is_empty();
+        naming.remove_part();
     }
     tidy(&home.names);
     let whole = naming.wants_all();
@@ -124,6 +124,7 @@ impl Naming<'_> {
         for number in self.wanted().filter(|number| !self.tree.is_named(*number)) {
             self.name(number, folder)?;
             self.tree.has_name(number);
+            self.tree.root().remove_empty_folders(&self.shared.contents.files[number].path);
         }
         Ok(())
     }
@@ -144,8 +145,8 @@ impl Naming<'_> {
         }
     }
 
-    /// Removes `NAME.part`, which has no file of ours any more; anything else in it stays.
-    fn remove_what_is_empty(&self) {
+    /// Removes `NAME.part`, which has no file of ours any more; if anything else is in it, that stays.
+    fn remove_part(&self) {
         for file in self.tree.files().filter(|file| !file.padding) {
             self.tree.root().remove_empty_folders(&file.path);
         }
