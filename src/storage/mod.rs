@@ -45,7 +45,7 @@ pub use files::Slice;
 pub use folder::{Root, There, Tree};
 pub use infos::Infos;
 pub use open::{Contents, Existing, Found, Notes, Opened, Wishes, open, open_on};
-pub use proof::Proofs;
+pub use proof::{Proofs, state_folder};
 pub use selection::Selection;
 pub use stamp::Stamp;
 pub use store::{Store, Verdict, Verified};

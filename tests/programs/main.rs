@@ -15,3 +15,4 @@ mod paths;
 mod resume;
 mod room;
 mod support;
+mod udp_tracker;
