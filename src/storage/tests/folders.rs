@@ -221,7 +221,7 @@ async fn a_named_file_is_never_written() {
     };
     assert!(matches!(failed, StorageError::Different { path } if path == lab.path("")));
     assert_eq!(fs::read(lab.path("/e")).unwrap(), b"changed");
-    drop(opened);
+    end(opened).await;
 
     // Of another size it is seen at once.
     fs::write(lab.path("/e"), "other").unwrap();
