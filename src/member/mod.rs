@@ -37,10 +37,10 @@ use crate::{
         conductor::{Identity, Stats},
         lan::Lan,
     },
-    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
+    manifest::{Endpoint, FilePath, endpoint::CONDUCTOR_PORT},
     metainfo::{InfoHash, Magnet},
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::{
         Report, Screen,
@@ -74,6 +74,8 @@ enum StartError {
     Ask(#[from] ask::AskingFailed),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{name}: --only means no file of it: member show lists them")]
+    NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
     #[error("it ended early")]
     Ended(Exit),
@@ -86,7 +88,7 @@ impl StartError {
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::NothingSelected { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
     }
@@ -267,7 +269,7 @@ impl<'a> Beginning<'a> {
         let Self { settings, start, screen, .. } = self;
         let Opened { store, found, have, events: disk } = opened;
         let Presence { id, listeners, reached, keys, mut dice, .. } = we;
-        let Composition { manifest, info, info_hash, .. } = composition;
+        let Composition { manifest, files, info, info_hash, .. } = composition;
         let (size, port) = (manifest.geometry.size(), listeners.port());
         log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());
         screen.event(&Report::Start {
@@ -293,7 +295,7 @@ impl<'a> Beginning<'a> {
             download: limiter(settings.download),
         };
         let (links, heard) = links::Links::start(common, listeners, lookout.ended().clone());
-        let swarm = Swarm::new(Config {
+        let mut swarm = Swarm::new(Config {
             geometry: manifest.geometry,
             id,
             have,
@@ -302,6 +304,12 @@ impl<'a> Beginning<'a> {
             max_dialled: MAX_DIALLED,
             seed: dice.u64(..),
         });
+        if let Some(only) = store.only() {
+            swarm.want_only(only.parts());
+            let files = files.iter().filter(|file| !file.padding).count();
+            let (name, wanted) = (manifest.name.shown().into_owned(), only.count());
+            screen.event(&Report::Selected { name, wanted, files, size: only.size() });
+        }
         let manifest = Arc::new(manifest);
         owner::Parts { settings, manifest, swarm, store, found, disk, links, heard, acquaintances, keys, start }
     }
@@ -321,18 +329,38 @@ fn left(opened: &Opened) -> Stats {
 
 async fn open(settings: &Settings, composition: &Composition) -> Result<Opened, StartError> {
     let manifest = &composition.manifest;
+    let only = select(settings, composition)?;
     let contents = Contents {
         name: manifest.name.as_str().to_owned(),
+        files: composition.files.clone(),
+        only,
         geometry: manifest.geometry,
         parts: manifest.parts.clone(),
         whole: manifest.whole,
         info_hash: composition.info_hash,
     };
     let folder = settings.output.clone();
-    let existing = if settings.repair { Existing::Repair } else { Existing::Share };
-    let notes = if settings.check { Notes::Ignored } else { Notes::Believed };
+    let wishes = Wishes {
+        existing: if settings.repair { Existing::Repair } else { Existing::Share },
+        notes: if settings.check { Notes::Ignored } else { Notes::Believed },
+        old: settings.from.clone(),
+    };
     let proofs = Proofs::of_this_user();
-    Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+    Ok(blocking(move || storage::open(contents, &folder, &wishes, proofs)).await?)
+}
+
+/// The files that `--only` means; None: all.
+fn select(settings: &Settings, composition: &Composition) -> Result<Option<Selection>, StartError> {
+    let Composition { manifest, files, .. } = composition;
+    if settings.only.is_empty() {
+        return Ok(None);
+    }
+    let means = |path: &FilePath| settings.only.iter().any(|glob| glob.means(path));
+    let selection = Selection::new(files, &manifest.geometry, means);
+    match selection.count() {
+        0 => Err(StartError::NothingSelected { name: manifest.name.shown().into_owned() }),
+        _ => Ok(Some(selection)),
+    }
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.

@@ -36,7 +36,7 @@ fn time_to_come(due: f64, waited: f64) -> f64 {
 impl Swarm {
     /// Asks this neighbour for parts until enough is outstanding with it.
     pub(super) fn assign(&mut self, key: PeerKey, now: Time) {
-        if !self.checked || self.is_complete() {
+        if !self.checked || self.picker.is_satisfied() {
             return;
         }
         loop {
