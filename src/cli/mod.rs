@@ -13,6 +13,7 @@ pub mod exit;
 pub mod input;
 pub mod logging;
 pub mod member;
+pub mod only;
 pub mod options;
 pub mod tokens;
 pub mod units;

@@ -107,6 +107,8 @@ pub async fn ask(
         most: 0,
         setup,
     };
+    let known = std::mem::take(&mut lookout.known);
+    known.into_iter().for_each(|address| asking.known.add(address, asking.progress));
     screen.say(&format!("{}: asking for its manifest; listening on port {}", asking.setup.name, asking.setup.port));
     let outcome = asking.work(heard, lookout, keys, screen, stop).await;
     lookout.known = asking.known.addresses();
@@ -164,8 +166,7 @@ impl Asking<'_> {
     fn on_tick(&mut self, arrivals: &mpsc::Sender<Arrival>, lookout: &Lookout, screen: &Screen) -> Option<Outcome> {
         let now = self.now();
         self.gather.tick(now);
-        let room = MAX_DIALLED.saturating_sub(self.count(true) + self.known.dialling());
-        for address in self.known.due(room, now, &mut self.setup.dice) {
+        for address in self.known.due(MAX_DIALLED, self.count(true), now, &mut self.setup.dice) {
             links::dial(address, self.setup.ours, self.setup.via.clone(), arrivals.clone());
         }
         if self.gather.most_pieces() > self.most {

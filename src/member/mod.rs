@@ -5,6 +5,7 @@
 //! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
 //! is only when to end ([`until`]) and what to tell people.
 
+mod acquaintances;
 mod advertised;
 pub mod ask;
 mod asking;
@@ -32,11 +33,14 @@ use crate::{
         Exit,
         member::{DEFAULT_PORT, Settings},
     },
-    discovery::conductor::{Identity, Stats},
-    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
+    discovery::{
+        conductor::{Identity, Stats},
+        lan::Lan,
+    },
+    manifest::{Endpoint, FilePath, endpoint::CONDUCTOR_PORT},
     metainfo::{InfoHash, Magnet},
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::{
         Report, Screen,
@@ -44,6 +48,7 @@ use crate::{
     },
     wire::handshake::{Handshake, PeerId},
 };
+use acquaintances::Acquaintances;
 use advertised::Reached;
 use load::{Composition, Named, Trackers};
 use lookout::Lookout;
@@ -69,6 +74,8 @@ enum StartError {
     Ask(#[from] ask::AskingFailed),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{name}: --only means no file of it: member show lists them")]
+    NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
     #[error("it ended early")]
     Ended(Exit),
@@ -81,7 +88,7 @@ impl StartError {
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::NothingSelected { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
     }
@@ -123,6 +130,8 @@ struct Presence {
     key: u32,
     listeners: Listeners,
     reached: Reached,
+    /// None: nobody is looked for on the local network.
+    lan: Option<Lan>,
     keys: Option<(Keys, mpsc::Receiver<Quit>)>,
     dice: fastrand::Rng,
 }
@@ -133,23 +142,32 @@ impl<'a> Beginning<'a> {
         let listeners = listen(self.settings)?;
         utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
         let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
+        let start_lan = || Lan::start(listeners.port(), self.via(), lookout.ended().clone());
+        let lan = self.settings.lan.then(start_lan);
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
-        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
+        let mut presence = Presence { id, key, listeners, reached, lan, keys: Keys::start(), dice };
         match named {
             Named::Composition(composition) => {
                 let opened = open(self.settings, &composition).await?;
+                let acquaintances = Acquaintances::of(composition.info_hash);
+                lookout.known = acquaintances.recall().await;
                 let identity = self.identity(&presence, composition.info_hash);
+                if let Some(lan) = &presence.lan {
+                    lookout.look_near(lan, composition.info_hash);
+                }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
-                let parts = self.share(composition, opened, presence, lookout);
+                let parts = self.share(composition, opened, presence, acquaintances, lookout);
                 self.look_for(&trackers, &[], &identity, left, lookout);
                 Ok(parts)
             }
             Named::Magnet(magnet) => {
+                let acquaintances = Acquaintances::of(magnet.hash);
+                lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, &mut presence, lookout).await?;
                 let opened = open(self.settings, &composition).await?;
                 lookout.tell(left(&opened));
-                Ok(self.share(composition, opened, presence, lookout))
+                Ok(self.share(composition, opened, presence, acquaintances, lookout))
             }
         }
     }
@@ -197,6 +215,9 @@ impl<'a> Beginning<'a> {
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, &self.identity(we, magnet.hash), stats, lookout);
+        if let Some(lan) = &we.lan {
+            lookout.look_near(lan, magnet.hash);
+        }
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -237,11 +258,18 @@ impl<'a> Beginning<'a> {
     }
 
     /// Starts to connect, with all that is known now.
-    fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
+    fn share(
+        self,
+        composition: Composition,
+        opened: Opened,
+        we: Presence,
+        acquaintances: Acquaintances,
+        lookout: &Lookout,
+    ) -> owner::Parts<'a> {
         let Self { settings, start, screen, .. } = self;
         let Opened { store, found, have, events: disk } = opened;
         let Presence { id, listeners, reached, keys, mut dice, .. } = we;
-        let Composition { manifest, info, info_hash, .. } = composition;
+        let Composition { manifest, files, info, info_hash, .. } = composition;
         let (size, port) = (manifest.geometry.size(), listeners.port());
         log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());
         screen.event(&Report::Start {
@@ -267,7 +295,7 @@ impl<'a> Beginning<'a> {
             download: limiter(settings.download),
         };
         let (links, heard) = links::Links::start(common, listeners, lookout.ended().clone());
-        let swarm = Swarm::new(Config {
+        let mut swarm = Swarm::new(Config {
             geometry: manifest.geometry,
             id,
             have,
@@ -276,7 +304,14 @@ impl<'a> Beginning<'a> {
             max_dialled: MAX_DIALLED,
             seed: dice.u64(..),
         });
-        owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
+        if let Some(only) = store.only() {
+            swarm.want_only(only.parts());
+            let files = files.iter().filter(|file| !file.padding).count();
+            let (name, wanted) = (manifest.name.shown().into_owned(), only.count());
+            screen.event(&Report::Selected { name, wanted, files, size: only.size() });
+        }
+        let manifest = Arc::new(manifest);
+        owner::Parts { settings, manifest, swarm, store, found, disk, links, heard, acquaintances, keys, start }
     }
 }
 
@@ -294,18 +329,38 @@ fn left(opened: &Opened) -> Stats {
 
 async fn open(settings: &Settings, composition: &Composition) -> Result<Opened, StartError> {
     let manifest = &composition.manifest;
+    let only = select(settings, composition)?;
     let contents = Contents {
         name: manifest.name.as_str().to_owned(),
+        files: composition.files.clone(),
+        only,
         geometry: manifest.geometry,
         parts: manifest.parts.clone(),
         whole: manifest.whole,
         info_hash: composition.info_hash,
     };
     let folder = settings.output.clone();
-    let existing = if settings.repair { Existing::Repair } else { Existing::Share };
-    let notes = if settings.check { Notes::Ignored } else { Notes::Believed };
+    let wishes = Wishes {
+        existing: if settings.repair { Existing::Repair } else { Existing::Share },
+        notes: if settings.check { Notes::Ignored } else { Notes::Believed },
+        old: settings.from.clone(),
+    };
     let proofs = Proofs::of_this_user();
-    Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+    Ok(blocking(move || storage::open(contents, &folder, &wishes, proofs)).await?)
+}
+
+/// The files that `--only` means; None: all.
+fn select(settings: &Settings, composition: &Composition) -> Result<Option<Selection>, StartError> {
+    let Composition { manifest, files, .. } = composition;
+    if settings.only.is_empty() {
+        return Ok(None);
+    }
+    let means = |path: &FilePath| settings.only.iter().any(|glob| glob.means(path));
+    let selection = Selection::new(files, &manifest.geometry, means);
+    match selection.count() {
+        0 => Err(StartError::NothingSelected { name: manifest.name.shown().into_owned() }),
+        _ => Ok(Some(selection)),
+    }
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    acquaintances::Acquaintances,
     links::{Arrival, Heard, Links},
     lookout::Lookout,
     on_complete, report,
@@ -26,6 +27,7 @@ use crate::{
         member::{Settings, UntilAll},
     },
     discovery::conductor::Stats,
+    geometry::PartIndex,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
@@ -49,6 +51,7 @@ pub struct Parts<'a> {
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
     pub heard: Heard,
+    pub acquaintances: Acquaintances,
     /// q, where keys are read.
     pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
     pub start: Instant,
@@ -118,6 +121,20 @@ impl<'a> Owner<'a> {
             // A small file is checked before the first tick.
             Stage::Checking(_) => self.show(&have, self.now(), screen),
             _ => {}
+        }
+    }
+
+    fn missing(&self) -> Vec<PartIndex> {
+        let have = self.parts.swarm.have();
+        self.parts.manifest.geometry.all_parts().filter(|part| !have.has(*part)).collect()
+    }
+
+    /// Which parts of what was on the disk are right, where that was asked for.
+    fn tell_checked(&self, wrong: &[PartIndex], screen: &Screen) {
+        if self.parts.settings.check {
+            let (parts, path) = (self.parts.manifest.geometry.parts(), self.parts.store.path());
+            let wrong = report::ranges(wrong);
+            screen.event(&Report::Checked { name: self.name(), path, parts, wrong });
         }
     }
 
@@ -239,8 +256,9 @@ impl<'a> Owner<'a> {
         let end = |exit, error: String| Some(Ending { exit, error: Some(error) });
         match event {
             DiskEvent::Written(part) | DiskEvent::Proven(part) => self.hear(Input::Have(part)),
-            DiskEvent::Different(_) => {
-                let error = StorageError::Different { path: self.parts.store.path() };
+            DiskEvent::Different(wrong) => {
+                self.tell_checked(&wrong, screen);
+                let error = StorageError::Different { path: self.parts.store.final_path() };
                 return end(Exit::OtherData, error.to_string());
             }
             DiskEvent::Checked => {
@@ -249,6 +267,8 @@ impl<'a> Owner<'a> {
                     self.stage = Stage::Fetching;
                 }
                 self.noted = self.parts.swarm.have().count();
+                let missing = self.missing();
+                self.tell_checked(&missing, screen);
                 self.hear(Input::Checked);
                 self.progress = self.now();
                 self.tell_first(screen);
@@ -305,6 +325,7 @@ impl<'a> Owner<'a> {
         self.lookout.tell(stats_of(&self.parts.swarm, now));
         self.show(&snapshot, now, screen);
         self.note(now);
+        self.parts.acquaintances.tick(&self.parts.swarm, now);
         self.is_over().or_else(|| self.gives_up(now))
     }
 
@@ -375,5 +396,5 @@ async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
 /// How far this member is, for its conductors.
 pub fn stats_of(swarm: &Swarm, now: Time) -> Stats {
     let snapshot = swarm.snapshot(now);
-    Stats { uploaded: snapshot.uploaded, downloaded: snapshot.fetched, left: snapshot.bytes - snapshot.bytes_done }
+    Stats { uploaded: snapshot.uploaded, downloaded: snapshot.fetched, left: snapshot.left }
 }

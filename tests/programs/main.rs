@@ -2,8 +2,11 @@
 
 mod catalogue;
 mod endings;
+mod folders;
 mod foreign;
+mod hosts;
 mod kill;
+mod lan;
 mod lines;
 mod magnet;
 mod magnet_foreign;

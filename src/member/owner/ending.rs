@@ -106,11 +106,16 @@ impl Owner<'_> {
         };
         let whole = matches!(self.stage, Stage::Whole { .. });
         let store = self.parts.store.clone();
+        let met = self.parts.acquaintances.note(self.parts.swarm.reached(), self.parts.start.elapsed());
         let noted = async {
             let _ = tokio::time::timeout(FAREWELL, farewell).await;
-            if !whole {
-                blocking(move || save(&store)).await;
-            }
+            let note = move || {
+                if !whole {
+                    save(&store);
+                }
+                met();
+            };
+            blocking(note).await;
         };
         tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);
