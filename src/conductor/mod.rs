@@ -28,7 +28,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    announce::{Announce, Answer, Counts, Listed, Reply},
+    announce::{Announce, Answer, Counts, Event, Listed, Reply},
     catalogue::token::Owned,
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
@@ -266,12 +266,23 @@ impl Desk {
         if !self.catalogue.admits(&announce.info_hash) {
             return Err(Refusal::NotRegistered);
         }
-        let tell = |change| self.reporter.tell(Happening::Change(change));
+        let mut changed = false;
+        let tell = |change| {
+            changed = true;
+            self.reporter.tell(Happening::Change(change));
+        };
         let word = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?;
-        if let Some(outbox) = &self.outbox {
+        self.pass_on(announce, caller, word, changed);
+        Ok(word)
+    }
+
+    /// Lets other conductors know, save of a member that leaves and was not there.
+    fn pass_on(&self, announce: &Announce, caller: &Caller, word: Word, changed: bool) {
+        if let Some(outbox) = &self.outbox
+            && (changed || announce.event != Some(Event::Stopped))
+        {
             outbox.note(announce, caller, word.interval);
         }
-        Ok(word)
     }
 
     /// Takes in what another conductor heard, that long ago. What is over by now, and what finds no room, is left out.

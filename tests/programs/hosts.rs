@@ -90,7 +90,8 @@ fn seed_on_h1_and_fetch_on_h2(place: &Place, manifest: &Path, data: &[u8], seeds
     let mut seed = Program::start(on("h1", &seed));
     seed.event_named("whole");
     let arguments = ["--no-lan", "--conductor", fetches, "--exit-when-done", "--timeout", "60s"];
-    let fetching = member_command(place, manifest, &place.path("h2"), &arguments);
+    let mut fetching = member_command(place, manifest, &place.path("h2"), &arguments);
+    fetching.env("XDG_STATE_HOME", place.path("state of h2"));
     Program::start(on("h2", &fetching)).end().with(0);
     assert!(fs::read(place.path("h2/big.bin")).expect("a file") == data);
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    PATIENCE, Place, Program, bytes, compose, conductor_command, fetch, listening, member, member_command, seed, tool,
+    Ended, PATIENCE, Place, Program, bytes, compose, conductor_command, listening, member, member_command, seed, tool,
 };
 
 /// A Redis on a free port that keeps what it has in a folder of the test's, if it keeps anything.
@@ -91,9 +92,16 @@ fn warned(conductor: &mut Program, words: &str) {
 
 const NO_CONDUCTOR: &str = "0.0.0.0:0";
 
-/// A member that knows this conductor alone.
-fn fetch_over(place: &Place, manifest: &std::path::Path, folder: &str, conductor: &str) -> crate::support::Ended {
-    fetch(place, manifest, folder, &["--conductor", conductor, "--no-lan"])
+/// A member that knows this conductor alone, and remembers nobody.
+fn member_of(place: &Place, manifest: &Path, folder: &str, conductor: &str, more: &[&str]) -> Program {
+    let arguments = [&["--conductor", conductor, "--no-lan", "--exit-when-done"], more].concat();
+    let mut command = member_command(place, manifest, &place.path(folder), &arguments);
+    command.env("XDG_STATE_HOME", place.path(&format!("state of {folder}")));
+    Program::start(command)
+}
+
+fn fetch_over(place: &Place, manifest: &Path, folder: &str, conductor: &str) -> Ended {
+    member_of(place, manifest, folder, conductor, &[]).end()
 }
 
 #[test]
@@ -119,8 +127,7 @@ fn members_of_two_conductors_find_each_other() {
     let mut command = conductor_command(&place, "127.0.0.1:0");
     command.args(["--store", &format!("redis://{}/4", redis.address), "--log-dir", "-"]);
     let (stranger, at_stranger) = listening(command);
-    let nobody = ["--conductor", &at_stranger, "--no-lan", "--timeout", "3s"];
-    fetch(&place, &manifest, "stranger", &nobody).with(4);
+    member_of(&place, &manifest, "stranger", &at_stranger, &["--timeout", "3s"]).end().with(4);
     stranger.signal(Signal::TERM);
     assert!(stranger.end().with(0).events().all(|event| event["members"] != 2));
 
@@ -193,8 +200,7 @@ fn without_redis_both_serve_on_and_share_again_when_it_is_back() {
     joined(&mut other);
 
     // Midway Redis dies: who fetches goes on, and who comes later is served by either.
-    let arguments = ["--conductor", &at_other, "--no-lan", "--exit-when-done", "--download", "2M"];
-    let mut slow = Program::start(member_command(&place, &manifest, &place.path("slow"), &arguments));
+    let mut slow = member_of(&place, &manifest, "slow", &at_other, &["--download", "2M"]);
     slow.midway();
     let address = redis.kill();
     warned(&mut one, "is gone");
@@ -223,7 +229,7 @@ fn a_redis_that_hangs_holds_up_nobody() {
     let _seed = seed(&place, &manifest, &["--no-lan"]);
     redis.signal(Signal::STOP);
     warned(&mut one, "is gone");
-    fetch(&place, &manifest, "fetched", &["--no-lan"]).with(0);
+    fetch_over(&place, &manifest, "fetched", &at_one).with(0);
     http_get(&at_one, "/compositions/song.bin.orch");
     redis.signal(Signal::CONT);
     warned(&mut one, "is back");

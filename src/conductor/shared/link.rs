@@ -3,7 +3,7 @@
 //! A batch of sightings is published on one channel, at most [`PAUSE`] after they were noted, and kept in a hash of the
 //! quarter of an hour's current [`WINDOW`], one field a member. A conductor that starts, or comes back, reads the last
 //! windows; each ends by itself, so that nothing is left of conductors that died. A window takes [`MOST_IN_WINDOW`]
-//! members; who comes beyond is told to those that are there alone.
+//! members; of who comes beyond only the conductors hear that are there.
 //!
 //! When Redis goes away that is said once, and once more when it is back; meanwhile all notes wait.
 
@@ -33,7 +33,7 @@ const WINDOWS: &str = "orchestra:1:window:";
 /// Seconds of a window: together with the ones before, longer than any member lives without a word.
 const WINDOW: u64 = 240;
 const WINDOWS_READ: u64 = 4;
-/// Members that a window takes, at most: 600 MiB in Redis.
+/// Members that a window takes, at most: 600 MiB in Redis, for each of the windows that it keeps.
 const MOST_IN_WINDOW: u64 = 2_000_000;
 /// How long a sighting waits for others, at most.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -8,8 +8,9 @@
 //! Its invariant: Redis holds nothing that is not also known elsewhere, save the catalogue. Redis is trusted: who may write
 //! there may name members as it pleases, so it belongs behind a password or in a network of its own.
 //!
-//! What an announce costs: Redis 100 bytes for each time in which the member was heard, up to [`link`]'s limits; every
-//! other conductor an entry in its table, which has limits of its own.
+//! What it gives an attacker: for each member that it invents, 300 bytes in Redis in each of a few windows of time, up to
+//! [`link`]'s limit of them, and an entry in the table of every conductor, which has limits of its own. Who leaves
+//! without having been there is not passed on.
 
 pub mod link;
 pub mod place;
@@ -36,7 +37,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Notes an announce that was answered with this interval. Never waits for the network.
+    /// Notes an announce that was taken, and answered with this interval. Never waits for the network.
     pub fn note(&self, announce: &Announce, caller: &Caller, interval: u32) {
         let sighting = Sighting::new(announce, caller, interval, since_1970());
         self.unsent().note(sighting);
