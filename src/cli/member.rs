@@ -405,12 +405,14 @@ fn after_help() -> String {
            member big.orch                               fetch into this folder, or share what is here, until q\n  \
            member big.orch -o /data --exit-when-done     fetch into /data, and leave\n  \
            member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
+           member a.orch b.orch                          both, on one port\n  \
            member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
            member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
            member list                                   what this machine's conductor has in its catalogue\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
            member locate 10.0.0.1/big.iso                who has it\n  \
-           member show big.orch                          what the manifest says\n\n{}",
+           member show big.orch                          what the manifest says\n\n{}\
+         Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)
     )
 }

@@ -6,12 +6,11 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::door;
+use super::door::Open;
 use crate::{
     geometry::Geometry,
-    net::{limiter::Limiter, listen::Listeners, via::Via},
+    net::{limiter::Limiter, via::Via},
     peer::{
         Command, Event, Introduction, PeerKey,
         dial::{self, DIAL_TIMEOUT, DialError, Met},
@@ -51,6 +50,11 @@ pub enum Arrival {
     DialFailed(SocketAddr, DialError),
 }
 
+/// The way from the door to one composition.
+pub fn arrivals() -> (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>) {
+    mpsc::channel(EVENTS)
+}
+
 pub struct Links {
     common: Common,
     conversations: HashMap<PeerKey, Conversation>,
@@ -58,6 +62,7 @@ pub struct Links {
     next_key: u32,
     arrivals: mpsc::Sender<Arrival>,
     events: mpsc::Sender<(PeerKey, Vec<Event>)>,
+    _open: Open,
 }
 
 struct Conversation {
@@ -73,12 +78,14 @@ pub struct Heard {
 }
 
 impl Links {
-    /// Starts to accept connections, until `stop`.
-    pub fn start(common: Common, listeners: Listeners, stop: CancellationToken) -> (Self, Heard) {
-        let (arrivals_in, arrivals) = mpsc::channel(EVENTS);
+    /// None yet. The door is `open` to them: who comes is sent to `arrivals`, whose other end is `arrivals_in`.
+    pub fn new(
+        common: Common,
+        arrivals_in: mpsc::Sender<Arrival>,
+        arrivals: mpsc::Receiver<Arrival>,
+        open: Open,
+    ) -> (Self, Heard) {
         let (events_in, events) = mpsc::channel(EVENTS);
-        let (ours, strangers) = (common.ours, arrivals_in.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(door::welcome(ours, &listeners, strangers)).await });
         let links = Self {
             common,
             conversations: HashMap::new(),
@@ -86,6 +93,7 @@ impl Links {
             next_key: 0,
             arrivals: arrivals_in,
             events: events_in,
+            _open: open,
         };
         (links, Heard { arrivals, events })
     }

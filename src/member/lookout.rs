@@ -1,6 +1,6 @@
 //! Where addresses of members come from: every conductor and every `--peer`, from the start to the end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{contact::Contact, load::Trackers};
+use super::{contact::Contact, load::Trackers, news::News, teller::Teller};
 use crate::{
     discovery::{
         Discovered,
@@ -16,7 +16,7 @@ use crate::{
     },
     manifest::{Endpoint, Host, shown},
     metainfo::Tracker,
-    ui::{Report, Screen},
+    ui::Report,
 };
 
 /// How often names given with `--peer` are resolved.
@@ -33,15 +33,17 @@ pub struct Lookout {
     found: mpsc::Sender<Discovered>,
     discovered: mpsc::Receiver<Discovered>,
     sources: Vec<JoinHandle<()>>,
+    /// What people heard of the conductors, from any composition.
+    news: Arc<News>,
     ended: CancellationToken,
 }
 
 impl Lookout {
     /// With no source yet. They end with `ended`.
-    pub fn new(ended: CancellationToken) -> Self {
+    pub fn new(ended: CancellationToken, news: Arc<News>) -> Self {
         let (found, discovered) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats::default());
-        Self { contact: Contact::new(0), known: Vec::new(), stats, found, discovered, sources: Vec::new(), ended }
+        Self { contact: Contact::new(0), known: Vec::new(), stats, found, discovered, sources: Vec::new(), news, ended }
     }
 
     /// Starts every source: these trackers and conductors, each once, and these members. `stats`: what is told first.
@@ -52,7 +54,7 @@ impl Lookout {
         peers: Vec<Endpoint>,
         identity: &Identity,
         stats: Stats,
-        screen: &Screen,
+        screen: &Teller,
     ) {
         self.stats.send_replace(stats);
         if let Some(text) = trackers.warning() {
@@ -83,10 +85,12 @@ impl Lookout {
     }
 
     /// Tells people what they should know of this, and gives the addresses in it.
-    pub fn take(&mut self, found: Discovered, screen: &Screen) -> Vec<SocketAddr> {
+    pub fn take(&mut self, found: Discovered, screen: &Teller) -> Vec<SocketAddr> {
         self.contact.hear(&found);
+        let is_new = self.news.is_new(&found);
         match found {
             Discovered::Found(addresses) => return addresses,
+            _ if !is_new => {}
             Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
             Discovered::Unreachable { conductor, why } => warn(
                 format!("conductor {conductor} does not answer ({why}): trying again; members that are known go on"),
@@ -113,7 +117,7 @@ impl Lookout {
     }
 }
 
-fn warn(text: String, screen: &Screen) {
+fn warn(text: String, screen: &Teller) {
     log::warn!("{text}");
     screen.event(&Report::Warning { name: None, text });
 }

@@ -1,58 +1,46 @@
 //! The program `member`: fetches a composition from other members, verifies it, and shares it.
 //!
-//! [`run`] is the list of what it starts. Where only a magnet link is known, [`asking`] comes first. Then one task, the
-//! [`owner`], holds the swarm's state and carries its effects out:
-//! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
-//! is only when to end ([`until`]) and what to tell people.
+//! [`run`] is the list of what it starts. One [`station`] has what all compositions share: the port, the limits, the
+//! screen. Each composition then has a task of its own, which [`begin`]s it (where only a magnet link is known, [`asking`]
+//! comes first); the [`owner`] holds the swarm's state and carries its effects out:
+//! connections are in [`links`] and come through one [`door`], the disk is in `storage`, conductors are in `discovery`.
+//! What it decides by itself is only when to end ([`until`]) and what to tell people.
 
 mod advertised;
 pub mod ask;
 mod asking;
+mod begin;
 mod contact;
 mod door;
 mod links;
 mod load;
 mod lookout;
+mod news;
 mod on_complete;
 mod owner;
 mod report;
+mod station;
+mod teller;
 mod until;
 
 use std::{
-    num::NonZeroU64,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{
-        Exit,
-        member::{DEFAULT_PORT, Settings},
-    },
-    discovery::conductor::{Identity, Stats},
-    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
-    metainfo::{InfoHash, Magnet},
-    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
-    swarm::{Config, Swarm},
-    ui::{
-        Report, Screen,
-        keys::{Keys, Quit},
-    },
-    wire::handshake::{Handshake, PeerId},
+    cli::{Exit, member::Settings},
+    metainfo::InfoHash,
+    storage::StorageError,
+    ui::{Report, Screen, keys::Keys},
 };
-use advertised::Reached;
-use load::{Composition, Named, Trackers};
-use lookout::Lookout;
-
-/// Ports tried after the first one above the conductor's, where the default one is taken.
-const MORE_PORTS: u16 = 100;
-/// Connections at most, and up to how many of them more are dialled.
-const MAX_PEERS: usize = 60;
-const MAX_DIALLED: usize = 30;
+use begin::Beginning;
+use load::{Composition, Named};
+use station::{Pending, Station};
+use teller::Teller;
 
 /// Why a member could not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +55,8 @@ enum StartError {
     Advertise(#[from] advertised::NotFound),
     #[error(transparent)]
     Ask(#[from] ask::AskingFailed),
-    #[error("{0}")]
-    Usage(&'static str),
+    #[error("{name}: named twice ({info_hash}): it is fetched and shared once")]
+    Twice { name: String, info_hash: InfoHash },
     /// It ended before it knew what to fetch, and everything is told.
     #[error("it ended early")]
     Ended(Exit),
@@ -81,231 +69,81 @@ impl StartError {
             Self::Storage(error) => report::exit_of(error),
             Self::Listen(_) | Self::Advertise(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
-            Self::Usage(_) => Exit::Usage,
+            Self::Twice { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
+    }
+
+    /// Says it, unless that was done; gives the exit code.
+    fn told(&self, screen: &Screen) -> Exit {
+        if !matches!(self, Self::Ended(_)) {
+            let text = self.to_string();
+            log::error!("{text}");
+            screen.event(&Report::Error { name: None, code: self.exit(), text });
+        }
+        self.exit()
     }
 }
 
 /// Fetches and shares what the settings name, until it is to end. To be called inside a tokio runtime.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     let start = Instant::now();
-    let screen = Screen::new(settings.screen, &settings.log_dir, SystemTime::now);
-    let mut lookout = Lookout::new(stop.child_token());
-    let beginning = Beginning { settings: &settings, start, screen: &screen, stop: &stop };
-    match beginning.begin(&mut lookout).await {
-        Ok(parts) => owner::Owner::new(parts, lookout).run(&screen, &stop).await,
-        Err(error) => {
-            if !matches!(error, StartError::Ended(_)) {
-                let text = error.to_string();
-                log::error!("{text}");
-                screen.event(&Report::Error { name: None, code: error.exit(), text });
-            }
-            lookout.leave().await;
-            error.exit()
+    let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, SystemTime::now));
+    let stop = stop.child_token();
+    let mut ends = Vec::new();
+    let mut all = Vec::new();
+    for loaded in load(&settings, &stop).await {
+        match loaded {
+            Ok(named) => all.push(named),
+            Err(error) => ends.push(error.told(&screen)),
         }
     }
-}
-
-/// What a member has before it knows its composition.
-#[derive(Clone, Copy)]
-struct Beginning<'a> {
-    settings: &'a Settings,
-    start: Instant,
-    screen: &'a Screen,
-    stop: &'a CancellationToken,
-}
-
-/// Who this member is, and how others reach it.
-struct Presence {
-    id: PeerId,
-    /// What its announces have in common.
-    key: u32,
-    listeners: Listeners,
-    reached: Reached,
-    keys: Option<(Keys, mpsc::Receiver<Quit>)>,
-    dice: fastrand::Rng,
-}
-
-impl<'a> Beginning<'a> {
-    async fn begin(self, lookout: &mut Lookout) -> Result<owner::Parts<'a>, StartError> {
-        let named = self.load().await?;
-        let listeners = listen(self.settings)?;
-        utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
-        let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
-        let mut dice = fastrand::Rng::new();
-        let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
-        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
-        match named {
-            Named::Composition(composition) => {
-                let opened = open(self.settings, &composition).await?;
-                let identity = self.identity(&presence, composition.info_hash);
-                let (trackers, left) = (composition.trackers.clone(), left(&opened));
-                let parts = self.share(composition, opened, presence, lookout);
-                self.look_for(&trackers, &[], &identity, left, lookout);
-                Ok(parts)
-            }
-            Named::Magnet(magnet) => {
-                let composition = self.resolve(&magnet, &mut presence, lookout).await?;
-                let opened = open(self.settings, &composition).await?;
-                lookout.tell(left(&opened));
-                Ok(self.share(composition, opened, presence, lookout))
-            }
+    if !all.is_empty() {
+        match Station::open(settings, start, screen.clone(), stop).await {
+            Ok(station) => ends.extend(run_all(all, station).await),
+            Err(error) => ends.push(error.told(&screen)),
         }
     }
-
-    async fn load(self) -> Result<Named, StartError> {
-        if let Some(get) = &self.settings.get {
-            let manifest = ask::get(get, !self.settings.screen.json, self.stop).await?;
-            let shown = self.settings.compositions.iter().collect();
-            return Ok(Named::Composition(Composition::of_manifest(manifest, shown)?));
-        }
-        let [named] = self.settings.compositions.as_slice() else {
-            return Err(StartError::Usage("one composition at a time: start a member for each manifest"));
-        };
-        let named = named.clone();
-        Ok(blocking(move || load::load(named)).await?)
-    }
-
-    /// Whom the conductors hear of.
-    fn identity(self, we: &Presence, info_hash: InfoHash) -> Identity {
-        let Presence { id, key, reached, .. } = we;
-        Identity { info_hash, id: *id, key: *key, port: reached.port, ip: reached.ip, via: self.via() }
-    }
-
-    /// Starts to look for members: at these trackers and addresses, and where the settings say.
-    fn look_for(
-        self,
-        trackers: &Trackers,
-        peers: &[Endpoint],
-        identity: &Identity,
-        stats: Stats,
-        lookout: &mut Lookout,
-    ) {
-        let peers = [&self.settings.peers, peers].concat();
-        lookout.start(trackers, &self.settings.conductors, peers, identity, stats, self.screen);
-    }
-
-    /// The composition that a magnet link names: remembered, or asked of other members.
-    async fn resolve(
-        self,
-        magnet: &Magnet,
-        we: &mut Presence,
-        lookout: &mut Lookout,
-    ) -> Result<Composition, StartError> {
-        let trackers = Trackers::of(&magnet.trackers);
-        // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
-        let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
-        self.look_for(&trackers, &magnet.peers, &self.identity(we, magnet.hash), stats, lookout);
-        let name = asking::name_of(magnet);
-        let hash = magnet.hash;
-        let infos = Infos::of_this_user();
-        let remembered = match infos.clone() {
-            Some(infos) => blocking(move || infos.get(hash)).await,
-            None => None,
-        };
-        if let Some(info) = remembered {
-            log::info!("{name}: its info dictionary is remembered");
-            return Ok(Composition::of_info(info.into(), trackers, &name)?);
-        }
-        let setup = asking::Setup {
-            settings: self.settings,
-            name: name.clone(),
-            // Not the id of the member: who is slow to see these connections end would take the next one for a second
-            // to the same member, and refuse it (aria2 does).
-            ours: ours(magnet.hash, PeerId::fresh(&mut we.dice)),
-            listeners: &we.listeners,
-            port: we.reached.port,
-            via: self.via(),
-            start: self.start,
-            dice: we.dice.fork(),
-        };
-        let asked = asking::ask(setup, lookout, &mut we.keys, self.screen, self.stop).await;
-        let info = asked.map_err(StartError::Ended)?;
-        let composition = Composition::of_info(info.clone(), trackers, &name)?;
-        if let Some(infos) = infos
-            && let Err(error) = blocking(move || infos.remember(&info)).await
-        {
-            log::warn!("the info dictionary is asked for again next time: {error}");
-        }
-        Ok(composition)
-    }
-
-    fn via(self) -> Via {
-        let Settings { listen, interface, .. } = self.settings;
-        Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
-    }
-
-    /// Starts to connect, with all that is known now.
-    fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
-        let Self { settings, start, screen, .. } = self;
-        let Opened { store, found, have, events: disk } = opened;
-        let Presence { id, listeners, reached, keys, mut dice, .. } = we;
-        let Composition { manifest, info, info_hash, .. } = composition;
-        let (size, port) = (manifest.geometry.size(), listeners.port());
-        log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());
-        screen.event(&Report::Start {
-            name: manifest.name.shown().into_owned(),
-            path: store.path(),
-            size,
-            parts: manifest.geometry.parts(),
-            part_size: manifest.geometry.part_size(),
-            info_hash: info_hash.to_string(),
-            port,
-        });
-        let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
-        let common = links::Common {
-            store: store.clone(),
-            geometry: manifest.geometry,
-            ours: ours(info_hash, id),
-            info,
-            name: settings.name.clone(),
-            port: reached.port,
-            via: self.via(),
-            start,
-            upload: limiter(settings.upload),
-            download: limiter(settings.download),
-        };
-        let (links, heard) = links::Links::start(common, listeners, lookout.ended().clone());
-        let swarm = Swarm::new(Config {
-            geometry: manifest.geometry,
-            id,
-            have,
-            checked: found == Found::Ready,
-            max_peers: MAX_PEERS,
-            max_dialled: MAX_DIALLED,
-            seed: dice.u64(..),
-        });
-        owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
-    }
+    Exit::worst(ends)
 }
 
-/// Our 68 bytes.
-fn ours(info_hash: InfoHash, id: PeerId) -> Handshake {
-    Handshake { info_hash, id, extended: true, fast: true, dht: false }
+/// What is named, each with what came of reading it.
+async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Named, StartError>> {
+    if let Some(get) = &settings.get {
+        let shown = settings.compositions.iter().collect();
+        let got = ask::get(get, !settings.screen.json, stop).await.map_err(StartError::from);
+        return vec![got.and_then(|manifest| Ok(Named::Composition(Composition::of_manifest(manifest, shown)?)))];
+    }
+    let mut all = Vec::new();
+    for named in settings.compositions.clone() {
+        all.push(blocking(move || load::load(named)).await.map_err(StartError::from));
+    }
+    all
 }
 
-/// What the conductors are told first of what is on the disk.
-fn left(opened: &Opened) -> Stats {
-    let geometry = opened.store.geometry();
-    let there: u64 = opened.have.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum();
-    Stats { left: geometry.size() - there, ..Stats::default() }
+/// Each composition with a task of its own, to the end of the last.
+async fn run_all(all: Vec<Named>, station: Station) -> Vec<Exit> {
+    let station = Arc::new(station);
+    let _keys = leave_on_q(&station.stop);
+    let (pending, mut running) = (Pending::new(), JoinSet::new());
+    for (slot, named) in all.into_iter().enumerate() {
+        let screen = Teller::new(station.screen.clone(), slot);
+        running.spawn(Beginning { station: station.clone(), screen }.run(named, pending.again()));
+    }
+    drop(pending);
+    running.join_all().await
 }
 
-async fn open(settings: &Settings, composition: &Composition) -> Result<Opened, StartError> {
-    let manifest = &composition.manifest;
-    let contents = Contents {
-        name: manifest.name.as_str().to_owned(),
-        geometry: manifest.geometry,
-        parts: manifest.parts.clone(),
-        whole: manifest.whole,
-        info_hash: composition.info_hash,
-    };
-    let folder = settings.output.clone();
-    let existing = if settings.repair { Existing::Repair } else { Existing::Share };
-    let notes = if settings.check { Notes::Ignored } else { Notes::Believed };
-    let proofs = Proofs::of_this_user();
-    Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+/// Reads keys until what is given is dropped.
+fn leave_on_q(stop: &CancellationToken) -> Option<Keys> {
+    let (keys, mut pressed) = Keys::start()?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if pressed.recv().await.is_some() {
+            stop.cancel();
+        }
+    });
+    Some(keys)
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.
@@ -314,16 +152,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-fn listen(settings: &Settings) -> Result<Listeners, StartError> {
-    let via = Via { address: settings.listen, interface: settings.interface.clone() };
-    Ok(match settings.port {
-        Some(port) => Listeners::bind_via(&via, port, 0)?,
-        None => match Listeners::bind_via(&via, DEFAULT_PORT, 0) {
-            // Not the port between: a conductor that is started here later needs it.
-            Err(error) if error.taken() => Listeners::bind_via(&via, CONDUCTOR_PORT + 1, MORE_PORTS)?,
-            bound => bound?,
-        },
-    })
 }

@@ -5,7 +5,7 @@
 
 mod ending;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc};
 
 use ending::Ending;
 use tokio::{
@@ -13,35 +13,30 @@ use tokio::{
     task::JoinHandle,
     time::{Duration, MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     links::{Arrival, Heard, Links},
     lookout::Lookout,
     on_complete, report,
+    station::{Pending, Station, Unmet},
+    teller::Teller,
 };
 use crate::{
-    cli::{
-        Exit,
-        member::{Settings, UntilAll},
-    },
+    cli::{Exit, member::UntilAll},
     discovery::conductor::Stats,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
-    ui::{
-        Phase, Report, Screen, View,
-        keys::{Keys, Quit},
-    },
+    ui::{Phase, Report, View},
 };
 
 const TICK: Duration = Duration::from_millis(100);
 /// Having written nothing for so long, what is on the disk is noted.
 const NOTE_AFTER: Time = Time::from_secs(10);
-pub struct Parts<'a> {
-    pub settings: &'a Settings,
+pub struct Parts {
+    pub station: Arc<Station>,
     pub manifest: Arc<Manifest>,
     pub swarm: Swarm,
     pub store: Store,
@@ -49,9 +44,9 @@ pub struct Parts<'a> {
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
     pub heard: Heard,
-    /// q, where keys are read.
-    pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
-    pub start: Instant,
+    /// Kept until what ends it is met; it then goes on while others of the process have not met it.
+    pub pending: Option<Pending>,
+    pub unmet: Unmet,
 }
 
 /// How far the own copy is.
@@ -66,8 +61,8 @@ enum Stage {
     },
 }
 
-pub struct Owner<'a> {
-    parts: Parts<'a>,
+pub struct Owner {
+    parts: Parts,
     lookout: Lookout,
     stage: Stage,
     /// When something was last gained: a part, a copy elsewhere.
@@ -77,9 +72,9 @@ pub struct Owner<'a> {
     noting: Option<JoinHandle<()>>,
 }
 
-impl<'a> Owner<'a> {
-    pub fn new(mut parts: Parts<'a>, mut lookout: Lookout) -> Self {
-        let now = parts.start.elapsed();
+impl Owner {
+    pub fn new(mut parts: Parts, mut lookout: Lookout) -> Self {
+        let now = parts.station.start.elapsed();
         parts.swarm.handle(Input::Endpoints(std::mem::take(&mut lookout.known)), now);
         let stage = match parts.found {
             Found::Whole => Stage::Whole { since: now },
@@ -91,21 +86,21 @@ impl<'a> Owner<'a> {
     }
 
     fn now(&self) -> Time {
-        self.parts.start.elapsed()
+        self.parts.station.start.elapsed()
     }
 
     fn name(&self) -> String {
         self.parts.manifest.name.shown().into_owned()
     }
 
-    pub async fn run(mut self, screen: &Screen, stop: &CancellationToken) -> Exit {
+    pub async fn run(mut self, screen: &Teller) -> Exit {
         self.tell_first(screen);
-        let ending = self.work(screen, stop).await;
+        let ending = self.work(screen).await;
         self.end(ending, screen).await
     }
 
     /// What people should know before the first part comes.
-    fn tell_first(&mut self, screen: &Screen) {
+    fn tell_first(&mut self, screen: &Teller) {
         let have = self.parts.swarm.snapshot(self.now());
         match self.stage {
             Stage::Fetching if have.bytes_done < have.bytes => screen.event(&Report::Fetch {
@@ -121,7 +116,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    fn tell_whole(&self, screen: &Screen) {
+    fn tell_whole(&self, screen: &Teller) {
         let snapshot = self.parts.swarm.snapshot(self.now());
         screen.event(&Report::Whole {
             name: self.name(),
@@ -129,18 +124,18 @@ impl<'a> Owner<'a> {
             size: snapshot.bytes,
             fetched: snapshot.fetched,
             seconds: self.now(),
-            sharing: !self.parts.settings.until.done,
+            sharing: !self.parts.station.settings.until.done,
         });
     }
 
-    async fn work(&mut self, screen: &Screen, stop: &CancellationToken) -> Ending {
+    async fn work(&mut self, screen: &Teller) -> Ending {
+        let stop = self.parts.station.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ending = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(self.interrupted(screen).await),
-                () = quit(&mut self.parts.keys) => Some(self.interrupted(screen).await),
                 Some((key, events)) = self.parts.heard.events.recv() => {
                     self.on_events(key, events, screen);
                     None
@@ -197,7 +192,7 @@ impl<'a> Owner<'a> {
         shown(&name.unwrap_or_default()).into_owned()
     }
 
-    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Screen) {
+    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
@@ -235,7 +230,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    fn on_disk(&mut self, event: DiskEvent, screen: &Screen) -> Option<Ending> {
+    fn on_disk(&mut self, event: DiskEvent, screen: &Teller) -> Option<Ending> {
         let end = |exit, error: String| Some(Ending { exit, error: Some(error) });
         match event {
             DiskEvent::Written(part) | DiskEvent::Proven(part) => self.hear(Input::Have(part)),
@@ -272,7 +267,7 @@ impl<'a> Owner<'a> {
         None
     }
 
-    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Screen) -> Option<Ending> {
+    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Teller) -> Option<Ending> {
         let path = match named {
             Ok(path) => path,
             Err(error) => return Some(Ending { exit: report::exit_of(&error), error: Some(error.to_string()) }),
@@ -281,7 +276,7 @@ impl<'a> Owner<'a> {
         self.progress = self.now();
         self.tell_whole(screen);
         log::info!("{}: whole and verified", self.name());
-        if let Some(program) = &self.parts.settings.on_complete
+        if let Some(program) = &self.parts.station.settings.on_complete
             && let Err(text) = on_complete::start(program, &path)
         {
             log::error!("{text}");
@@ -290,7 +285,7 @@ impl<'a> Owner<'a> {
         self.is_over()
     }
 
-    fn on_tick(&mut self, screen: &Screen) -> Option<Ending> {
+    fn on_tick(&mut self, screen: &Teller) -> Option<Ending> {
         let now = self.now();
         self.parts.swarm.tick(now);
         let snapshot = self.parts.swarm.snapshot(now);
@@ -309,7 +304,7 @@ impl<'a> Owner<'a> {
     }
 
     /// How far it is, for the screen.
-    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Screen) {
+    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Teller) {
         let phase = match &self.stage {
             Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
             Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
@@ -320,11 +315,11 @@ impl<'a> Owner<'a> {
             Stage::Whole { .. } => Phase::Sharing,
         };
         let eta = report::eta(snapshot);
-        screen.update(0, &View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
+        screen.update(&View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
     }
 
-    fn tell_copies(&self, copies: usize, screen: &Screen) {
-        let wanted = match &self.parts.settings.until.all {
+    fn tell_copies(&self, copies: usize, screen: &Teller) {
+        let wanted = match &self.parts.station.settings.until.all {
             Some(UntilAll::Members(wanted)) => *wanted as usize,
             Some(UntilAll::Named(names)) => names.len(),
             None => return,
@@ -348,17 +343,6 @@ impl<'a> Owner<'a> {
 fn save(store: &Store) {
     if let Err(error) = store.save_state() {
         log::warn!("{error}; what is there is checked at the next start");
-    }
-}
-
-/// Until q is pressed.
-pub async fn quit(keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>) {
-    let pressed = match keys {
-        Some((_, pressed)) => pressed.recv().await,
-        None => None,
-    };
-    if pressed.is_none() {
-        std::future::pending().await
     }
 }
 

@@ -8,6 +8,7 @@ mod lines;
 mod magnet;
 mod magnet_foreign;
 mod main_job;
+mod many;
 mod network;
 mod options;
 mod paths;

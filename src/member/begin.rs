@@ -1,0 +1,188 @@
+//! From what was named to a swarm that runs: one composition of a member, from its first word to its last.
+
+use std::sync::Arc;
+
+use super::{
+    StartError, asking, blocking,
+    links::{self, Links},
+    load::{Composition, Named, Trackers},
+    lookout::Lookout,
+    owner::{Owner, Parts},
+    station::{Pending, Station},
+    teller::Teller,
+};
+use crate::{
+    cli::{Exit, member::Settings},
+    discovery::conductor::Stats,
+    manifest::Endpoint,
+    metainfo::{InfoHash, Magnet},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs},
+    swarm::{Config, Swarm},
+    ui::Report,
+    wire::handshake::{Handshake, PeerId},
+};
+
+/// Connections at most, and up to how many of them more are dialled.
+const MAX_PEERS: usize = 60;
+const MAX_DIALLED: usize = 30;
+
+/// One composition that begins.
+#[derive(Clone)]
+pub struct Beginning {
+    pub station: Arc<Station>,
+    pub screen: Teller,
+}
+
+impl Beginning {
+    /// Fetches and shares what is named, until it is to end.
+    pub async fn run(self, named: Named, pending: Pending) -> Exit {
+        let mut lookout = Lookout::new(self.station.stop.child_token(), self.station.news.clone());
+        match self.begin(named, pending, &mut lookout).await {
+            Ok(parts) => Owner::new(parts, lookout).run(&self.screen).await,
+            Err(error) => {
+                self.screen.finish();
+                let exit = error.told(&self.station.screen);
+                lookout.leave().await;
+                exit
+            }
+        }
+    }
+
+    async fn begin(&self, named: Named, pending: Pending, lookout: &mut Lookout) -> Result<Parts, StartError> {
+        match named {
+            Named::Composition(composition) => {
+                let opened = self.open(&composition).await?;
+                let (trackers, left) = (composition.trackers.clone(), left(&opened));
+                let info_hash = composition.info_hash;
+                let parts = self.share(composition, opened, pending)?;
+                self.look_for(&trackers, &[], info_hash, left, lookout);
+                Ok(parts)
+            }
+            Named::Magnet(magnet) => {
+                let composition = self.resolve(&magnet, lookout).await?;
+                let opened = self.open(&composition).await?;
+                lookout.tell(left(&opened));
+                self.share(composition, opened, pending)
+            }
+        }
+    }
+
+    /// Starts to look for members: at these trackers and addresses, and where the settings say.
+    fn look_for(
+        &self,
+        trackers: &Trackers,
+        peers: &[Endpoint],
+        info_hash: InfoHash,
+        stats: Stats,
+        lookout: &mut Lookout,
+    ) {
+        let settings = &self.station.settings;
+        let peers = [&settings.peers, peers].concat();
+        let identity = self.station.identity(info_hash);
+        lookout.start(trackers, &settings.conductors, peers, &identity, stats, &self.screen);
+    }
+
+    /// The composition that a magnet link names: remembered, or asked of other members.
+    async fn resolve(&self, magnet: &Magnet, lookout: &mut Lookout) -> Result<Composition, StartError> {
+        let trackers = Trackers::of(&magnet.trackers);
+        // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
+        let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
+        self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
+        let name = asking::name_of(magnet);
+        let hash = magnet.hash;
+        let infos = Infos::of_this_user();
+        let remembered = match infos.clone() {
+            Some(infos) => blocking(move || infos.get(hash)).await,
+            None => None,
+        };
+        if let Some(info) = remembered {
+            log::info!("{name}: its info dictionary is remembered");
+            return Ok(Composition::of_info(info.into(), trackers, &name)?);
+        }
+        let mut dice = fastrand::Rng::new();
+        // Not the id of the member: who is slow to see these connections end would take the next one for a second
+        // to the same member, and refuse it (aria2 does).
+        let ours = Handshake { id: PeerId::fresh(&mut dice), ..self.station.ours(magnet.hash) };
+        let setup = asking::Setup { station: &self.station, name: name.clone(), ours, dice };
+        let info = asking::ask(setup, lookout, &self.screen).await?;
+        let composition = Composition::of_info(info.clone(), trackers, &name)?;
+        if let Some(infos) = infos
+            && let Err(error) = blocking(move || infos.remember(&info)).await
+        {
+            log::warn!("the info dictionary is asked for again next time: {error}");
+        }
+        Ok(composition)
+    }
+
+    async fn open(&self, composition: &Composition) -> Result<Opened, StartError> {
+        let manifest = &composition.manifest;
+        let contents = Contents {
+            name: manifest.name.as_str().to_owned(),
+            geometry: manifest.geometry,
+            parts: manifest.parts.clone(),
+            whole: manifest.whole,
+            info_hash: composition.info_hash,
+        };
+        let Settings { output, repair, check, .. } = &self.station.settings;
+        let folder = output.clone();
+        let existing = if *repair { Existing::Repair } else { Existing::Share };
+        let notes = if *check { Notes::Ignored } else { Notes::Believed };
+        let proofs = Proofs::of_this_user();
+        Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+    }
+
+    /// Starts to connect, with all that is known now.
+    fn share(&self, composition: Composition, opened: Opened, pending: Pending) -> Result<Parts, StartError> {
+        let station = &self.station;
+        let Opened { store, found, have, events: disk } = opened;
+        let Composition { manifest, info, info_hash, .. } = composition;
+        let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
+        let ours = station.ours(info_hash);
+        let (arrivals_in, arrivals) = links::arrivals();
+        let Some(open) = station.door.open(ours, arrivals_in.clone()) else {
+            return Err(StartError::Twice { name, info_hash });
+        };
+        log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
+        self.screen.event(&Report::Start {
+            name,
+            path: store.path(),
+            size,
+            parts: manifest.geometry.parts(),
+            part_size: manifest.geometry.part_size(),
+            info_hash: info_hash.to_string(),
+            port: station.port,
+        });
+        let common = links::Common {
+            store: store.clone(),
+            geometry: manifest.geometry,
+            ours,
+            info,
+            name: station.settings.name.clone(),
+            port: station.reached.port,
+            via: station.via(),
+            start: station.start,
+            upload: station.upload.clone(),
+            download: station.download.clone(),
+        };
+        let (links, heard) = Links::new(common, arrivals_in, arrivals, open);
+        let swarm = Swarm::new(Config {
+            geometry: manifest.geometry,
+            id: station.id,
+            have,
+            checked: found == Found::Ready,
+            max_peers: MAX_PEERS,
+            max_dialled: MAX_DIALLED,
+            seed: fastrand::Rng::new().u64(..),
+        });
+        let (unmet, manifest) = (pending.all(), Arc::new(manifest));
+        let station = station.clone();
+        Ok(Parts { station, manifest, swarm, store, found, disk, links, heard, pending: Some(pending), unmet })
+    }
+}
+
+/// What the conductors are told first of what is on the disk.
+fn left(opened: &Opened) -> Stats {
+    let geometry = opened.store.geometry();
+    let there: u64 = opened.have.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum();
+    Stats { left: geometry.size() - there, ..Stats::default() }
+}
