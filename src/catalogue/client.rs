@@ -123,12 +123,24 @@ impl Client {
         }
         let place = Place::Entry(Key::Hash(manifest.info_hash()));
         let question = if replace { "?replace" } else { "" };
-        let mut request = self.request(Method::PUT, &format!("{place}{question}")).body(text);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.reveal());
-        }
-        let entry: Entry = self.understand(&self.ask(request).await?)?;
+        let request = self.request(Method::PUT, &format!("{place}{question}")).body(text);
+        let entry: Entry = self.understand(&self.ask(self.signed(request)).await?)?;
         Ok(entry.composition)
+    }
+
+    /// Takes the one that the key names out of the catalogue.
+    pub async fn remove(&self, key: &Key) -> Result<Composition, AskError> {
+        let request = self.request(Method::DELETE, &Place::Entry(key.clone()).to_string());
+        let answer = self.ask(self.signed(request)).await;
+        let entry: Entry = self.understand(&self.known(key, answer)?)?;
+        Ok(entry.composition)
+    }
+
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token.reveal()),
+            None => request,
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -1,4 +1,4 @@
-//! The command line of `member list`, `locate`, `show` and `get`: which of them is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `get` and `share`: which of them is meant, and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -12,6 +12,7 @@ use super::{
     dotenv::DotEnv,
     exit::Exit,
     member::{self, GetArgs, Settings},
+    offer::{self, Offer},
     options::{Log, STYLES, flag},
     read, wrong,
 };
@@ -23,8 +24,10 @@ use crate::{
 /// What a member was told to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
-    /// To fetch and share.
+    /// To fetch and share what manifests describe.
     Share(Box<Settings>),
+    /// To share files and folders as they are.
+    Offer(Box<Offer>),
     /// To say something and end.
     Say(Question),
 }
@@ -100,12 +103,13 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "get" => get(args, dot_env),
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
+        "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
         _ => show(args, dot_env),
     }
 }
 
 /// The words that are commands.
-const WORDS: [&str; 4] = ["get", "list", "locate", "show"];
+const WORDS: [&str; 5] = ["get", "list", "locate", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
@@ -234,7 +238,7 @@ mod tests {
     fn question(args: &[&str], dot_env: &str) -> Question {
         match told(args, dot_env).unwrap() {
             Told::Say(question) => question,
-            Told::Share(settings) => panic!("{settings:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -99,35 +99,50 @@ pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, cl
 
 /// What these arguments mean.
 pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap::Error> {
-    let (network, end) = (args.network, args.end);
+    let end = args.end;
     let all = match end.until_all {
         None => None,
         Some(Wanted::Members(count)) => Some(UntilAll::Members(count)),
         Some(Wanted::NamedIn(path)) => Some(UntilAll::Named(names(&path).map_err(wrong::<Args>)?)),
     };
+    let screen = ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() };
     Ok(Settings {
         compositions: args.compositions,
-        get: None,
         output: args.output,
+        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
+        timeout: end.timeout,
+        on_complete: args.on_complete,
+        check: args.check,
+        repair: args.repair,
+        ..on(args.network, screen, args.shown.log_dir(), dot_env)
+    })
+}
+
+/// Settings of a member that was told only this.
+pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_env: DotEnv) -> Settings {
+    Settings {
+        compositions: Vec::new(),
+        get: None,
+        output: PathBuf::from("."),
         listen: network.listen,
         interface: network.interface,
         port: network.port,
         conductors: network.conductor,
         peers: network.peer,
         advertise: network.advertise,
-        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
-        timeout: end.timeout,
+        until: Until::default(),
+        timeout: None,
         upload: network.upload,
         download: network.download,
-        on_complete: args.on_complete,
-        check: args.check,
-        repair: args.repair,
+        on_complete: None,
+        check: false,
+        repair: false,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
-        screen: ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() },
-        log_dir: args.shown.log_dir(),
+        screen,
+        log_dir,
         notes: dot_env.notes,
-    })
+    }
 }
 
 /// Fetch a composition from other members, verify it, and share it until q is pressed
@@ -139,7 +154,7 @@ pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap:
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH\n       \
-                            member list|locate|show ...       (see member list --help)")]
+                            member share [OPTIONS] [PATH...]\n       member list|locate|show ...       (see member list --help)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -227,7 +242,7 @@ impl FromArgMatches for GetArgs {
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
-struct Network {
+pub(super) struct Network {
     /// Listen on this address of this machine
     ///
     /// Default: all addresses, IPv4 and IPv6.
@@ -408,6 +423,8 @@ fn after_help() -> String {
            member a.orch b.orch                          both, on one port\n  \
            member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
            member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
+           member share big.iso                          share it without a manifest; says what to type elsewhere\n  \
+           member share                                  share the files in ./shared\n  \
            member list                                   what this machine's conductor has in its catalogue\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
            member locate 10.0.0.1/big.iso                who has it\n  \

@@ -53,8 +53,19 @@ pub struct Config {
     pub tokens: Vec<Owned>,
     /// Only swarms of the catalogue are conducted.
     pub only_registered: bool,
-    /// One JSON object a line on stdout, instead of text for people.
-    pub json: bool,
+    pub voice: Voice,
+}
+
+/// What is said on stdout; the log says more either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Voice {
+    /// Text for people.
+    #[default]
+    People,
+    /// One JSON object a line.
+    Json,
+    /// Nothing: it is part of another program.
+    Silent,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +80,30 @@ pub enum ConductorError {
 
 /// Runs until it is told to stop. Returns early only if it cannot listen.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
+    start(config, stop).await?.work.await;
+    Ok(())
+}
+
+/// A conductor that listens.
+pub struct Running<W> {
+    pub addresses: Vec<SocketAddr>,
+    /// Has to be polled, and ends with the conductor.
+    pub work: W,
+}
+
+/// Starts to listen, and gives the rest of its work.
+///
+/// # Errors
+/// It cannot listen, or its catalogue cannot be used.
+pub async fn start(
+    config: Config,
+    stop: CancellationToken,
+) -> Result<Running<impl Future<Output = ()> + Send + use<>>, ConductorError> {
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<SocketAddr> = listeners.iter().flat_map(Listeners::addresses).collect();
     let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
-    let (reporter, written) = report::start(config.json);
-    reporter.tell(Happening::Listening { reach: reach(&addresses), addresses });
+    let (reporter, written) = report::start(config.voice);
+    reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone() });
     warnings.into_iter().for_each(|warning| reporter.tell(Happening::Warning(warning)));
     let gate = Gate::new(names(&config.listen));
     let desk = Arc::new(Desk::new(reporter).with_catalogue(Arc::new(catalogue), gate));
@@ -82,11 +112,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
         let serve = http::serve(listeners, desk.clone(), room.clone(), stop.clone());
         tokio::spawn(serve);
     }
-    sweep_until(&stop, &desk).await;
-    let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
-    desk.reporter.tell(Happening::End);
-    let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
-    Ok(())
+    let work = async move {
+        sweep_until(&stop, &desk).await;
+        let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
+        desk.reporter.tell(Happening::End);
+        let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
+    };
+    Ok(Running { addresses, work })
 }
 
 async fn listen(wanted: &[Endpoint]) -> Result<Vec<Listeners>, ConductorError> {

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     StartError,
-    links::{self, Arrival},
+    links::{self, Arrival, Visitors},
     lookout::Lookout,
     report,
     station::Station,
@@ -82,8 +82,7 @@ enum Outcome {
 /// # Errors
 /// It ends before; everything is told by then. Or somebody else in this process shares it already.
 pub async fn ask(setup: Setup<'_>, lookout: &mut Lookout, screen: &Teller) -> Result<Arc<[u8]>, StartError> {
-    let (arrivals, arrived) = links::arrivals();
-    let Some(_open) = setup.station.door.open(setup.ours, arrivals.clone()) else {
+    let Some(mut visitors) = Visitors::with(&setup.station.door, setup.ours) else {
         return Err(StartError::Twice { name: setup.name, info_hash: setup.ours.info_hash });
     };
     let (answers, heard) = mpsc::channel(ANSWERS);
@@ -93,14 +92,14 @@ pub async fn ask(setup: Setup<'_>, lookout: &mut Lookout, screen: &Teller) -> Re
         asked: BTreeMap::new(),
         next_key: 0,
         answers,
-        arrivals,
+        arrivals: visitors.arrivals_in.clone(),
         progress: setup.station.start.elapsed(),
         most: 0,
         setup,
     };
     let Setup { station, name, .. } = &asking.setup;
     screen.say(&format!("{name}: asking for its manifest; listening on port {}", station.reached.port));
-    let outcome = asking.work(heard, arrived, lookout, screen).await;
+    let outcome = asking.work(heard, &mut visitors, lookout, screen).await;
     lookout.known = asking.known.addresses();
     match outcome {
         Outcome::Whole(info) => Ok(info),
@@ -119,7 +118,7 @@ impl Asking<'_> {
     async fn work(
         &mut self,
         mut heard: mpsc::Receiver<(PeerKey, Answer)>,
-        mut arrived: mpsc::Receiver<Arrival>,
+        visitors: &mut Visitors,
         lookout: &mut Lookout,
         screen: &Teller,
     ) -> Outcome {
@@ -132,7 +131,7 @@ impl Asking<'_> {
                 biased;
                 () = stop.cancelled() => return left(),
                 Some((key, answer)) = heard.recv() => self.on_answer(key, answer),
-                Some(arrival) = arrived.recv() => self.on_arrival(arrival, lookout),
+                Some(arrival) = visitors.arrivals.recv() => self.on_arrival(arrival, lookout),
                 Some(found) = lookout.hear() => {
                     let now = self.now();
                     lookout.take(found, screen).into_iter().for_each(|address| self.known.add(address, now));

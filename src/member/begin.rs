@@ -1,10 +1,10 @@
 //! From what was named to a swarm that runs: one composition of a member, from its first word to its last.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
     StartError, asking, blocking,
-    links::{self, Links},
+    links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
     owner::{Owner, Parts},
@@ -16,7 +16,7 @@ use crate::{
     discovery::conductor::Stats,
     manifest::Endpoint,
     metainfo::{InfoHash, Magnet},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
     swarm::{Config, Swarm},
     ui::Report,
     wire::handshake::{Handshake, PeerId},
@@ -36,7 +36,7 @@ pub struct Beginning {
 impl Beginning {
     /// Fetches and shares what is named, until it is to end.
     pub async fn run(self, named: Named, pending: Pending) -> Exit {
-        let mut lookout = Lookout::new(self.station.stop.child_token(), self.station.news.clone());
+        let mut lookout = self.station.lookout(&self.station.stop);
         match self.begin(named, pending, &mut lookout).await {
             Ok(parts) => Owner::new(parts, lookout).run(&self.screen).await,
             Err(error) => {
@@ -115,69 +115,88 @@ impl Beginning {
     }
 
     async fn open(&self, composition: &Composition) -> Result<Opened, StartError> {
-        let manifest = &composition.manifest;
-        let contents = Contents {
-            name: manifest.name.as_str().to_owned(),
-            geometry: manifest.geometry,
-            parts: manifest.parts.clone(),
-            whole: manifest.whole,
-            info_hash: composition.info_hash,
-        };
         let Settings { output, repair, check, .. } = &self.station.settings;
-        let folder = output.clone();
         let existing = if *repair { Existing::Repair } else { Existing::Share };
         let notes = if *check { Notes::Ignored } else { Notes::Believed };
-        let proofs = Proofs::of_this_user();
-        Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+        Ok(open(composition, output.clone(), existing, notes).await?)
     }
 
     /// Starts to connect, with all that is known now.
     fn share(&self, composition: Composition, opened: Opened, pending: Pending) -> Result<Parts, StartError> {
         let station = &self.station;
-        let Opened { store, found, have, events: disk } = opened;
-        let Composition { manifest, info, info_hash, .. } = composition;
+        let Composition { manifest, info_hash, .. } = &composition;
         let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
-        let ours = station.ours(info_hash);
-        let (arrivals_in, arrivals) = links::arrivals();
-        let Some(open) = station.door.open(ours, arrivals_in.clone()) else {
-            return Err(StartError::Twice { name, info_hash });
+        let Some(visitors) = Visitors::of(station, *info_hash) else {
+            return Err(StartError::Twice { name, info_hash: *info_hash });
         };
         log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
         self.screen.event(&Report::Start {
             name,
-            path: store.path(),
+            path: opened.store.path(),
             size,
             parts: manifest.geometry.parts(),
             part_size: manifest.geometry.part_size(),
             info_hash: info_hash.to_string(),
             port: station.port,
         });
-        let common = links::Common {
-            store: store.clone(),
-            geometry: manifest.geometry,
-            ours,
-            info,
-            name: station.settings.name.clone(),
-            port: station.reached.port,
-            via: station.via(),
-            start: station.start,
-            upload: station.upload.clone(),
-            download: station.download.clone(),
-        };
-        let (links, heard) = Links::new(common, arrivals_in, arrivals, open);
-        let swarm = Swarm::new(Config {
-            geometry: manifest.geometry,
-            id: station.id,
-            have,
-            checked: found == Found::Ready,
-            max_peers: MAX_PEERS,
-            max_dialled: MAX_DIALLED,
-            seed: fastrand::Rng::new().u64(..),
-        });
-        let (unmet, manifest) = (pending.all(), Arc::new(manifest));
-        let station = station.clone();
-        Ok(Parts { station, manifest, swarm, store, found, disk, links, heard, pending: Some(pending), unmet })
+        Ok(parts(station, composition, opened, visitors, Some(pending)))
     }
+}
+
+/// All that an owner works with.
+pub fn parts(
+    station: &Arc<Station>,
+    composition: Composition,
+    opened: Opened,
+    visitors: Visitors,
+    pending: Option<Pending>,
+) -> Parts {
+    let Opened { store, found, have, events: disk } = opened;
+    let Composition { manifest, info, info_hash, .. } = composition;
+    let common = links::Common {
+        store: store.clone(),
+        geometry: manifest.geometry,
+        ours: station.ours(info_hash),
+        info,
+        name: station.settings.name.clone(),
+        port: station.reached.port,
+        via: station.via(),
+        start: station.start,
+        upload: station.upload.clone(),
+        download: station.download.clone(),
+    };
+    let (links, heard) = Links::new(common, visitors);
+    let swarm = Swarm::new(Config {
+        geometry: manifest.geometry,
+        id: station.id,
+        have,
+        checked: found == Found::Ready,
+        max_peers: MAX_PEERS,
+        max_dialled: MAX_DIALLED,
+        seed: fastrand::Rng::new().u64(..),
+    });
+    let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
+    let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
+    Parts { station, stop, manifest, swarm, store, found, disk, links, heard, pending, unmet, uploaded: 0 }
+}
+
+/// What is on the disk of a composition in this folder, or room for it.
+pub async fn open(
+    composition: &Composition,
+    folder: PathBuf,
+    existing: Existing,
+    notes: Notes,
+) -> Result<Opened, StorageError> {
+    let manifest = &composition.manifest;
+    let contents = Contents {
+        name: manifest.name.as_str().to_owned(),
+        geometry: manifest.geometry,
+        parts: manifest.parts.clone(),
+        whole: manifest.whole,
+        info_hash: composition.info_hash,
+    };
+    let proofs = Proofs::of_this_user();
+    blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await
 }
 
 /// What the conductors are told first of what is on the disk.

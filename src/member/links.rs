@@ -7,9 +7,13 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
-use super::door::Open;
+use super::{
+    door::{Door, Open},
+    station::Station,
+};
 use crate::{
     geometry::Geometry,
+    metainfo::InfoHash,
     net::{limiter::Limiter, via::Via},
     peer::{
         Command, Event, Introduction, PeerKey,
@@ -23,6 +27,8 @@ use crate::{
 
 /// Commands that wait for one neighbour.
 const COMMANDS: usize = 4096;
+/// Connections that came or were dialled and wait for the owner.
+const ARRIVALS: usize = 256;
 /// Batches of events that wait for the owner.
 const EVENTS: usize = 1024;
 
@@ -50,9 +56,25 @@ pub enum Arrival {
     DialFailed(SocketAddr, DialError),
 }
 
-/// The way from the door to one composition.
-pub fn arrivals() -> (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>) {
-    mpsc::channel(EVENTS)
+/// The way from the door to one composition, and who is on it.
+pub struct Visitors {
+    pub arrivals_in: mpsc::Sender<Arrival>,
+    pub arrivals: mpsc::Receiver<Arrival>,
+    open: Open,
+}
+
+impl Visitors {
+    /// Who names this composition's swarm; None: they go to somebody else in this process.
+    pub fn of(station: &Station, info_hash: InfoHash) -> Option<Self> {
+        Self::with(&station.door, station.ours(info_hash))
+    }
+
+    /// The same, introduced as `ours`.
+    pub fn with(door: &Door, ours: Handshake) -> Option<Self> {
+        let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
+        let open = door.open(ours, arrivals_in.clone())?;
+        Some(Self { arrivals_in, arrivals, open })
+    }
 }
 
 pub struct Links {
@@ -62,7 +84,7 @@ pub struct Links {
     next_key: u32,
     arrivals: mpsc::Sender<Arrival>,
     events: mpsc::Sender<(PeerKey, Vec<Event>)>,
-    _open: Open,
+    open: Open,
 }
 
 struct Conversation {
@@ -78,13 +100,9 @@ pub struct Heard {
 }
 
 impl Links {
-    /// None yet. The door is `open` to them: who comes is sent to `arrivals`, whose other end is `arrivals_in`.
-    pub fn new(
-        common: Common,
-        arrivals_in: mpsc::Sender<Arrival>,
-        arrivals: mpsc::Receiver<Arrival>,
-        open: Open,
-    ) -> (Self, Heard) {
+    /// None yet.
+    pub fn new(common: Common, visitors: Visitors) -> (Self, Heard) {
+        let Visitors { arrivals_in, arrivals, open } = visitors;
         let (events_in, events) = mpsc::channel(EVENTS);
         let links = Self {
             common,
@@ -93,9 +111,14 @@ impl Links {
             next_key: 0,
             arrivals: arrivals_in,
             events: events_in,
-            _open: open,
+            open,
         };
         (links, Heard { arrivals, events })
+    }
+
+    /// The way to the composition, for whoever comes after these connections.
+    pub fn into_visitors(self, heard: Heard) -> Visitors {
+        Visitors { arrivals_in: self.arrivals, arrivals: heard.arrivals, open: self.open }
     }
 
     pub fn dial(&self, address: SocketAddr) {

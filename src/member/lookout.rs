@@ -12,7 +12,7 @@ use super::{contact::Contact, load::Trackers, news::News, teller::Teller};
 use crate::{
     discovery::{
         Discovered,
-        conductor::{self, Identity, Stats},
+        conductor::{self, Http, Identity, Stats},
     },
     manifest::{Endpoint, Host, shown},
     metainfo::Tracker,
@@ -35,15 +35,26 @@ pub struct Lookout {
     sources: Vec<JoinHandle<()>>,
     /// What people heard of the conductors, from any composition.
     news: Arc<News>,
+    http: Http,
     ended: CancellationToken,
 }
 
 impl Lookout {
     /// With no source yet. They end with `ended`.
-    pub fn new(ended: CancellationToken, news: Arc<News>) -> Self {
+    pub fn new(ended: CancellationToken, news: Arc<News>, http: Http) -> Self {
         let (found, discovered) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats::default());
-        Self { contact: Contact::new(0), known: Vec::new(), stats, found, discovered, sources: Vec::new(), news, ended }
+        Self {
+            contact: Contact::new(0),
+            known: Vec::new(),
+            stats,
+            found,
+            discovered,
+            sources: Vec::new(),
+            news,
+            http,
+            ended,
+        }
     }
 
     /// Starts every source: these trackers and conductors, each once, and these members. `stats`: what is told first.
@@ -69,9 +80,18 @@ impl Lookout {
         self.contact = Contact::new(all.len());
         for tracker in all {
             let (told, found) = (self.stats.subscribe(), self.found.clone());
-            self.sources.push(conductor::start(tracker, identity.clone(), told, found, self.ended.clone()));
+            self.sources.push(conductor::start(
+                tracker,
+                identity.clone(),
+                self.http.clone(),
+                told,
+                found,
+                self.ended.clone(),
+            ));
         }
-        tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+        if !peers.is_empty() {
+            tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+        }
     }
 
     /// How far we are, for the conductors.
@@ -124,7 +144,7 @@ fn warn(text: String, screen: &Teller) {
 
 /// Finds the addresses behind `--peer`, again and again: a name may lead elsewhere later.
 async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: CancellationToken) {
-    while !peers.is_empty() {
+    loop {
         for peer in &peers {
             let addresses: Vec<SocketAddr> = match &peer.host {
                 Host::Ip(ip) => vec![SocketAddr::new(*ip, peer.port)],

@@ -19,11 +19,14 @@ mod news;
 mod on_complete;
 mod owner;
 mod report;
+pub mod share;
 mod station;
 mod teller;
 mod until;
 
 use std::{
+    io,
+    path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -32,13 +35,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    catalogue::AskError,
     cli::{Exit, member::Settings},
+    conductor::ConductorError,
+    discovery::conductor::HttpError,
     metainfo::InfoHash,
     storage::StorageError,
     ui::{Report, Screen, keys::Keys},
 };
 use begin::Beginning;
 use load::{Composition, Named};
+use share::memory::MemoryError;
 use station::{Pending, Station};
 use teller::Teller;
 
@@ -51,6 +58,16 @@ enum StartError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Listen(#[from] crate::net::listen::ListenError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error(transparent)]
+    Conductor(#[from] ConductorError),
+    #[error(transparent)]
+    Catalogue(#[from] AskError),
+    #[error("{path}: {error}: name a file or a folder that is there")]
+    NotThere { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error(transparent)]
     Advertise(#[from] advertised::NotFound),
     #[error(transparent)]
@@ -67,8 +84,14 @@ impl StartError {
         match self {
             Self::Load(error) => error.exit(),
             Self::Storage(error) => report::exit_of(error),
-            Self::Listen(_) | Self::Advertise(_) => Exit::Other,
+            Self::Memory(_)
+            | Self::Conductor(_)
+            | Self::NotThere { .. }
+            | Self::Listen(_)
+            | Self::Advertise(_)
+            | Self::Http(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
+            Self::Catalogue(error) => error.exit(),
             Self::Twice { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
@@ -99,7 +122,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
         }
     }
     if !all.is_empty() {
-        match Station::open(settings, start, screen.clone(), stop).await {
+        match Station::open(settings, start, screen.clone(), stop, false).await {
             Ok(station) => ends.extend(run_all(all, station).await),
             Err(error) => ends.push(error.told(&screen)),
         }

@@ -13,9 +13,10 @@ use tokio::{
     task::JoinHandle,
     time::{Duration, MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    links::{Arrival, Heard, Links},
+    links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
     on_complete, report,
     station::{Pending, Station, Unmet},
@@ -37,6 +38,8 @@ const TICK: Duration = Duration::from_millis(100);
 const NOTE_AFTER: Time = Time::from_secs(10);
 pub struct Parts {
     pub station: Arc<Station>,
+    /// Ends this composition.
+    pub stop: CancellationToken,
     pub manifest: Arc<Manifest>,
     pub swarm: Swarm,
     pub store: Store,
@@ -47,6 +50,8 @@ pub struct Parts {
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
+    /// Bytes sent before it was last asleep.
+    pub uploaded: u64,
 }
 
 /// How far the own copy is.
@@ -70,6 +75,16 @@ pub struct Owner {
     gained: (u32, usize),
     noted: u32,
     noting: Option<JoinHandle<()>>,
+    /// It may sleep while nobody wants it; when somebody was last there.
+    wanted: Option<Time>,
+}
+
+/// What is left of a composition that sleeps.
+pub struct Asleep {
+    pub lookout: Lookout,
+    pub visitors: Visitors,
+    /// Bytes sent since the start.
+    pub uploaded: u64,
 }
 
 impl Owner {
@@ -82,7 +97,7 @@ impl Owner {
             Found::Ready => Stage::Fetching,
         };
         let noted = parts.swarm.have().count();
-        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None }
+        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None, wanted: None }
     }
 
     fn now(&self) -> Time {
@@ -97,6 +112,19 @@ impl Owner {
         self.tell_first(screen);
         let ending = self.work(screen).await;
         self.end(ending, screen).await
+    }
+
+    /// Serves a composition that is whole, until nobody has been there for a while; None: it is over, and told so.
+    pub async fn serve(mut self, screen: &Teller) -> Option<Asleep> {
+        self.wanted = Some(self.now());
+        let ending = self.work(screen).await;
+        if ending.error.is_some() || self.parts.stop.is_cancelled() {
+            self.end(ending, screen).await;
+            return None;
+        }
+        screen.finish();
+        let uploaded = self.stats().uploaded;
+        Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
     }
 
     /// What people should know before the first part comes.
@@ -129,7 +157,7 @@ impl Owner {
     }
 
     async fn work(&mut self, screen: &Teller) -> Ending {
-        let stop = self.parts.station.stop.clone();
+        let stop = self.parts.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -297,10 +325,17 @@ impl Owner {
             self.gained = gained;
             self.progress = now;
         }
-        self.lookout.tell(stats_of(&self.parts.swarm, now));
+        self.lookout.tell(self.stats());
         self.show(&snapshot, now, screen);
         self.note(now);
-        self.is_over().or_else(|| self.gives_up(now))
+        self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
+    }
+
+    /// How far this member is, for its conductors.
+    fn stats(&self) -> Stats {
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        let uploaded = self.parts.uploaded + snapshot.uploaded;
+        Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.bytes - snapshot.bytes_done }
     }
 
     /// How far it is, for the screen.
@@ -354,10 +389,4 @@ async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
         },
         _ => std::future::pending().await,
     }
-}
-
-/// How far this member is, for its conductors.
-pub fn stats_of(swarm: &Swarm, now: Time) -> Stats {
-    let snapshot = swarm.snapshot(now);
-    Stats { uploaded: snapshot.uploaded, downloaded: snapshot.fetched, left: snapshot.bytes - snapshot.bytes_done }
 }

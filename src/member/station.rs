@@ -14,11 +14,12 @@ use super::{
     StartError,
     advertised::{self, Reached},
     door::Door,
+    lookout::Lookout,
     news::News,
 };
 use crate::{
     cli::member::{DEFAULT_PORT, Settings},
-    discovery::conductor::Identity,
+    discovery::conductor::{Http, Identity},
     manifest::endpoint::CONDUCTOR_PORT,
     metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
@@ -46,10 +47,11 @@ pub struct Station {
     pub upload: Limiter,
     pub download: Limiter,
     pub news: Arc<News>,
+    pub http: Http,
 }
 
 impl Station {
-    /// Listens, and lets visitors in until it is told to stop.
+    /// Listens, and lets visitors in until it is told to stop. `many`: compositions are to be counted in thousands.
     ///
     /// # Errors
     /// The port cannot be had, or the advertised name has no address.
@@ -58,6 +60,7 @@ impl Station {
         start: Instant,
         screen: Arc<Screen>,
         stop: CancellationToken,
+        many: bool,
     ) -> Result<Self, StartError> {
         let listeners = listen(&settings)?;
         let port = listeners.port();
@@ -70,12 +73,17 @@ impl Station {
         let (upload, download) = (limiter(settings.upload), limiter(settings.download));
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
-        let news = Arc::default();
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news })
+        let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
+        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http })
     }
 
     pub fn via(&self) -> Via {
         via(&self.settings)
+    }
+
+    /// For a composition that ends with `stop`: with no source of members yet.
+    pub fn lookout(&self, stop: &CancellationToken) -> Lookout {
+        Lookout::new(stop.child_token(), self.news.clone(), self.http.clone())
     }
 
     /// Our 68 bytes.

@@ -40,6 +40,6 @@ pub use check::Check;
 pub use event::{DiskEvent, StorageError};
 pub use infos::Infos;
 pub use open::{Contents, Existing, Found, Notes, Opened, open, open_on};
-pub use proof::Proofs;
+pub use proof::{Proofs, state_folder};
 pub use stamp::Stamp;
 pub use store::{Store, Verdict, Verified};

@@ -56,7 +56,7 @@ impl Proofs {
 }
 
 /// `$XDG_STATE_HOME/orchestra`, else `~/.local/state/orchestra`; None where neither is known.
-pub(super) fn state_folder() -> Option<PathBuf> {
+pub fn state_folder() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
     Some(state.join("orchestra"))

@@ -28,6 +28,26 @@ pub enum Report {
         info_hash: String,
         port: u16,
     },
+    /// A file is shared, by a member that shares files and folders.
+    Shared {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        size: u64,
+        parts: u32,
+        part_size: u32,
+        info_hash: String,
+        port: u16,
+    },
+    /// A file that was shared is gone, and shared no more.
+    Withdrawn {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        info_hash: String,
+    },
+    /// All files that were found are shared: how many, and their bytes. `get`: what fetches them elsewhere.
+    Sharing { files: usize, size: u64, port: u16, get: Vec<String> },
     /// What is on disk is known, and something is missing.
     Fetch {
         name: String,
@@ -94,6 +114,8 @@ impl Report {
                 let size = units::size(*size);
                 format!("{name}: {size} in {}; listening on port {port}", counted(u64::from(*parts), "part"))
             }
+            // Said by who knows how many there are.
+            Report::Shared { .. } | Report::Withdrawn { .. } | Report::Sharing { .. } => return None,
             Report::Fetch { name, path, size, missing } if missing == size => {
                 format!("{name}: fetching {} to {}", units::size(*size), place(path))
             }

@@ -18,6 +18,9 @@ use crate::{
 /// How long the neighbours have to put away what they hold.
 const FAREWELL: Duration = Duration::from_millis(300);
 
+/// Nobody being there for so long, a composition that may sleep does: longer than an attempt to dial takes.
+const WATCH: Time = Time::from_secs(6);
+
 /// What ends the loop.
 pub(super) struct Ending {
     pub exit: Exit,
@@ -95,6 +98,16 @@ impl Owner {
             }
         };
         Some(Ending { exit, error: Some(error) })
+    }
+
+    /// It may sleep, and nobody has been there for a while.
+    pub(super) fn rests(&mut self, now: Time) -> Option<Ending> {
+        let last = self.wanted?;
+        if !self.parts.links.are_all_closed() || !matches!(self.stage, Stage::Whole { .. }) {
+            self.wanted = Some(now);
+            return None;
+        }
+        (now >= last + WATCH).then(|| self.leave())
     }
 
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
