@@ -8,7 +8,10 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
-use super::{Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token, place::ROOT};
+use super::{
+    Coming, Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token,
+    place::{COMING, ROOT},
+};
 use crate::{
     cli::Exit,
     discovery::conductor::root,
@@ -40,6 +43,11 @@ pub enum AskError {
     TooLong(usize),
     #[error("conductor {conductor} has no {name}")]
     Unknown { conductor: String, name: String },
+    /// Ask again soon.
+    #[error("{why} at conductor {conductor}: ask again soon")]
+    Coming { conductor: String, why: String },
+    #[error("nothing is shared at conductor {conductor}: member share puts something in")]
+    Empty { conductor: String },
     #[error("{name} may mean {} compositions at conductor {conductor}", .candidates.len())]
     Several { conductor: String, name: String, candidates: Vec<Composition> },
     #[error("the manifest that conductor {conductor} gave is none: {error}")]
@@ -56,7 +64,11 @@ impl AskError {
             Self::Refused { .. } | Self::TooLong(_) => Exit::Refused,
             Self::Several { .. } => Exit::Usage,
             Self::Manifest { .. } | Self::Other { .. } => Exit::BadManifest,
-            Self::Client(_) | Self::Strange { .. } | Self::Unknown { .. } => Exit::Other,
+            Self::Client(_)
+            | Self::Strange { .. }
+            | Self::Unknown { .. }
+            | Self::Coming { .. }
+            | Self::Empty { .. } => Exit::Other,
         }
     }
 }
@@ -89,6 +101,27 @@ impl Client {
     pub async fn list(&self) -> Result<Vec<Composition>, AskError> {
         let listing: Listing = self.read(ROOT).await?;
         Ok(listing.compositions)
+    }
+
+    /// The only one that somebody shares.
+    pub async fn only(&self) -> Result<Composition, AskError> {
+        let Listing { mut compositions, coming, .. } = self.read(ROOT).await?;
+        compositions.retain(|there| there.members > 0);
+        let conductor = self.conductor.to_string();
+        match (compositions.len(), coming.first()) {
+            (1, None) => Ok(compositions.remove(0)),
+            (0, None) => Err(AskError::Empty { conductor }),
+            (0, Some(coming)) => Err(AskError::Coming { conductor, why: coming.to_string() }),
+            _ => Err(AskError::Several { conductor, name: "it".to_owned(), candidates: compositions }),
+        }
+    }
+
+    /// Says that these are being hashed, and will be there soon.
+    pub async fn announce(&self, coming: &[Coming]) -> Result<(), AskError> {
+        // Plain data with text for keys always can be written.
+        let body = serde_json::to_vec(coming).unwrap_or_default();
+        let request = self.request(Method::PUT, COMING).body(body);
+        self.ask(self.signed(request)).await.map(drop)
     }
 
     /// The one that the key names.
@@ -175,6 +208,7 @@ impl Client {
         let (why, candidates) = (shown(&refusal.error).into_owned(), refusal.candidates);
         match status {
             StatusCode::MULTIPLE_CHOICES => AskError::Several { conductor, name: String::new(), candidates },
+            StatusCode::SERVICE_UNAVAILABLE => AskError::Coming { conductor, why },
             StatusCode::NOT_FOUND => AskError::Unknown { conductor, name: String::new() },
             _ => AskError::Refused { conductor, why },
         }

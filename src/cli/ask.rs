@@ -19,6 +19,7 @@ use super::{
 use crate::{
     catalogue::place::Typed,
     manifest::{self, Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
+    metainfo::magnet::is_magnet,
 };
 
 /// What a member was told to do.
@@ -120,11 +121,14 @@ fn is_manifest(name: &str) -> bool {
 fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (GetArgs(args), _) = read(args, &dot_env)?;
     let mut settings = member::settings_of(args, dot_env)?;
-    let [name] = settings.compositions.as_slice() else {
-        return Err(wrong::<GetArgs>("one composition at a time: start a member for each NAME"));
-    };
-    let name = name.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
-    settings.get = Some(Get::new(name, settings.conductors.clone()).map_err(wrong::<GetArgs>)?);
+    for named in std::mem::take(&mut settings.compositions) {
+        let name = named.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
+        if is_magnet(name) {
+            settings.compositions.push(named);
+        } else {
+            settings.gets.push(Get::new(name, settings.conductors.clone()).map_err(wrong::<GetArgs>)?);
+        }
+    }
     Ok(Told::Share(Box::new(settings)))
 }
 
@@ -269,9 +273,12 @@ mod tests {
         let Told::Share(settings) = told(&["get", "head/x.iso", "-o", "d", "--timeout", "5"], "").unwrap() else {
             panic!("not shared")
         };
-        let get = settings.get.clone().unwrap();
+        let get = settings.gets[0].clone();
         assert_eq!(shown(&get.conductors), ["head:9999"]);
-        assert_eq!((get.typed.key.to_string(), settings.output.to_str()), ("x.iso".to_owned(), Some("d")));
+        assert_eq!((get.typed.key.unwrap().to_string(), settings.output.to_str()), ("x.iso".to_owned(), Some("d")));
+        let several = told(&["get", "head/", "x", "magnet:?xt=urn:btih:00"], "").unwrap();
+        let Told::Share(settings) = several else { panic!("not shared") };
+        assert_eq!((settings.gets.len(), settings.compositions.len()), (2, 1));
         let error = told(&["get", "--help"], "").unwrap_err();
         let help = error.to_string();
         assert!(help.contains("member get") && help.contains("NAME|HASH") && !help.contains("FILE.orch"), "{help}");
@@ -280,13 +287,13 @@ mod tests {
     #[test]
     fn only_the_first_word_is_a_command() {
         for args in [&["x.orch", "list"][..], &["./list"], &["--", "list"], &["lists"], &["--json", "list"]] {
-            assert!(matches!(told(args, "").unwrap(), Told::Share(settings) if settings.get.is_none()), "{args:?}");
+            assert!(matches!(told(args, "").unwrap(), Told::Share(settings) if settings.gets.is_empty()), "{args:?}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        for args in [&["get"][..], &["get", "a", "b"], &["get", "a/b/c/d"], &["locate"], &["show"], &["list", "x"]] {
+        for args in [&["get"][..], &["get", "a", ""], &["get", "a/b/c/d"], &["locate"], &["show"], &["list", "x"]] {
             assert_eq!(told(args, "").unwrap_err().exit_code(), 2, "{args:?}");
         }
     }

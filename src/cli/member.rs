@@ -28,10 +28,10 @@ pub const DEFAULT_PORT: u16 = 9998;
 /// What a member was told, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Manifests, torrents and magnet links, in the order given; never empty.
+    /// Manifests, torrents and magnet links, in the order given.
     pub compositions: Vec<OsString>,
-    /// The composition is named in a catalogue: it is in the place of a manifest.
-    pub get: Option<Get>,
+    /// Compositions that are named in a catalogue.
+    pub gets: Vec<Get>,
     /// Where the compositions are or go; to be made when missing.
     pub output: PathBuf,
     /// The address to listen on; by default all.
@@ -122,7 +122,7 @@ pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap:
 pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_env: DotEnv) -> Settings {
     Settings {
         compositions: Vec::new(),
-        get: None,
+        gets: Vec::new(),
         output: PathBuf::from("."),
         listen: network.listen,
         interface: network.interface,
@@ -153,7 +153,7 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 /// goes on where it was.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
-#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH\n       \
+#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
                             member share [OPTIONS] [PATH...]\n       member list|locate|show ...       (see member list --help)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
@@ -222,13 +222,17 @@ impl CommandFactory for GetArgs {
             .bin_name("member get")
             .about("Fetch a composition that a conductor's catalogue names, and share it until q is pressed")
             .long_about(None)
-            .override_usage("member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH")
+            .override_usage(
+                "member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH...\n       \
+                             member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...",
+            )
             .mut_arg("compositions", name)
     }
 }
 
 /// What `member get` is given.
-const GET_NAME: &str = "The composition's name or info-hash in the catalogue, and perhaps which conductor's";
+const GET_NAME: &str = "The compositions' names or info-hashes in the catalogue, and perhaps which conductor's; HOST/ \
+                        alone if it has only one; an address of its catalogue; a magnet link";
 
 impl FromArgMatches for GetArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {

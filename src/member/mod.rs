@@ -28,26 +28,30 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     catalogue::AskError,
-    cli::{Exit, member::Settings},
+    cli::{Exit, ask::Get, member::Settings},
     conductor::ConductorError,
     discovery::conductor::HttpError,
     metainfo::InfoHash,
     storage::StorageError,
-    ui::{Report, Screen, keys::Keys},
+    swarm::Snapshot,
+    ui::{Phase, Report, Screen, View, keys::Keys},
 };
 use begin::Beginning;
 use load::{Composition, Named};
 use share::memory::MemoryError;
 use station::{Pending, Station};
 use teller::Teller;
+
+/// What is being hashed elsewhere is asked for so often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a member could not start.
 #[derive(Debug, thiserror::Error)]
@@ -130,31 +134,76 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     Exit::worst(ends)
 }
 
+/// What came of something that was named.
+enum Loaded {
+    Named(Named),
+    /// It is being hashed still, where it is shared.
+    Coming(Get),
+}
+
 /// What is named, each with what came of reading it.
-async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Named, StartError>> {
-    if let Some(get) = &settings.get {
-        let shown = settings.compositions.iter().collect();
-        let got = ask::get(get, !settings.screen.json, stop).await.map_err(StartError::from);
-        return vec![got.and_then(|manifest| Ok(Named::Composition(Composition::of_manifest(manifest, shown)?)))];
-    }
+async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loaded, StartError>> {
     let mut all = Vec::new();
+    for get in &settings.gets {
+        all.push(match got(get, !settings.screen.json, stop).await {
+            Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
+            got => got.map(|composition| Loaded::Named(Named::Composition(composition))),
+        });
+    }
     for named in settings.compositions.clone() {
-        all.push(blocking(move || load::load(named)).await.map_err(StartError::from));
+        let loaded = blocking(move || load::load(named)).await;
+        all.push(loaded.map(Loaded::Named).map_err(StartError::from));
     }
     all
 }
 
+/// What a catalogue gives. `may_ask`: a person at a terminal is asked which of several is meant.
+async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Composition, StartError> {
+    let manifest = ask::get(get, may_ask, stop).await?;
+    let shown = PathBuf::from(manifest.name.as_str());
+    Ok(Composition::of_manifest(manifest, shown)?)
+}
+
 /// Each composition with a task of its own, to the end of the last.
-async fn run_all(all: Vec<Named>, station: Station) -> Vec<Exit> {
+async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
     let station = Arc::new(station);
     let _keys = leave_on_q(&station.stop);
-    let (pending, mut running) = (Pending::new(), JoinSet::new());
-    for (slot, named) in all.into_iter().enumerate() {
+    let (pending, mut running, mut coming) = (Pending::new(), JoinSet::new(), Vec::new());
+    for (slot, loaded) in all.into_iter().enumerate() {
         let screen = Teller::new(station.screen.clone(), slot);
-        running.spawn(Beginning { station: station.clone(), screen }.run(named, pending.again()));
+        let (begins, pending) = (Beginning { station: station.clone(), screen }, pending.again());
+        match loaded {
+            Loaded::Named(named) => drop(running.spawn(begins.run(named, pending))),
+            Loaded::Coming(get) => coming.push((get, begins, pending)),
+        }
     }
     drop(pending);
-    running.join_all().await
+    let mut ends = Vec::new();
+    while !coming.is_empty() {
+        for (get, begins, pending) in std::mem::take(&mut coming) {
+            match hashed(&get, &begins).await {
+                Ok(Some(known)) => drop(running.spawn(begins.run(Named::Composition(known), pending))),
+                Ok(None) => coming.push((get, begins, pending)),
+                Err(error) => ends.push(error.told(&station.screen)),
+            }
+        }
+        let _ = station.stop.run_until_cancelled(sleep(ASK_AGAIN)).await;
+    }
+    ends.extend(running.join_all().await);
+    ends
+}
+
+/// The composition that is being hashed elsewhere; None: it still is.
+async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Composition>, StartError> {
+    let Station { start, stop, .. } = &*begins.station;
+    match got(get, false, stop).await {
+        Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),
+        got => return got.map(Some),
+    }
+    let name = get.typed.key.as_ref().map_or_else(|| "the composition".to_owned(), ToString::to_string);
+    let phase = Phase::Seeking { asked: 0, waiting_for: "its hashing to end, where it is shared" };
+    begins.screen.update(&View { name, phase, swarm: Snapshot::default(), eta: None, elapsed: start.elapsed() });
+    Ok(None)
 }
 
 /// Reads keys until what is given is dropped.

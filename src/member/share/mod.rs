@@ -40,6 +40,8 @@ use shelf::Shelf;
 use watch::Watch;
 
 const TICK: Duration = Duration::from_millis(250);
+/// The catalogue is told so often what is being hashed.
+const EXPECT: Duration = Duration::from_secs(3);
 /// After something changed, the disk is looked at when this has passed.
 const SETTLE: Duration = Duration::from_millis(300);
 /// The disk is looked at so often where nobody tells of changes, and where somebody does.
@@ -106,6 +108,8 @@ impl Work {
         let stop = self.station.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expect = interval(EXPECT);
+        expect.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look_again = pin!(sleep(Duration::ZERO));
         let mut first = true;
         loop {
@@ -114,12 +118,19 @@ impl Work {
                 () = stop.cancelled() => break,
                 () = &mut look_again => {
                     let wait = self.look(first).await;
-                    first = false;
+                    if std::mem::take(&mut first) {
+                        self.shelf.tell_coming();
+                        self.tell_elsewhere();
+                    }
                     look_again.as_mut().reset(tokio::time::Instant::now() + wait);
                     None
                 }
                 () = self.watch.changed() => Some(SETTLE),
                 again = self.shelf.next() => again.then_some(shelf::QUIET),
+                _ = expect.tick() => {
+                    self.shelf.tell_coming();
+                    None
+                }
                 _ = tick.tick() => {
                     self.show();
                     None
@@ -158,6 +169,9 @@ impl Work {
             return screen.update(0, &View { name: shown(&name).into_owned(), phase, swarm, eta: None, elapsed });
         }
         if self.shelf.is_settled() && self.settled.is_none_or(|any| !any && files > 0) {
+            if self.settled == Some(false) {
+                self.tell_elsewhere();
+            }
             self.settled = Some(files > 0);
             self.shelf.tells_each = true;
             self.tell_settled(files, size);
@@ -169,27 +183,36 @@ impl Work {
         screen.update(0, &View { name, phase: Phase::Sharing, swarm, eta: None, elapsed });
     }
 
-    /// Everything is shared: what to type elsewhere.
-    fn tell_settled(&self, files: usize, size: u64) {
-        let Station { screen, settings, port, .. } = &*self.station;
-        let get = match settings.conductors.first() {
+    /// What to type elsewhere; also before it is hashed: who asks then is told so, and waits.
+    fn tell_elsewhere(&self) {
+        let screen = &self.station.screen;
+        if self.shelf.count().0 + self.shelf.waiting() == 0 {
+            return screen.say("nothing to share yet: what is put there is shared");
+        }
+        if self.station.settings.conductors.is_empty() {
+            screen.say("no conductor is asked: others find it by its info-hash and --peer alone");
+        }
+        for (n, line) in self.commands().iter().enumerate() {
+            screen.say(&format!("{}  {line}", if n == 0 { "On the others:" } else { "              " }));
+        }
+    }
+
+    fn commands(&self) -> Vec<String> {
+        let files = self.shelf.count().0 + self.shelf.waiting();
+        match self.station.settings.conductors.first() {
             Some(conductor) => elsewhere::commands(conductor, &own_addresses(), &self.shelf.names(1), files),
             None => Vec::new(),
-        };
-        screen.event(&Report::Sharing { files, size, port: *port, get: get.clone() });
+        }
+    }
+
+    /// Everything that was found is shared.
+    fn tell_settled(&self, files: usize, size: u64) {
+        let Station { screen, port, .. } = &*self.station;
+        screen.event(&Report::Sharing { files, size, port: *port, get: self.commands() });
         match files {
-            0 => screen.say("nothing to share yet: what is put there is shared"),
+            0 => {}
             1 => screen.say(&format!("{}: {} shared", self.shelf.names(1).concat(), units::size(size))),
             _ => screen.say(&format!("{files} files shared, {}", units::size(size))),
-        }
-        if files == 0 {
-            return;
-        }
-        if settings.conductors.is_empty() {
-            screen.say("no conductor is asked: others find it by the info-hash and --peer alone");
-        }
-        for (n, line) in get.iter().enumerate() {
-            screen.say(&format!("{}  {line}", if n == 0 { "On the others:" } else { "              " }));
         }
     }
 

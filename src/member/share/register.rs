@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use crate::{
-    catalogue::{AskError, Client, Key, Token},
+    catalogue::{AskError, Client, Coming, Key, Token},
     manifest::{Endpoint, Manifest, Name},
     member::{blocking, load::Composition},
     metainfo::InfoHash,
@@ -33,6 +33,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Something to tell the catalogues.
 #[derive(Clone, Debug)]
 pub enum Job {
+    /// These are being hashed.
+    Expect(Vec<Coming>),
     Put(Put),
     Remove(InfoHash),
 }
@@ -124,6 +126,13 @@ impl Desk {
             }
             let Some(job) = waiting.front() else { continue };
             let done = match job.clone() {
+                Job::Expect(coming) => {
+                    // It is said again: what comes of it this time does not matter.
+                    if let Err(error) = self.client.announce(&coming).await {
+                        log::debug!("{error}");
+                    }
+                    Ok(())
+                }
                 Job::Put(put) => self.put(put).await,
                 Job::Remove(hash) => self.remove(hash).await,
             };
@@ -136,7 +145,7 @@ impl Desk {
                 Err(error) => {
                     let name = match waiting.pop_front() {
                         Some(Job::Put(put)) => Some(put.name.shown().into_owned()),
-                        Some(Job::Remove(_)) | None => None,
+                        Some(Job::Remove(_) | Job::Expect(_)) | None => None,
                     };
                     self.warn(name, format!("it is shared, and not in the catalogue: {error}"));
                 }

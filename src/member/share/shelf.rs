@@ -28,8 +28,10 @@ use super::{
     sleeper::{AWAKE, Gone, Sleeper},
 };
 use crate::{
+    catalogue::Coming,
     cli::units,
     composer::ComposeError,
+    manifest::shown,
     member::{
         station::Station,
         teller::{Sum, Teller},
@@ -43,6 +45,9 @@ use crate::{
 pub const QUIET: Duration = Duration::from_secs(2);
 /// Files are told of one by one unless so many more wait.
 const FEW: usize = 20;
+
+/// The catalogues are told of so many that are to be hashed.
+const MOST_COMING: usize = 100;
 
 pub struct Shelf {
     station: Arc<Station>,
@@ -115,12 +120,19 @@ impl Shelf {
         (self.shared.len(), self.shared.values().map(|shared| shared.size).sum())
     }
 
-    /// The names of what is shared, sorted; at most so many.
+    /// The names of what is shared or about to be, sorted; at most so many.
     pub fn names(&self, most: usize) -> Vec<String> {
-        let mut names: Vec<String> = self.shared.values().map(|shared| shared.name.clone()).collect();
+        let soon = self.hashing.iter().map(|one| &one.path).chain(self.queue.iter().map(|(path, _)| path));
+        let soon = soon.filter_map(|path| path.file_name()).map(|name| shown(&name.to_string_lossy()).into_owned());
+        let mut names: Vec<String> = self.shared.values().map(|shared| shared.name.clone()).chain(soon).collect();
         names.sort();
         names.truncate(most);
         names
+    }
+
+    /// Files that are to be hashed.
+    pub fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.hashing.is_some())
     }
 
     /// Whether everything that was found is shared (or cannot be).
@@ -133,6 +145,16 @@ impl Shelf {
         let hashing = self.hashing.as_ref()?;
         let done = self.hashed.done + hashing.done.load(Ordering::Relaxed);
         Some((&hashing.path, Hashed { done, ..self.hashed }))
+    }
+
+    /// Tells the catalogues what is being hashed, and is to be: who asks for it there waits.
+    pub fn tell_coming(&self) {
+        let hashing = self.hashing.iter().map(|one| (&one.path, one.stamp.size, one.done.load(Ordering::Relaxed)));
+        let waiting = self.queue.iter().map(|(path, stamp)| (path, stamp.size, 0));
+        let coming: Vec<Coming> = hashing.chain(waiting).take(MOST_COMING).filter_map(coming).collect();
+        if !coming.is_empty() {
+            self.registrar.tell(Job::Expect(coming));
+        }
     }
 
     /// Takes in what is on the disk now. Says when to look again, where something was not quiet yet. `quiet`: whatever is
@@ -317,6 +339,10 @@ impl Shelf {
     pub async fn leave(&mut self) {
         while self.sleepers.join_next().await.is_some() {}
     }
+}
+
+fn coming((path, size, done): (&PathBuf, u64, u64)) -> Option<Coming> {
+    Some(Coming { name: path.file_name()?.to_str()?.to_owned(), size, done })
 }
 
 async fn described(hashing: &mut Option<Hashing>) -> Result<Described, DescribeError> {
