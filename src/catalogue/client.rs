@@ -105,13 +105,14 @@ impl Client {
 
     /// The only one that somebody shares.
     pub async fn only(&self) -> Result<Composition, AskError> {
-        let Listing { mut compositions, coming, .. } = self.read(ROOT).await?;
+        let Listing { mut compositions, mut coming, .. } = self.read(ROOT).await?;
         compositions.retain(|there| there.members > 0);
+        coming.retain(|soon| compositions.iter().all(|there| there.name != soon.name));
         let conductor = self.conductor.to_string();
         match (compositions.len(), coming.first()) {
             (1, None) => Ok(compositions.remove(0)),
             (0, None) => Err(AskError::Empty { conductor }),
-            (0, Some(coming)) => Err(AskError::Coming { conductor, why: coming.to_string() }),
+            (0 | 1, Some(coming)) => Err(AskError::Coming { conductor, why: coming.to_string() }),
             _ => Err(AskError::Several { conductor, name: "it".to_owned(), candidates: compositions }),
         }
     }

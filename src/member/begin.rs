@@ -162,8 +162,8 @@ pub fn parts(
         port: station.reached.port,
         via: station.via(),
         start: station.start,
-        upload: station.upload.clone(),
-        download: station.download.clone(),
+        upload: station.upload.another(),
+        download: station.download.another(),
     };
     let (links, heard) = Links::new(common, visitors);
     let swarm = Swarm::new(Config {

@@ -136,7 +136,9 @@ impl Report {
             }
             Report::Error { name, text, .. } => {
                 let word = console::Style::new().for_stderr().red().bold().apply_to("error:");
-                format!("{word} {}{}", of(name), shown(text))
+                // A list of what may be meant has lines.
+                let lines: Vec<_> = text.lines().map(shown).collect();
+                format!("{word} {}{}", of(name), lines.join("\n"))
             }
             Report::End(end) => return end.line(),
         })

@@ -14,4 +14,5 @@ mod options;
 mod paths;
 mod resume;
 mod room;
+mod share;
 mod support;

@@ -49,12 +49,12 @@ fn inside() {
     assert!(sent < SIZE as u64 * 3 / 2, "the seed sent {sent} bytes of {SIZE}: the two did not help each other");
 }
 
-fn netlab() -> PathBuf {
+pub fn netlab() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lab/netlab")
 }
 
 /// The same command on this host of the lab.
-fn on(host: &str, command: &Command) -> Command {
+pub fn on(host: &str, command: &Command) -> Command {
     let mut there = Command::new(netlab());
     there.args(["run", host]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

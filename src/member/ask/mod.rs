@@ -122,7 +122,9 @@ async fn fetch(get: &Get, may_ask: bool) -> Result<Manifest, AskingFailed> {
         None => client.only().await,
     };
     let found = named(get, async |client| match find(client).await {
-        Err(AskError::Several { candidates, .. }) if may_ask && choice::is_possible() => Ok(candidates),
+        Err(AskError::Several { candidates, .. }) if may_ask && get.typed.key.is_some() && choice::is_possible() => {
+            Ok(candidates)
+        }
         found => found.map(|composition| vec![composition]),
     });
     let (client, mut candidates) = found.await?;
@@ -178,6 +180,7 @@ async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) 
             let (_, there) = listed?;
             get.typed.key.as_ref().map(|key| near(key, &there)).unwrap_or_default()
         }
+        AskError::Several { candidates, .. } if get.typed.key.is_none() => some_names(candidates),
         AskError::Several { candidates, .. } => {
             format!("; take one by its info-hash:\n{}", choice::table(candidates, now(), None).trim_end())
         }
@@ -188,8 +191,17 @@ async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) 
 
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).
 const ALIKE: f64 = 0.8;
+/// Names that are listed where none was given, at most.
+const NAMED: usize = 10;
 /// Names that are suggested, at most.
 const SUGGESTIONS: usize = 3;
+
+/// What may be named instead of nothing.
+fn some_names(candidates: &[Composition]) -> String {
+    let names: Vec<_> = candidates.iter().take(NAMED).map(|there| shown(&there.name)).collect();
+    let more = if candidates.len() > NAMED { " and so on (member list)" } else { "" };
+    format!("; name one behind the /: {}{more}", names.join(", "))
+}
 
 /// What may have been meant instead.
 fn near(key: &Key, there: &[Composition]) -> String {

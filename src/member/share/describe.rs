@@ -60,7 +60,11 @@ pub fn describe(
     }
     let (composition, stamp, warning) = match beside {
         Some(beside) if believed && is_proven(path, stamp, &beside) => (beside, *stamp, None),
-        beside => hash(path, beside, on_progress)?,
+        beside => {
+            let hashed = hash(path, beside, on_progress)?;
+            log::info!("{}: hashed", path.display());
+            hashed
+        }
     };
     logged(memory.remember(path, &stamp, &composition));
     Ok(described(composition, stamp, warning))

@@ -73,9 +73,13 @@ impl Sleeper {
         while self.sleep(&mut lookout, &mut visitors).await {
             let Ok(_place) = self.awake.acquire().await else { break };
             // In a box of its own: it is large, and most sleep.
+            log::info!("{}: wakes", self.path.display());
             let waking = Box::pin(self.wake(lookout, visitors, uploaded));
             match waking.await {
-                Ok(asleep) => Asleep { lookout, visitors, uploaded } = asleep,
+                Ok(asleep) => {
+                    Asleep { lookout, visitors, uploaded } = asleep;
+                    log::info!("{}: sleeps", self.path.display());
+                }
                 Err(gone) => return gone,
             }
         }
