@@ -54,7 +54,8 @@ say "A conductor, on a free port"
 running+=($!)
 line=$(first $! conductor.txt "conductor listens on")
 echo "  [conductor] $line"
-conductor=${line##* }
+conductor=${line#conductor listens on }
+conductor=${conductor%%,*}
 
 say "A composition of $size, and its manifest"
 mkdir original

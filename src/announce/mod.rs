@@ -1,11 +1,13 @@
-//! What a member asks a conductor, and what it hears back, whatever carries it (BEP 3, 7, 23, 24, 48).
+//! What a member asks a conductor, and what it hears back, whatever carries it (BEP 3, 7, 15, 23, 24, 48).
 //!
-//! The types here are neutral; [`http_request`] and [`http_answer`] turn them into the bytes of the HTTP form and
-//! back. Members and conductors use the same code, so that each reads what the other writes. Nothing here decides
-//! anything: who is listed is up to `conductor::table`.
+//! The types here are neutral; [`http_request`] and [`http_answer`] turn them into the bytes of the HTTP form and back,
+//! [`udp_request`] and [`udp_answer`] into datagrams. Members and conductors use the same code, so that each reads what
+//! the other writes. Nothing here decides anything: who is listed is up to `conductor::table`.
 
 pub mod http_answer;
 pub mod http_request;
+pub mod udp_answer;
+pub mod udp_request;
 
 use core::net::{IpAddr, SocketAddr};
 

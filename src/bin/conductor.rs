@@ -36,6 +36,7 @@ async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         tokens: settings.tokens,
         only_registered: settings.only_registered,
         voice: if settings.json { Voice::Json } else { Voice::People },
+        no_rate_limit: settings.no_rate_limit,
     };
     Ok(conductor::run(config, stop).await?)
 }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub only_registered: bool,
     /// One JSON object a line on stdout instead of text for people.
     pub json: bool,
+    /// Answers everybody however much they ask.
+    pub no_rate_limit: bool,
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
     pub notes: Vec<String>,
@@ -47,6 +49,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         tokens: tokens::all(args.token_file.as_deref()).map_err(wrong::<Args>)?,
         only_registered: args.allow == Allowed::Registered,
         json: args.json,
+        no_rate_limit: args.no_rate_limit,
         log_dir: args.log.log_dir(),
         notes: dot_env.notes,
     })
@@ -72,18 +75,25 @@ fn store(text: &str) -> Result<Keep, &'static str> {
 
 /// Keep the live list of which members share which composition
 ///
-/// Members and other BitTorrent clients ask it over HTTP (/announce, /scrape) for each other's addresses; the
-/// compositions themselves never pass through it. It also keeps a catalogue: "composer --register" puts a composition
-/// in, "member list" and "member get NAME" use it. It runs until Ctrl-C or SIGTERM.
+/// Members and other BitTorrent clients ask it over HTTP (/announce, /scrape) and over UDP for each other's
+/// addresses; the compositions themselves never pass through it. It also keeps a catalogue: "composer --register"
+/// puts a composition in, "member list" and "member get NAME" use it. It runs until Ctrl-C or SIGTERM.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "conductor", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 struct Args {
     /// Listen here (repeatable)
     ///
-    /// :PORT is that port of all addresses, port 0 any free one. Default: :9999, IPv4 and IPv6.
+    /// TCP and UDP. :PORT is that port of all addresses, port 0 any free one. Default: :9999, IPv4 and IPv6.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', help_heading = "Network")]
     #[arg(env = "ORCHESTRA_CONDUCTOR_LISTEN", hide_env_values = true)]
     listen: Vec<Endpoint>,
+
+    /// Answer every address however much it asks
+    ///
+    /// For load tests. Default: a public address gets 20 answers a second, a private one 2,000, this machine any number.
+    #[arg(long, value_parser = flag(), help_heading = "Network")]
+    #[arg(env = "ORCHESTRA_NO_RATE_LIMIT", hide_env_values = true)]
+    no_rate_limit: bool,
 
     /// Keep the catalogue here: sqlite:PATH, or memory for nothing kept
     ///
@@ -140,7 +150,7 @@ mod tests {
     #[test]
     fn nothing_told_is_the_default() {
         let settings = told(&[], "").unwrap();
-        assert!(settings.listen.is_empty() && !settings.json);
+        assert!(settings.listen.is_empty() && !settings.json && !settings.no_rate_limit);
         assert_eq!(settings.log_dir, LogDir::Folder("logs".into()));
         assert!(settings.store == Keep::Here && !settings.only_registered);
     }
@@ -161,6 +171,7 @@ mod tests {
         let settings = told(&["--listen", "[::1]:0", "--listen=:7", "--log-dir", "-"], "").unwrap();
         assert_eq!(settings.listen.len(), 2);
         assert_eq!(settings.log_dir, LogDir::Stderr);
+        assert!(told(&["--no-rate-limit"], "").unwrap().no_rate_limit);
         let settings = told(&[], "ORCHESTRA_CONDUCTOR_LISTEN=10.0.0.1:1,:7").unwrap();
         assert_eq!(settings.listen.len(), 2);
     }

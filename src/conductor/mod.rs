@@ -1,46 +1,52 @@
 //! The conductor: it keeps the live list of which members share which composition.
 //!
-//! [`table`] and [`policy`] are pure and decide; [`http`] carries their answers, [`report`] tells people and programs
-//! what happens. No byte of a composition passes through here, and who shares what is soft state: members that are still
-//! there are known again one interval after a restart. The [`catalogue`] of compositions is kept.
+//! [`table`], [`policy`], [`allowance`] and [`connection_id`] are pure and decide; [`http`] and [`udp`] carry their
+//! answers on the threads of [`workers`], [`report`] tells people and programs what happens. No byte of a composition
+//! passes through here, and who shares what is soft state: members that are still there are known again one interval
+//! after a restart. The [`catalogue`] of compositions is kept.
 
+pub mod allowance;
 pub mod catalogue;
+pub mod connection_id;
 pub mod http;
 pub mod policy;
 pub mod report;
+pub mod room;
+pub mod secret;
 pub mod table;
+pub mod udp;
+pub mod workers;
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    announce::{Announce, Counts, Reply},
+    announce::{Announce, Answer, Counts, Listed, Reply},
     catalogue::token::Owned,
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
-    net::{
-        listen::{ListenError, Listeners},
-        own_address::own_address,
-    },
+    net::{front::Front, listen::ListenError, own_address::own_address},
+    time::Time,
 };
+use allowance::Allowances;
 use catalogue::{Catalogue, Gate, Keep, StoreError};
+use connection_id::ConnectionIds;
 use report::{Happening, Reporter};
-use table::{Caller, Table};
+use room::Room;
+use secret::SecretError;
+use table::{Caller, Full, Seed, Table, Word};
+use workers::Work;
 
 /// How often members that fell silent are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long answers that are under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
-/// What an announce hears with `--allow registered`.
-const NOT_REGISTERED: &str =
-    "this conductor takes only compositions of its catalogue: register it with composer --register";
 
 /// What a conductor is told.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +60,8 @@ pub struct Config {
     /// Only swarms of the catalogue are conducted.
     pub only_registered: bool,
     pub voice: Voice,
+    /// Answers everybody however much they ask, for load tests.
+    pub no_rate_limit: bool,
 }
 
 /// What is said on stdout; the log says more either way.
@@ -74,11 +82,24 @@ pub enum ConductorError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     #[error("cannot listen on {host}: {source}; give an address of this machine")]
     Resolve { host: String, source: io::Error },
 }
 
-/// Runs until it is told to stop. Returns early only if it cannot listen.
+/// Why an announce is not taken. The text goes back to the asker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("this conductor takes only compositions of its catalogue: register it with composer --register")]
+    NotRegistered,
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+/// Runs until it is told to stop. Returns early only if it cannot start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
     start(config, stop).await?.work.await;
     Ok(())
@@ -99,42 +120,43 @@ pub async fn start(
     config: Config,
     stop: CancellationToken,
 ) -> Result<Running<impl Future<Output = ()> + Send + use<>>, ConductorError> {
-    let listeners = listen(&config.listen).await?;
-    let addresses: Vec<SocketAddr> = listeners.iter().flat_map(Listeners::addresses).collect();
+    let fronts = listen(&config.listen, workers::count()).await?;
+    let addresses: Vec<SocketAddr> = fronts.iter().flat_map(|front| front.addresses.clone()).collect();
     let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
     let (reporter, written) = report::start(config.voice);
-    reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone() });
-    warnings.into_iter().for_each(|warning| reporter.tell(Happening::Warning(warning)));
+    let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
     let gate = Gate::new(names(&config.listen));
-    let desk = Arc::new(Desk::new(reporter).with_catalogue(Arc::new(catalogue), gate));
-    let room = http::Room::new();
-    for listeners in listeners {
-        let serve = http::serve(listeners, desk.clone(), room.clone(), stop.clone());
-        tokio::spawn(serve);
-    }
-    let work = async move {
+    let desk = Desk::new(reporter, secret::fresh_seed()?, rate_limit).with_catalogue(Arc::new(catalogue), gate);
+    let desk = Arc::new(desk);
+    let ids = ConnectionIds::new(secret::kept()?);
+    let room = Room::new();
+    let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
+    workers::start(fronts, &work).map_err(ConductorError::Thread)?;
+    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone() });
+    warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
+    let rest = async move {
         sweep_until(&stop, &desk).await;
         let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
         desk.reporter.tell(Happening::End);
         let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
     };
-    Ok(Running { addresses, work })
+    Ok(Running { addresses, work: rest })
 }
 
-async fn listen(wanted: &[Endpoint]) -> Result<Vec<Listeners>, ConductorError> {
+async fn listen(wanted: &[Endpoint], threads: usize) -> Result<Vec<Front>, ConductorError> {
     if wanted.is_empty() {
-        return Ok(vec![Listeners::bind(None, CONDUCTOR_PORT, 0)?]);
+        return Ok(vec![Front::bind(None, CONDUCTOR_PORT, threads)?]);
     }
     let mut all = Vec::new();
     for endpoint in wanted {
         match &endpoint.host {
-            Host::ThisMachine => all.push(Listeners::bind(None, endpoint.port, 0)?),
-            Host::Ip(ip) => all.push(Listeners::bind(Some(*ip), endpoint.port, 0)?),
+            Host::ThisMachine => all.push(Front::bind(None, endpoint.port, threads)?),
+            Host::Ip(ip) => all.push(Front::bind(Some(*ip), endpoint.port, threads)?),
             Host::Name(name) => {
                 let failed = |source| ConductorError::Resolve { host: name.clone(), source };
                 let found = tokio::net::lookup_host((name.as_str(), endpoint.port)).await;
                 for address in found.map_err(failed)? {
-                    all.push(Listeners::bind(Some(address.ip()), address.port(), 0)?);
+                    all.push(Front::bind(Some(address.ip()), address.port(), threads)?);
                 }
             }
         }
@@ -175,9 +197,16 @@ async fn sweep_until(stop: &CancellationToken, desk: &Desk) {
     }
 }
 
-/// The table with what it is not allowed to have itself: a lock, a clock, dice, and somebody to tell.
+/// What one source may ask.
+struct Limits {
+    proven: Allowances,
+    unproven: Allowances,
+}
+
+/// The table with what it is not allowed to have itself: a clock, dice, and somebody to tell.
 pub struct Desk {
-    table: Mutex<Table>,
+    table: Table,
+    limits: Option<Limits>,
     start: Instant,
     reporter: Reporter,
     catalogue: Arc<Catalogue>,
@@ -185,9 +214,11 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(reporter: Reporter) -> Self {
+    /// Both seeds have to be secrets; without one for the limits there are none.
+    pub fn new(reporter: Reporter, table: Seed, limits: Option<Seed>) -> Self {
+        let limits = limits.map(|seed| Limits { proven: Allowances::new(seed), unproven: Allowances::new(seed) });
         let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
-        Self { table: Mutex::default(), start: Instant::now(), reporter, catalogue, gate }
+        Self { table: Table::new(table), limits, start: Instant::now(), reporter, catalogue, gate }
     }
 
     /// With this catalogue instead of an empty one.
@@ -204,46 +235,71 @@ impl Desk {
         &self.gate
     }
 
+    /// Whether this source, which receives what is sent to it, may ask now.
+    pub fn admits(&self, source: IpAddr) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.proven.admits(source, self.now()))
+    }
+
+    /// As [`Desk::admits`], for a source that may be forged.
+    pub fn admits_unproven(&self, source: IpAddr) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.unproven.admits(source, self.now()))
+    }
+
+    /// The answer with its list as neutral data; [`Desk::hear`] gives it entry by entry.
     pub fn announce(&self, announce: &Announce, caller: &Caller) -> Reply {
+        let mut peers = Vec::new();
+        let list = |listed| {
+            peers.push(listed);
+            true
+        };
+        match self.hear(announce, caller, list) {
+            Ok(word) => Reply::Answer(Answer {
+                interval: word.interval,
+                min_interval: Some(word.interval),
+                complete: Some(word.counts.complete),
+                incomplete: Some(word.counts.incomplete),
+                peers,
+                external_ip: Some(caller.source),
+                warning: None,
+            }),
+            Err(refusal) => Reply::Failure(refusal.to_string()),
+        }
+    }
+
+    /// As [`Table::announce`], for the swarms that are conducted here.
+    pub fn hear(
+        &self,
+        announce: &Announce,
+        caller: &Caller,
+        list: impl FnMut(Listed) -> bool,
+    ) -> Result<Word, Refusal> {
         if !self.catalogue.admits(&announce.info_hash) {
-            return Reply::Failure(NOT_REGISTERED.to_owned());
+            return Err(Refusal::NotRegistered);
         }
-        let (mut dice, mut changes) = (fastrand::Rng::new(), Vec::new());
-        let now = self.start.elapsed();
-        let mut table = self.table();
-        let reply = table.announce(announce, caller, now, &mut dice, &mut changes);
-        // Told under the lock, so that the order is the true one.
-        for change in changes {
-            self.reporter.tell(Happening::Change(change));
-        }
-        reply
+        let tell = |change| self.reporter.tell(Happening::Change(change));
+        Ok(self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?)
     }
 
     pub fn counts(&self, hashes: &[InfoHash]) -> Vec<(InfoHash, Counts)> {
-        let table = self.table();
-        let counts = hashes.iter().map(|hash| (*hash, table.counts(hash)));
+        let counts = hashes.iter().map(|hash| (*hash, self.table.counts(hash)));
         counts.collect()
     }
 
     /// One swarm in numbers.
     pub fn counts_of(&self, info_hash: &InfoHash) -> Counts {
-        self.table().counts(info_hash)
+        self.table.counts(info_hash)
     }
 
     /// Up to `most` members of a swarm where this asker can reach them, and how many bytes each lacks; seeds first.
     pub fn holders(&self, info_hash: &InfoHash, asker: &Caller, most: usize) -> Vec<(SocketAddr, u64)> {
-        self.table().holders(info_hash, asker, most)
+        self.table.holders(info_hash, asker, most)
     }
 
     fn sweep(&self) {
-        let mut table = self.table();
-        for change in table.sweep(self.start.elapsed()) {
-            self.reporter.tell(Happening::Change(change));
-        }
+        self.table.sweep(self.now(), |change| self.reporter.tell(Happening::Change(change)));
     }
 
-    /// A panic while the table was locked is a bug of one announce; the others go on.
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> Time {
+        self.start.elapsed()
     }
 }

@@ -1,10 +1,12 @@
 //! What the conductor tells: stdout for who started it, the log for later.
 //!
 //! One thread writes both, fed by a bounded queue, so that a full disk or a reader that does not read never holds up an
-//! announce. What does not fit into the queue is counted, and the log says how many.
+//! announce. What does not fit into the queue is counted, and the log says how many. The thread rests in proportion to
+//! what it wrote: a flood of joins costs it a tenth of a core, and a flood of announces does not wake it each time.
 
 use std::{
     io::{self, Write},
+    iter,
     net::SocketAddr,
     sync::{
         Arc,
@@ -12,7 +14,7 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
@@ -25,6 +27,9 @@ use super::{
 
 /// Happenings that may wait to be written.
 const QUEUE: usize = 4096;
+/// The rest after all that waited was written, and more for each of these; some 5,000 a second are written at most.
+const REST: Duration = Duration::from_millis(5);
+const REST_FOR_EACH: Duration = Duration::from_micros(200);
 
 /// Something to tell.
 #[derive(Clone, Debug)]
@@ -70,25 +75,34 @@ pub fn start(voice: Voice) -> (Reporter, oneshot::Receiver<()>) {
 }
 
 fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice) {
-    for happening in happenings {
-        log(&happening);
-        let text = match voice {
-            Voice::Json => serde_json::to_string(&line(&happening, now())).ok(),
-            Voice::People => people(&happening),
-            Voice::Silent => None,
-        };
-        if let Some(text) = text {
-            // Nobody reads it any more: that ends the telling, not the conductor.
-            let mut out = io::stdout().lock();
-            let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    while let Ok(first) = happenings.recv() {
+        let mut rest = REST;
+        for happening in iter::once(first).chain(happenings.try_iter().take(QUEUE)) {
+            write(&happening, voice);
+            if matches!(happening, Happening::End) {
+                return;
+            }
+            rest += REST_FOR_EACH;
         }
         match lost.swap(0, Ordering::Relaxed) {
             0 => {}
             n => log::warn!("{n} joins and leaves came too fast to be logged"),
         }
-        if matches!(happening, Happening::End) {
-            return;
-        }
+        thread::sleep(rest);
+    }
+}
+
+fn write(happening: &Happening, voice: Voice) {
+    log(happening);
+    let text = match voice {
+        Voice::Json => serde_json::to_string(&line(happening, now())).ok(),
+        Voice::People => people(happening),
+        Voice::Silent => None,
+    };
+    if let Some(text) = text {
+        // Nobody reads it any more: that ends the telling, not the conductor.
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 }
 
@@ -98,7 +112,7 @@ fn now() -> String {
 
 fn log(happening: &Happening) {
     match happening {
-        Happening::Listening { addresses, .. } => log::info!("listening on {}", list(addresses)),
+        Happening::Listening { addresses, .. } => log::info!("listening on {}, TCP and UDP", list(addresses)),
         Happening::Change(change) => log::info!(
             "{}: {} {} ({} there)",
             &change.info_hash.to_string()[..8],
@@ -126,7 +140,7 @@ fn people(happening: &Happening) -> Option<String> {
         Happening::Warning(text) => return Some(format!("note: {text}")),
         Happening::Change(_) | Happening::End => return None,
     };
-    let mut text = format!("conductor listens on {}", list(addresses));
+    let mut text = format!("conductor listens on {}, TCP and UDP", list(addresses));
     if let Some(reach) = reach {
         text += &format!("\ncompose for it with: composer FILE {reach}");
     }
@@ -211,7 +225,7 @@ mod tests {
         assert_eq!(
             people(&listening).as_deref(),
             Some(
-                "conductor listens on 0.0.0.0:9999 and [::]:9999\n\
+                "conductor listens on 0.0.0.0:9999 and [::]:9999, TCP and UDP\n\
                  compose for it with: composer FILE 10.0.0.1:9999"
             )
         );

@@ -17,14 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 use super::via::Via;
 
 /// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 /// How often another free port is asked for when the one that IPv4 got is taken in IPv6.
-const FREE_PORT_TRIES: usize = 16;
+pub(super) const FREE_PORT_TRIES: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", advice(.source))]
+#[error("cannot listen on {address}{over}: {}", advice(.source))]
 pub struct ListenError {
     pub address: SocketAddr,
+    /// What makes it another than the usual socket, such as " over UDP".
+    pub over: &'static str,
     pub source: io::Error,
 }
 
@@ -66,13 +68,24 @@ impl Listeners {
         loop {
             let bound = match via.address {
                 Some(ip) => one(SocketAddr::new(ip, candidate), via).map(|socket| vec![socket]),
-                None => both(candidate, via),
+                None => in_both_versions(candidate, |address| one(address, via), |socket| socket.local_addr().ok()),
             };
             match bound {
                 Err(error) if error.taken() && candidate < last => candidate += 1,
                 other => return other.map(|sockets| Self { sockets }),
             }
         }
+    }
+
+    /// Takes over sockets that listen and do not block.
+    ///
+    /// Must be called inside the tokio runtime that is to serve them.
+    ///
+    /// # Errors
+    /// The runtime cannot watch them.
+    pub fn adopt(sockets: Vec<std::net::TcpListener>) -> io::Result<Self> {
+        let sockets: io::Result<_> = sockets.into_iter().map(TcpListener::from_std).collect();
+        Ok(Self { sockets: sockets? })
     }
 
     /// The port, chosen by the system where 0 was asked for.
@@ -94,25 +107,35 @@ impl Listeners {
     }
 }
 
-fn both(port: u16, via: &Via) -> Result<Vec<TcpListener>, ListenError> {
+/// What `open` opens at this port of every IPv4 address and of every IPv6 address, as far as the machine has these
+/// versions; `place` says where that is. Port 0 is any port that is free in both.
+pub(super) fn in_both_versions<T>(
+    port: u16,
+    open: impl Fn(SocketAddr) -> Result<T, ListenError>,
+    place: impl Fn(&T) -> Option<SocketAddr>,
+) -> Result<Vec<T>, ListenError> {
     let tries = if port == 0 { FREE_PORT_TRIES } else { 1 };
-    let mut result = both_once(port, via);
+    let mut result = in_both_once(port, &open, &place);
     for _ in 1..tries {
         match &result {
-            Err(error) if error.taken() => result = both_once(port, via),
+            Err(error) if error.taken() => result = in_both_once(port, &open, &place),
             _ => break,
         }
     }
     result
 }
 
-fn both_once(port: u16, via: &Via) -> Result<Vec<TcpListener>, ListenError> {
-    let v4 = one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), via);
+fn in_both_once<T>(
+    port: u16,
+    open: impl Fn(SocketAddr) -> Result<T, ListenError>,
+    place: impl Fn(&T) -> Option<SocketAddr>,
+) -> Result<Vec<T>, ListenError> {
+    let v4 = open(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
     if v4.as_ref().is_err_and(|error| !absent(&error.source)) {
         return v4.map(|socket| vec![socket]);
     }
-    let port = v4.as_ref().ok().and_then(|socket| socket.local_addr().ok()).map_or(port, |address| address.port());
-    let v6 = one(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), via);
+    let port = v4.as_ref().ok().and_then(place).map_or(port, |address| address.port());
+    let v6 = open(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
     match (v4, v6) {
         (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
         (Ok(only), Err(error)) if absent(&error.source) => Ok(vec![only]),
@@ -128,13 +151,15 @@ fn absent(error: &io::Error) -> bool {
 }
 
 fn one(address: SocketAddr, via: &Via) -> Result<TcpListener, ListenError> {
-    let failed = |source| ListenError { address, source };
+    let failed = |source| ListenError { address, over: "", source };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
     open(&socket, address, via).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
     TcpListener::from_std(socket.into()).map_err(failed)
 }
 
-fn open(socket: &Socket, address: SocketAddr, via: &Via) -> io::Result<()> {
+/// Binds a TCP socket that is going to listen.
+pub(super) fn open(socket: &Socket, address: SocketAddr, via: &Via) -> io::Result<()> {
     // Elsewhere the option means that two programs may share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
@@ -143,8 +168,7 @@ fn open(socket: &Socket, address: SocketAddr, via: &Via) -> io::Result<()> {
     }
     via.restrict(socket)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)
+    socket.bind(&address.into())
 }
 
 #[cfg(test)]

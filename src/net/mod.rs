@@ -2,6 +2,7 @@
 //!
 //! What differs between systems (dual-stack sockets, address reuse, signals) stays in here.
 
+pub mod front;
 pub mod limiter;
 pub mod listen;
 pub mod own_address;

@@ -29,8 +29,6 @@ use crate::{
 pub const MAX_REQUEST: u32 = 1 << 20;
 /// Requests that we put to a member that says nothing of its queue, and to one that boasts.
 const QUEUE: (usize, usize) = (250, 500);
-/// aria2 says what it has all at once in place of so many `have` and more.
-const HAVES_AT_ONCE: u32 = 20;
 /// A request takes about this long to answer at the present rate, so that what is said between blocks is not held up.
 const REQUEST_TIME: f64 = 0.010;
 /// While no rate is known.
@@ -137,7 +135,7 @@ impl Session {
             max_request: BLOCK,
             choked: true,
             said_what_it_has: false,
-            statements_left: 2 + geometry.parts() / HAVES_AT_ONCE,
+            statements_left: hear::statements(&geometry),
             patience: Patience::default(),
             requests: Requests::default(),
             arriving: None,

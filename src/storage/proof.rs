@@ -13,6 +13,14 @@ use std::{
 use super::{Stamp, StorageError, note};
 use crate::{hashing::Hasher, metainfo::InfoHash};
 
+/// What the programs remember for this user: `$XDG_STATE_HOME/orchestra`, else `~/.local/state/orchestra`; None where
+/// neither is known.
+pub fn state_folder() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("orchestra"))
+}
+
 /// The notes of one user.
 #[derive(Clone, Debug)]
 pub struct Proofs {
@@ -20,7 +28,7 @@ pub struct Proofs {
 }
 
 impl Proofs {
-    /// In `$XDG_STATE_HOME/orchestra/proofs`, else `~/.local/state/orchestra/proofs`; None where neither is known.
+    /// In `proofs` below the [`state_folder`]; None where there is none.
     pub fn of_this_user() -> Option<Self> {
         Some(Self::in_folder(state_folder()?.join("proofs")))
     }
@@ -53,13 +61,6 @@ impl Proofs {
         key.update(path.canonicalize()?.as_os_str().as_bytes());
         Ok(self.folder.join(key.finish().to_string()))
     }
-}
-
-/// `$XDG_STATE_HOME/orchestra`, else `~/.local/state/orchestra`; None where neither is known.
-pub fn state_folder() -> Option<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("orchestra"))
 }
 
 fn body(info_hash: InfoHash, stamp: &Stamp) -> String {

@@ -1,5 +1,6 @@
-//! Magnet links and hybrid torrents with other BitTorrent clients: they ask our members for the info dictionary, and our
-//! members them. Skipped, and said so, where a client is not installed.
+//! Magnet links that name a member by address, and hybrid torrents, with other BitTorrent clients: they ask our members
+//! for the info dictionary, and our members them. Links that name a conductor are tried in `foreign`. Skipped, and said
+//! so, where a client is not installed.
 
 use std::{
     fs,
@@ -116,27 +117,14 @@ impl Stage {
 }
 
 #[test]
-fn aria2_asks_a_member() {
-    if has_aria2() {
-        let stage = stage();
-        let _seed = seed(&stage.place, &stage.manifest, &[]);
-        let copy = stage.place.folder("copy");
-        aria2(&stage.place, &copy, &stage.tracked, &["--seed-time=0"]).end().with(0);
-        stage.assert_copy("copy");
-    }
-}
-
-#[test]
 fn libtorrent_asks_a_member() {
     if has_libtorrent() {
         let stage = stage();
         let mut seed = crate::support::member(&stage.place, &stage.manifest, &stage.place.path("seed"), &[]);
         let port = port(&mut seed);
-        for (link, folder) in [(&stage.tracked, "tracked"), (&format!("{}&x.pe=127.0.0.1:{port}", stage.bare), "known")]
-        {
-            libtorrent(&stage.place, "fetch", &stage.place.folder(folder), link).end().with(0);
-            stage.assert_copy(folder);
-        }
+        let link = format!("{}&x.pe=127.0.0.1:{port}", stage.bare);
+        libtorrent(&stage.place, "fetch", &stage.place.folder("copy"), &link).end().with(0);
+        stage.assert_copy("copy");
     }
 }
 
@@ -148,7 +136,6 @@ fn a_member_asks_aria2() {
         let _client = aria2(&stage.place, &stage.place.path("seed"), &stage.torrent, &arguments);
         let joined = stage.conductor.event_named("joined");
         let address = joined["address"].as_str().expect("an address").to_owned();
-        stage.fetches(&stage.tracked, "tracked");
         stage.fetches(&format!("{}&x.pe={address}", stage.bare), "known");
     }
 }
@@ -160,7 +147,6 @@ fn a_member_asks_libtorrent() {
         let mut client = libtorrent(&stage.place, "share", &stage.place.path("seed"), &stage.torrent);
         let port = client.line("its port", |line| line.strip_prefix("shares ").map(str::to_owned));
         stage.conductor.event_named("joined");
-        stage.fetches(&stage.tracked, "tracked");
         stage.fetches(&format!("{}&x.pe=127.0.0.1:{port}", stage.bare), "known");
     }
 }

@@ -16,3 +16,4 @@ mod resume;
 mod room;
 mod share;
 mod support;
+mod udp_tracker;

@@ -56,7 +56,8 @@ pub fn shown(member: SocketAddr, asker: &Caller) -> Option<SocketAddr> {
     (near || !is_private(ip) || is_private(asker.source)).then_some(member)
 }
 
-fn is_private(ip: IpAddr) -> bool {
+/// Whether this address means something inside a private network alone.
+pub fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || is_shared(ip),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),

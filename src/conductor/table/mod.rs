@@ -1,31 +1,53 @@
 //! Who shares what: the swarms, in memory.
 //!
-//! Pure: the time and the dice are passed in. It is soft state, which a crash loses and one interval of announces
-//! rebuilds. An announce costs constant time beyond the members that it lists (2 microseconds, 16 with a list of 50 from
-//! a swarm of 200,000), so one lock around the whole table serves more announces than the sockets bring.
+//! Pure: the time, the dice and the seed are passed in. It is soft state, which a crash loses and one interval of
+//! announces rebuilds. All fronts ask this one table.
 //!
-//! What it gives an attacker: an entry of 0.5 KiB (1.4 KiB in a swarm of its own) for each announce under a new peer id,
-//! up to [`MAX_MEMBERS`]; then new members are refused until others expire, while those in the table go on.
+//! The swarms are spread over shards with a lock each, so that fronts on all cores ask at the same time; a lock is held
+//! for one announce (a microsecond, with a list of 50 a few) or one slice of a [`Table::sweep`]. Which shard, and
+//! which place within it, is for a secret [`Seed`] to say, since info-hashes, ids and addresses are chosen by
+//! strangers.
+//!
+//! What it gives an attacker: an entry of about 90 bytes for each announce under a new peer id, 0.6 KiB where it is in a
+//! swarm of its own; up to [`MAX_MEMBERS`], [`MAX_SWARMS`] and [`MAX_IN_SWARM`]. Then new members are refused until
+//! others expire, while those in the table go on.
 
 mod address;
+mod member;
 mod roll;
+mod seed;
 mod swarm;
+mod sweep;
 
-use core::net::SocketAddr;
-use std::collections::HashMap;
+use core::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-pub use address::Caller;
+pub use address::{Caller, is_private};
+use member::Who;
+pub use seed::Seed;
 use swarm::Swarm;
 
 use super::policy;
 use crate::{
-    announce::{Announce, Answer, Counts, Event, Reply},
+    announce::{Announce, Counts, Event, Listed},
     metainfo::InfoHash,
     time::Time,
 };
 
-/// Members in all swarms together, at most: 340 MiB if each has a swarm of its own.
-pub const MAX_MEMBERS: usize = 250_000;
+/// Members in all swarms together, at most: 200 MiB.
+pub const MAX_MEMBERS: usize = 2_000_000;
+/// Swarms, at most: 150 MiB if there is one member in each.
+pub const MAX_SWARMS: usize = 250_000;
+/// Members in one swarm, at most. A row that grows is copied, which takes longer the longer it is: 10 ms at this length.
+pub const MAX_IN_SWARM: usize = 125_000;
+/// Locks over the whole table: enough that two cores seldom meet at one.
+const SHARDS: usize = 64;
 
 /// Somebody joined or left a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,118 +70,158 @@ pub enum What {
     Replaced,
 }
 
-#[derive(Default)]
+/// What the table says to an announce, beside the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Seconds until the next announce.
+    pub interval: u32,
+    pub counts: Counts,
+}
+
+/// Why a new member was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    #[error("this conductor is full, try again later")]
+    Table,
+    #[error("this swarm is full, try again later")]
+    Swarm,
+}
+
+type Shard = HashMap<InfoHash, Swarm, Seed>;
+
 pub struct Table {
-    swarms: HashMap<InfoHash, Swarm>,
-    members: usize,
+    seed: Seed,
+    shards: Vec<Mutex<Shard>>,
+    members: AtomicUsize,
+    swarms: AtomicUsize,
 }
 
 impl Table {
-    /// Members in all swarms together; one who is in two swarms counts twice.
-    pub fn members(&self) -> usize {
-        self.members
+    /// An empty table. The seed has to be a secret: see [`Seed`].
+    pub fn new(seed: Seed) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::with_hasher(seed)));
+        Self { seed, shards: shards.collect(), members: AtomicUsize::new(0), swarms: AtomicUsize::new(0) }
     }
 
-    /// Takes an announce in and answers it. What it changed is appended to `changes`.
+    /// Members in all swarms together; one who is in two swarms counts twice.
+    pub fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// Swarms with at least one member.
+    pub fn swarms(&self) -> usize {
+        self.swarms.load(Ordering::Relaxed)
+    }
+
+    /// Takes an announce in and answers it. What it changed goes to `tell`, whom to list to `list`, which says whether it
+    /// took that one; both are called under the swarm's lock, so that changes are told in their true order.
     pub fn announce(
-        &mut self,
+        &self,
         announce: &Announce,
         caller: &Caller,
         now: Time,
         dice: &mut fastrand::Rng,
-        changes: &mut Vec<Change>,
-    ) -> Reply {
+        mut tell: impl FnMut(Change),
+        list: impl FnMut(Listed) -> bool,
+    ) -> Result<Word, Full> {
+        let who = Who::new(announce, caller, self.seed);
+        let mut shard = self.shard(&announce.info_hash);
         if announce.event == Some(Event::Stopped) {
-            return self.leave(announce, caller, changes);
+            return Ok(self.leave(&mut shard, &who, announce, caller, tell));
         }
-        let known = self.swarms.get(&announce.info_hash).is_some_and(|swarm| swarm.knows(announce, caller));
-        if !known && self.members >= MAX_MEMBERS {
-            return Reply::Failure("this conductor is full, try again later".into());
-        }
-        let swarm = self.swarms.entry(announce.info_hash).or_default();
-        let before = swarm.members();
-        let interval = policy::interval(before + usize::from(!known), self.members);
-        let lifetime = policy::lifetime(&announce.id, interval);
-        let arrival = swarm.arrive(announce, caller, now.saturating_add(lifetime));
-        let members = swarm.members();
-        self.members = self.members - before + members;
-        let change = |what, members| Change {
-            info_hash: announce.info_hash,
-            address: address::home(announce, caller),
-            what,
-            members,
+        let known = match shard.get(&announce.info_hash) {
+            Some(swarm) => swarm.knows(&who) || !self.has_room(swarm.members())?,
+            None => !self.has_room(0)?,
         };
+        let swarm = shard.entry(announce.info_hash).or_insert_with(|| {
+            self.swarms.fetch_add(1, Ordering::Relaxed);
+            Swarm::new(self.seed)
+        });
+        let before = swarm.members();
+        let interval = policy::interval(before + usize::from(!known), self.members());
+        let lifetime = policy::lifetime(&announce.id, interval);
+        let arrival = swarm.arrive(who, announce, caller, now.saturating_add(lifetime));
+        let members = swarm.members();
+        self.members.fetch_add(members, Ordering::Relaxed);
+        self.members.fetch_sub(before, Ordering::Relaxed);
+        let mut told = |what, members| tell(change(announce, caller, what, members));
         if arrival.replaced {
-            changes.push(change(What::Replaced, members - usize::from(arrival.new)));
+            told(What::Replaced, members - usize::from(arrival.new));
         }
         if arrival.new {
-            changes.push(change(What::Joined, members));
+            told(What::Joined, members);
         }
-        let list = swarm.list(announce, caller, policy::wanted(announce.numwant), dice);
-        Reply::Answer(Answer { peers: list, ..answer(interval, swarm.counts(), caller) })
+        swarm.list(announce, arrival.place, caller, policy::wanted(announce.numwant), dice, list);
+        Ok(Word { interval, counts: swarm.counts() })
     }
 
-    fn leave(&mut self, announce: &Announce, caller: &Caller, changes: &mut Vec<Change>) -> Reply {
+    /// Whether a swarm with this many members may take one more; never false.
+    fn has_room(&self, in_swarm: usize) -> Result<bool, Full> {
+        let table = self.members() < MAX_MEMBERS && (in_swarm > 0 || self.swarms() < MAX_SWARMS);
+        match (table, in_swarm < MAX_IN_SWARM) {
+            (true, true) => Ok(true),
+            (false, _) => Err(Full::Table),
+            (true, false) => Err(Full::Swarm),
+        }
+    }
+
+    fn leave(
+        &self,
+        shard: &mut Shard,
+        who: &Who,
+        announce: &Announce,
+        caller: &Caller,
+        mut tell: impl FnMut(Change),
+    ) -> Word {
         let mut counts = Counts::default();
         let mut members = 0;
-        if let Some(swarm) = self.swarms.get_mut(&announce.info_hash) {
-            let left = swarm.leave(announce, caller);
+        if let Some(swarm) = shard.get_mut(&announce.info_hash) {
+            let left = swarm.leave(who);
             counts = swarm.counts();
             members = swarm.members();
             if left {
-                self.members -= 1;
-                changes.push(Change {
-                    info_hash: announce.info_hash,
-                    address: address::home(announce, caller),
-                    what: What::Left,
-                    members,
-                });
+                self.members.fetch_sub(1, Ordering::Relaxed);
+                tell(change(announce, caller, What::Left, members));
+            }
+            if members == 0 {
+                self.forget(shard, &announce.info_hash);
             }
         }
-        if members == 0 {
-            self.swarms.remove(&announce.info_hash);
+        Word { interval: policy::interval(members, self.members()), counts }
+    }
+
+    /// Takes out a swarm that nobody is in.
+    fn forget(&self, shard: &mut Shard, info_hash: &InfoHash) {
+        if shard.remove(info_hash).is_some() {
+            self.swarms.fetch_sub(1, Ordering::Relaxed);
         }
-        Reply::Answer(answer(policy::interval(members, self.members), counts, caller))
     }
 
     /// A swarm in numbers; zeros where nobody is.
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
-        self.swarms.get(info_hash).map_or_else(Counts::default, Swarm::counts)
+        self.shard(info_hash).get(info_hash).map_or_else(Counts::default, Swarm::counts)
     }
 
     /// Up to `most` members of a swarm where this asker can reach them, and how many bytes each lacks; seeds first.
     pub fn holders(&self, info_hash: &InfoHash, asker: &Caller, most: usize) -> Vec<(SocketAddr, u64)> {
-        self.swarms.get(info_hash).into_iter().flat_map(|swarm| swarm.holders(asker)).take(most).collect()
+        let shard = self.shard(info_hash);
+        shard.get(info_hash).into_iter().flat_map(|swarm| swarm.holders(asker)).take(most).collect()
     }
 
-    /// Takes out who was not heard in time; to be called about once a second. A swarm where nobody can be due costs one
-    /// comparison.
-    pub fn sweep(&mut self, now: Time) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (info_hash, swarm) in &mut self.swarms {
-            let gone = swarm.expire(now);
-            self.members -= gone.len();
-            let mut members = swarm.members() + gone.len();
-            for address in gone {
-                members -= 1;
-                changes.push(Change { info_hash: *info_hash, address, what: What::Silent, members });
-            }
-        }
-        self.swarms.retain(|_, swarm| !swarm.is_empty());
-        changes
+    fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, Shard> {
+        // The low bits place it within the shard.
+        let nth = (self.seed.place(info_hash) >> 32) as usize % self.shards.len();
+        lock(&self.shards[nth])
     }
 }
 
-fn answer(interval: u32, counts: Counts, caller: &Caller) -> Answer {
-    Answer {
-        interval,
-        min_interval: Some(interval),
-        complete: Some(counts.complete),
-        incomplete: Some(counts.incomplete),
-        peers: Vec::new(),
-        external_ip: Some(caller.source),
-        warning: None,
-    }
+/// A panic under the lock is a bug of one announce; the others go on.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn change(announce: &Announce, caller: &Caller, what: What, members: usize) -> Change {
+    Change { info_hash: announce.info_hash, address: address::home(announce, caller), what, members }
 }
 
 #[cfg(test)]

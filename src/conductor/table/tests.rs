@@ -2,7 +2,7 @@ use core::time::Duration;
 use std::collections::HashSet;
 
 use super::*;
-use crate::wire::handshake::PeerId;
+use crate::{announce::Answer, wire::handshake::PeerId};
 
 const HASH: InfoHash = InfoHash([7; 20]);
 
@@ -16,14 +16,24 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { table: Table::default(), now: Time::ZERO, dice: fastrand::Rng::with_seed(1), changes: Vec::new() }
+        Self { table: Table::new(Seed(1, 2)), now: Time::ZERO, dice: fastrand::Rng::with_seed(1), changes: Vec::new() }
     }
 
     fn say(&mut self, announce: &Announce, caller: Caller) -> Answer {
-        let reply = self.table.announce(announce, &caller, self.now, &mut self.dice, &mut self.changes);
-        match reply {
-            Reply::Answer(answer) => answer,
-            Reply::Failure(reason) => panic!("{reason}"),
+        let mut peers = Vec::new();
+        let list = |listed| {
+            peers.push(listed);
+            true
+        };
+        let tell = |change| self.changes.push(change);
+        let word = self.table.announce(announce, &caller, self.now, &mut self.dice, tell, list).unwrap();
+        let Counts { complete, incomplete, .. } = word.counts;
+        Answer {
+            interval: word.interval,
+            complete: Some(complete),
+            incomplete: Some(incomplete),
+            peers,
+            ..Answer::default()
         }
     }
 
@@ -33,7 +43,8 @@ impl World {
 
     fn sweep_after(&mut self, seconds: u64) -> Vec<(What, usize)> {
         self.now += Duration::from_secs(seconds);
-        self.changes = self.table.sweep(self.now);
+        self.changes.clear();
+        self.table.sweep(self.now, |change| self.changes.push(change));
         self.changes()
     }
 }
@@ -90,7 +101,6 @@ fn members_hear_of_each_other_and_not_of_themselves() {
     assert_eq!(addresses(&answer), ["10.0.0.2:9998".to_owned()].into());
     assert_eq!(answer.peers[0].id, Some(id("-OC0100-", 1)));
     assert_eq!((answer.complete, answer.incomplete), (Some(1), Some(1)));
-    assert_eq!(answer.external_ip, Some(at(2).source));
     let answer = world.say(&seed(1), at(1));
     assert_eq!(addresses(&answer), ["10.0.0.3:9998".to_owned()].into());
     assert_eq!(world.changes(), [(What::Joined, 1), (What::Joined, 2)]);
@@ -153,7 +163,7 @@ fn our_own_go_after_two_intervals_and_foreign_ones_after_eleven_minutes() {
     assert_eq!(world.sweep_after(600), []);
     assert_eq!(world.sweep_after(41), [(What::Silent, 0)]);
     assert_eq!(world.table.members(), 0);
-    assert!(world.table.swarms.is_empty());
+    assert_eq!(world.table.swarms(), 0);
 }
 
 #[test]
@@ -269,7 +279,6 @@ fn the_interval_is_short_for_few_and_longer_for_many() {
     (0..400).for_each(|n| drop(world.say(&leecher(n), at(n))));
     let answer = world.say(&leecher(0), at(0));
     assert_eq!(answer.interval, 20);
-    assert_eq!(answer.min_interval, Some(20));
 }
 
 #[test]
@@ -279,4 +288,47 @@ fn swarms_do_not_mix() {
     let other = Announce { info_hash: InfoHash([8; 20]), ..leecher(2) };
     assert!(world.say(&other, at(2)).peers.is_empty());
     assert_eq!(world.table.counts(&InfoHash([9; 20])), Counts::default());
+}
+
+#[test]
+fn a_large_swarm_is_swept_in_slices_and_nobody_is_forgotten() {
+    let mut world = World::new();
+    (0..10_000).for_each(|n| drop(world.say(&leecher(n), at(n))));
+    (10_000..10_010).for_each(|n| drop(world.say(&Announce { id: id("-TR4060-", n), ..seed(n) }, at(n))));
+    assert_eq!(world.table.members(), 10_010);
+    let gone = world.sweep_after(240);
+    assert_eq!(gone.len(), 10_000);
+    assert_eq!(gone.last(), Some(&(What::Silent, 10)));
+    assert_eq!(world.table.members(), 10);
+    assert_eq!(world.sweep_after(660).len(), 10);
+    assert_eq!((world.table.members(), world.table.swarms()), (0, 0));
+}
+
+#[test]
+fn who_cannot_be_shown_does_not_make_a_list_cost_more() {
+    let mut world = World::new();
+    (0..3000).for_each(|n| drop(world.say(&leecher(n), at(n))));
+    let mut tried = 0;
+    let list = |_| {
+        tried += 1;
+        false
+    };
+    world.table.announce(&leecher(0), &at(0), world.now, &mut world.dice, drop, list).unwrap();
+    assert!((50..600).contains(&tried), "{tried}");
+}
+
+#[test]
+fn a_full_swarm_refuses_newcomers_and_keeps_its_members() {
+    let world = World::new();
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut say = |n: u32| {
+        let announce = Announce { numwant: Some(0), port: 1 + (n % 60_000) as u16, ..leecher(n) };
+        world.table.announce(&announce, &at(n / 60_000), world.now, &mut dice, drop, |_| true)
+    };
+    for n in 0..MAX_IN_SWARM as u32 {
+        say(n).unwrap();
+    }
+    assert_eq!(say(MAX_IN_SWARM as u32), Err(Full::Swarm));
+    assert!(say(0).is_ok());
+    assert_eq!(world.table.members(), MAX_IN_SWARM);
 }

@@ -7,7 +7,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    conductor::{Desk, Voice, http, report},
+    conductor::{Desk, Voice, http, report, room::Room, table::Seed},
     manifest::Endpoint,
     net::listen::Listeners,
 };
@@ -55,8 +55,8 @@ async fn conductor(stop: &CancellationToken) -> (Endpoint, Arc<Desk>) {
     let listeners = Listeners::bind(Some(HERE.into()), 0, 0).expect("a free port");
     let endpoint = endpoint(listeners.port());
     let (reporter, _) = report::start(Voice::Silent);
-    let desk = Arc::new(Desk::new(reporter));
-    let serve = http::serve(listeners, desk.clone(), http::Room::new(), stop.clone());
+    let desk = Arc::new(Desk::new(reporter, Seed(1, 2), None));
+    let serve = http::serve(listeners, desk.clone(), Room::new(), stop.clone());
     tokio::spawn(serve);
     (endpoint, desk)
 }

@@ -6,7 +6,7 @@
 
 use super::{Fault, Session, Shown, fault};
 use crate::{
-    geometry::PartIndex,
+    geometry::{Geometry, PartIndex},
     peer::Event,
     time::Time,
     wire::{
@@ -74,8 +74,7 @@ impl Session {
         Ok(())
     }
 
-    /// BEP 6: once, and before any `have`. But aria2 says it in place of [`super::HAVES_AT_ONCE`] of these and more, also of
-    /// those that it said at first. Each costs a look at every part.
+    /// Each costs a look at every part, so that they are counted: see [`statements`].
     fn on_what_it_has(&mut self, event: Event) -> Result<(), Fault> {
         if std::mem::replace(&mut self.said_what_it_has, true) && event == Event::HasNone {
             return Err(fault("it takes back what it has"));
@@ -143,6 +142,13 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// How often a member may say all that it has. BEP 6: once, and first. aria2 says a bitfield, or that it has everything,
+/// wherever that is shorter than to say `have` of each part that is new, and may say it twice at first.
+pub(super) fn statements(geometry: &Geometry) -> u32 {
+    let (bitfield, have) = (5 + geometry.parts().div_ceil(8), 9);
+    2 + geometry.parts() / (bitfield / have).max(1)
 }
 
 /// What an honest member says now and then. The rest is bounded by what it is about: a part that it has, a block.

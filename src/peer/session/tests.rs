@@ -49,11 +49,13 @@ fn what_it_has_is_not_taken_back() {
     }
 }
 
-/// aria2 does so in place of twenty `have` and more.
+/// aria2 does so where that is shorter than to say `have` of each new part.
 #[test]
 fn what_it_has_is_said_again_as_often_as_there_is_reason_to() {
-    assert_eq!(borne(&mut session(true), &Message::Bitfield(vec![0; 8]), 100), 2 + 64 / 20);
+    assert_eq!(borne(&mut session(true), &Message::Bitfield(vec![0; 8]), 100), 2 + 64);
     assert_eq!(borne(&mut session(true), &Message::HaveAll, 100), 2);
+    let million = Geometry::new(1 << 34, 1 << 14).unwrap();
+    assert_eq!(hear::statements(&million), 2 + 71);
 }
 
 #[test]

@@ -89,9 +89,11 @@ fn libtorrent(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Comma
 
 fn rqbit(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
     let ip = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { ip };
+    let port = free_port(ip).to_string();
     let mut command = place.command("rqbit");
     command.args(["-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
-    command.args(["--listen-ip", &ip.to_string(), "--listen-port", &free_port(ip).to_string()]);
+    // Without the last it says that it is at 4240.
+    command.args(["--listen-ip", &ip.to_string(), "--listen-port", &port, "--announce-port", &port]);
     command.args(["download", "--disable-http-api", "--overwrite", "-o"]).arg(folder).arg(source);
     command.env("HOME", place.path(""));
     command
@@ -119,8 +121,7 @@ fn transmission(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Com
     command
 }
 
-/// For those that take no 0 (rqbit would announce another port than the one it got), or choose alike when they are started in the same second
-/// (Transmission).
+/// For those that take no 0 (rqbit), or choose alike when they are started in the same second (Transmission).
 fn free_port(ip: IpAddr) -> u16 {
     TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

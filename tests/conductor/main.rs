@@ -1,5 +1,8 @@
 //! The conductor as its clients see it: the real binary, spoken to byte by byte.
 
+mod crowd;
+mod udp;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
@@ -26,12 +29,13 @@ struct Conductor {
     v4: SocketAddr,
     /// None on a machine without IPv6.
     v6: Option<SocketAddr>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn command(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conductor"));
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("XDG_STATE_HOME", folder.join("state"));
     // With a token there is no warning that anyone may register.
     command.env("XDG_DATA_HOME", folder.join("data")).env("ORCHESTRA_TOKEN", "0123456789abcdef");
     command
@@ -39,11 +43,18 @@ fn command(folder: &std::path::Path) -> Command {
 
 impl Conductor {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child = command(folder.path()).args(["--listen", ":0", "--json"]).spawn().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), ":0")
+    }
+
+    fn start_in(folder: tempfile::TempDir, listen: &str) -> Self {
+        Self::start_with(command(folder.path()), folder, listen)
+    }
+
+    fn start_with(mut command: Command, folder: tempfile::TempDir, listen: &str) -> Self {
+        let mut child = command.args(["--listen", listen, "--json"]).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let here = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 0);
-        let mut conductor = Self { child, stdout, v4: here("127.0.0.1"), v6: None, _folder: folder };
+        let mut conductor = Self { child, stdout, v4: here("127.0.0.1"), v6: None, folder };
         let listening = conductor.told();
         assert_eq!(listening["event"], "listening");
         for address in listening["addresses"].as_array().unwrap() {
@@ -290,7 +301,8 @@ fn people_are_told_where_it_listens_and_the_log_who_came() {
     let mut child = command(folder.path()).args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    let address = first.strip_prefix("conductor listens on ").expect("it says where");
+    let address = first.strip_prefix("conductor listens on ").and_then(|rest| rest.strip_suffix(", TCP and UDP"));
+    let address = address.expect("it says where");
     let second = lines.next().unwrap().unwrap();
     assert_eq!(second, format!("compose for it with: composer FILE {address}"));
     SEED.announce_to(address.parse().unwrap(), "");
@@ -306,6 +318,7 @@ fn a_hang_up_that_is_ignored_stays_so() {
     let mut child = Command::new("sh")
         .args(["-c", "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0 --json", env!("CARGO_BIN_EXE_conductor")])
         .current_dir(folder.path())
+        .env("XDG_STATE_HOME", folder.path().join("state"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
