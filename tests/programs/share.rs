@@ -208,6 +208,9 @@ fn what_is_not_there_is_said() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     share(&place, &place.path("none"), &address, &[]).end().with(1).says("none");
+    std::os::unix::fs::symlink("file", place.path("link")).expect("a link");
+    fs::write(place.path("file"), "x").expect("written");
+    share(&place, &place.path("link"), &address, &[]).end().with(1).says("symbolic link");
     get(&place, "copy", &[&format!("{address}/")]).with(1).says("nothing is shared");
     let named = format!("{address}/none");
     let both = get(&place, "copy", &[&named, &named]).with(1);

@@ -53,12 +53,12 @@ pub async fn run(offer: Offer, stop: CancellationToken) -> Exit {
     let start = Instant::now();
     let screen = Arc::new(Screen::new(offer.settings.screen, &offer.settings.log_dir, SystemTime::now));
     match share(offer, start, screen.clone(), stop.child_token()).await {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(error) => error.told(&screen),
     }
 }
 
-async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: CancellationToken) -> Result<(), StartError> {
+async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: CancellationToken) -> Result<Exit, StartError> {
     let Offer { paths, may_conduct, token, mut settings } = offer;
     let named = absolute(paths)?;
     let (memory, warning) = blocking(Memory::of_this_user).await?;
@@ -67,6 +67,9 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
     }
     let (memory, conducts) = (Arc::new(memory), CancellationToken::new());
     let conducting = conductor::find(&settings, may_conduct, &conducts).await?;
+    if let (Some(_), [own]) = (&conducting.own, &conducting.conductors[..]) {
+        screen.say(&format!("no conductor was found: this member is one, on port {}", own.port));
+    }
     settings.conductors = conducting.conductors;
     let station = Arc::new(Station::open(settings, start, screen.clone(), stop.clone(), true).await?);
     let registrar = Registrar::start(&station.settings.conductors, token, &memory, &screen, &stop)?;
@@ -74,12 +77,12 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
     let sum = Arc::<Sum>::default();
     let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
     let watch = Watch::start(&named);
-    Work { station, named, shelf, watch, sum, settled: None }.run().await;
+    let exit = Work { station, named, shelf, watch, sum, settled: None }.run().await;
     conducts.cancel();
     if let Some(own) = conducting.own {
         let _ = own.await;
     }
-    Ok(())
+    Ok(exit)
 }
 
 /// The paths as they are remembered.
@@ -104,24 +107,22 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self) {
+    async fn run(mut self) -> Exit {
         let stop = self.station.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expect = interval(EXPECT);
         expect.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look_again = pin!(sleep(Duration::ZERO));
-        let mut first = true;
+        let wait = self.look(true).await;
+        self.shelf.tell_coming();
+        self.tell_elsewhere();
+        let mut look_again = pin!(sleep(wait));
         loop {
             let soon = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = &mut look_again => {
-                    let wait = self.look(first).await;
-                    if std::mem::take(&mut first) {
-                        self.shelf.tell_coming();
-                        self.tell_elsewhere();
-                    }
+                    let wait = self.look(false).await;
                     look_again.as_mut().reset(tokio::time::Instant::now() + wait);
                     None
                 }
@@ -133,6 +134,9 @@ impl Work {
                 }
                 _ = tick.tick() => {
                     self.show();
+                    if self.has_nothing() {
+                        break;
+                    }
                     None
                 }
             };
@@ -145,7 +149,18 @@ impl Work {
         }
         self.station.screen.finish();
         self.shelf.leave().await;
-        self.tell_end();
+        match self.has_nothing() {
+            true => Exit::Other,
+            false => {
+                self.tell_end();
+                Exit::Done
+            }
+        }
+    }
+
+    /// None of the files that were named can be shared, and no folder was from which others may come.
+    fn has_nothing(&self) -> bool {
+        self.settled == Some(false) && self.shelf.cannot() > 0 && self.named.iter().all(|path| !path.is_dir())
     }
 
     /// Compares the disk with what is shared; gives when to do so again.

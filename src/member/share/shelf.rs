@@ -59,6 +59,8 @@ pub struct Shelf {
     shared: HashMap<PathBuf, Shared>,
     /// What could not be shared, and when it was what it was: not tried again until it changes.
     failed: HashMap<PathBuf, Stamp>,
+    /// Files and folders that were passed over at the last look.
+    passed: usize,
     queue: VecDeque<(PathBuf, Stamp)>,
     hashing: Option<Hashing>,
     sleepers: JoinSet<(PathBuf, InfoHash, Gone)>,
@@ -104,6 +106,7 @@ impl Shelf {
             awake: Arc::new(Semaphore::new(AWAKE)),
             shared: HashMap::new(),
             failed: HashMap::new(),
+            passed: 0,
             queue: VecDeque::new(),
             hashing: None,
             sleepers: JoinSet::new(),
@@ -128,6 +131,11 @@ impl Shelf {
         names.sort();
         names.truncate(most);
         names
+    }
+
+    /// Files that are there and cannot be shared.
+    pub fn cannot(&self) -> usize {
+        self.failed.len() + self.passed
     }
 
     /// Files that are to be hashed.
@@ -160,6 +168,7 @@ impl Shelf {
     /// Takes in what is on the disk now. Says when to look again, where something was not quiet yet. `quiet`: whatever is
     /// there is to be taken up now.
     pub fn compare(&mut self, found: Found, quiet: bool) -> Option<Duration> {
+        self.passed = found.passed.len();
         for passed in &found.passed {
             self.warn(None, passed.to_string());
         }
