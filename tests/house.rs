@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "src/choker/",
     "src/cli/units.rs",
     "src/conductor/allowance.rs",
+    "src/conductor/catalogue/coming.rs",
     "src/conductor/catalogue/gate.rs",
     "src/conductor/catalogue/index.rs",
     "src/conductor/catalogue/writers.rs",
