@@ -6,7 +6,7 @@
 //!  member      .orch ──► manifest ──► geometry
 //!                                         │
 //!    discovery ──addresses──►┌────────────▼─────────┐
-//!    (conductor, --peer)     │  swarm  (one owner)  │──snapshot──► ui
+//!    (conductor, LAN, --peer)│  swarm  (one owner)  │──snapshot──► ui
 //!                            │  picker · choker     │
 //!                            └──▲─────────────┬─────┘
 //!                         events│             │commands

@@ -23,6 +23,8 @@ const PURE: &[&str] = &[
     "src/conductor/connection_id.rs",
     "src/conductor/policy.rs",
     "src/conductor/table/",
+    "src/discovery/lan/manners.rs",
+    "src/discovery/lan/packet.rs",
     "src/geometry.rs",
     "src/manifest/",
     "src/member/until.rs",

@@ -308,9 +308,10 @@ pub(super) struct Network {
     #[arg(long, value_name = "NAME", env = "ORCHESTRA_NAME", hide_env_values = true, value_parser = member_name)]
     name: Option<String>,
 
-    /// Do not look for members on the local network: for scripts, changes nothing today
+    /// Do not look for members on the local network, nor tell it what is shared
     ///
-    /// This version never looks there: members are found through conductors, --peer and other members.
+    /// Members are then found through conductors, --peer and other members alone. Default: everybody on every network of
+    /// this machine is told what is shared (BEP 14, UDP port 6771); --interface and --listen say where.
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 }

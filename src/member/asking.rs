@@ -97,6 +97,8 @@ pub async fn ask(setup: Setup<'_>, lookout: &mut Lookout, screen: &Teller) -> Re
         most: 0,
         setup,
     };
+    let known = std::mem::take(&mut lookout.known);
+    known.into_iter().for_each(|address| asking.known.add(address, asking.progress));
     let Setup { station, name, .. } = &asking.setup;
     screen.say(&format!("{name}: asking for its manifest; listening on port {}", station.reached.port));
     let outcome = asking.work(heard, &mut visitors, lookout, screen).await;
@@ -151,8 +153,7 @@ impl Asking<'_> {
     fn on_tick(&mut self, lookout: &Lookout, screen: &Teller) -> Option<Outcome> {
         let now = self.now();
         self.gather.tick(now);
-        let room = MAX_DIALLED.saturating_sub(self.count(true) + self.known.dialling());
-        for address in self.known.due(room, now, &mut self.setup.dice) {
+        for address in self.known.due(MAX_DIALLED, self.count(true), now, &mut self.setup.dice) {
             links::dial(address, self.setup.ours, self.setup.station.via(), self.arrivals.clone());
         }
         if self.gather.most_pieces() > self.most {

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    StartError, asking, blocking,
+    StartError,
+    acquaintances::Acquaintances,
+    asking, blocking,
     links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
@@ -52,17 +54,24 @@ impl Beginning {
         match named {
             Named::Composition(composition) => {
                 let opened = self.open(&composition).await?;
+                let acquaintances = Acquaintances::of(composition.info_hash);
+                lookout.known = acquaintances.recall().await;
+                if let Some(lan) = &self.station.lan {
+                    lookout.look_near(lan, composition.info_hash);
+                }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
                 let info_hash = composition.info_hash;
-                let parts = self.share(composition, opened, pending)?;
+                let parts = self.share(composition, opened, acquaintances, pending)?;
                 self.look_for(&trackers, &[], info_hash, left, lookout);
                 Ok(parts)
             }
             Named::Magnet(magnet) => {
+                let acquaintances = Acquaintances::of(magnet.hash);
+                lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, lookout).await?;
                 let opened = self.open(&composition).await?;
                 lookout.tell(left(&opened));
-                self.share(composition, opened, pending)
+                self.share(composition, opened, acquaintances, pending)
             }
         }
     }
@@ -122,7 +131,13 @@ impl Beginning {
     }
 
     /// Starts to connect, with all that is known now.
-    fn share(&self, composition: Composition, opened: Opened, pending: Pending) -> Result<Parts, StartError> {
+    fn share(
+        &self,
+        composition: Composition,
+        opened: Opened,
+        acquaintances: Acquaintances,
+        pending: Pending,
+    ) -> Result<Parts, StartError> {
         let station = &self.station;
         let Composition { manifest, info_hash, .. } = &composition;
         let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
@@ -139,7 +154,7 @@ impl Beginning {
             info_hash: info_hash.to_string(),
             port: station.port,
         });
-        Ok(parts(station, composition, opened, visitors, Some(pending)))
+        Ok(Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) })
     }
 }
 
@@ -153,6 +168,7 @@ pub fn parts(
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
     let Composition { manifest, info, info_hash, .. } = composition;
+    let acquaintances = Acquaintances::of(info_hash);
     let common = links::Common {
         store: store.clone(),
         geometry: manifest.geometry,
@@ -177,7 +193,21 @@ pub fn parts(
     });
     let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
     let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
-    Parts { station, stop, manifest, swarm, store, found, disk, links, heard, pending, unmet, uploaded: 0 }
+    Parts {
+        station,
+        stop,
+        manifest,
+        swarm,
+        store,
+        found,
+        disk,
+        links,
+        heard,
+        acquaintances,
+        pending,
+        unmet,
+        uploaded: 0,
+    }
 }
 
 /// What is on the disk of a composition in this folder, or room for it.

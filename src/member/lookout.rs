@@ -1,4 +1,5 @@
-//! Where addresses of members come from: every conductor and every `--peer`, from the start to the end.
+//! Where addresses of members come from: every conductor, every `--peer` and the local network, from the start to the
+//! end.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,9 +14,10 @@ use crate::{
     discovery::{
         Discovered,
         conductor::{self, Http, Identity, Stats},
+        lan::Lan,
     },
     manifest::{Endpoint, Host, shown},
-    metainfo::Tracker,
+    metainfo::{InfoHash, Tracker},
     ui::Report,
 };
 
@@ -92,6 +94,11 @@ impl Lookout {
         if !peers.is_empty() {
             tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
         }
+    }
+
+    /// Looks for members of this composition on the local network too, and lets them find us.
+    pub fn look_near(&self, lan: &Lan, info_hash: InfoHash) {
+        lan.share(info_hash, self.found.clone());
     }
 
     /// How far we are, for the conductors.

@@ -6,6 +6,7 @@
 //! connections are in [`links`] and come through one [`door`], the disk is in `storage`, conductors are in `discovery`.
 //! What it decides by itself is only when to end ([`until`]) and what to tell people.
 
+mod acquaintances;
 mod advertised;
 pub mod ask;
 mod asking;

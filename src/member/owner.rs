@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    acquaintances::Acquaintances,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
     on_complete, report,
@@ -47,6 +48,7 @@ pub struct Parts {
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
     pub heard: Heard,
+    pub acquaintances: Acquaintances,
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
@@ -123,6 +125,7 @@ impl Owner {
             return None;
         }
         screen.finish();
+        tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
         let uploaded = self.stats().uploaded;
         Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
     }
@@ -328,6 +331,7 @@ impl Owner {
         self.lookout.tell(self.stats());
         self.show(&snapshot, now, screen);
         self.note(now);
+        self.parts.acquaintances.tick(&self.parts.swarm, now);
         self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 

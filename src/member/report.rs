@@ -51,7 +51,9 @@ pub fn waiting(snapshot: &Snapshot, reach: Reach, last: Time, now: Time) -> Opti
 pub fn waiting_for_anybody(reach: Reach, last: Time, now: Time) -> &'static str {
     match reach {
         _ if now < last + WAITING_AFTER => "a member",
-        Reach::NoConductor => "a member; no conductor is named: give --conductor or --peer",
+        Reach::NoConductor => {
+            "a member; no conductor is named: start one on this network, or give --conductor or --peer"
+        }
         Reach::Nobody => "the conductor to answer",
         Reach::Refused => "the conductor, which refuses",
         Reach::Somebody => "a member that has it",

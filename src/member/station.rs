@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     cli::member::{DEFAULT_PORT, Settings},
-    discovery::conductor::{Http, Identity},
+    discovery::{
+        conductor::{Http, Identity},
+        lan::Lan,
+    },
     manifest::endpoint::CONDUCTOR_PORT,
     metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
@@ -48,6 +51,8 @@ pub struct Station {
     pub download: Limiter,
     pub news: Arc<News>,
     pub http: Http,
+    /// None: nobody is looked for on the local network.
+    pub lan: Option<Lan>,
 }
 
 impl Station {
@@ -73,8 +78,9 @@ impl Station {
         let (upload, download) = (limiter(settings.upload), limiter(settings.download));
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
+        let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http })
+        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan })
     }
 
     pub fn via(&self) -> Via {

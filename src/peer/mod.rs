@@ -19,7 +19,7 @@ mod uploads;
 
 use crate::{
     geometry::PartIndex,
-    wire::{bitfield::Bitfield, handshake::PeerId},
+    wire::{bitfield::Bitfield, extension::pex::Exchange, handshake::PeerId},
 };
 
 /// Names one connection in this process; never used again after it.
@@ -31,6 +31,8 @@ pub struct PeerKey(pub u32);
 pub enum Event {
     /// The other side's extension handshake (BEP 10) came.
     Hello(Hello),
+    /// Whom it has met and lost, as it says (BEP 11).
+    Exchange(Exchange),
     /// It has these parts, and none else.
     HasAll,
     HasNone,
@@ -83,6 +85,8 @@ pub struct Hello {
     pub port: Option<u16>,
     /// One of our own members: it agreed on requests of this many bytes.
     pub max_request: Option<u32>,
+    /// It wants to be told whom we have met (BEP 11).
+    pub exchange: bool,
 }
 
 /// Why a conversation ended.
@@ -115,6 +119,8 @@ pub enum Command {
     Serve {
         bytes: u32,
     },
+    /// Tell it whom we have met and lost (BEP 11), if it wants to know.
+    Exchange(Exchange),
     /// We have everything now.
     Complete,
     Close(&'static str),

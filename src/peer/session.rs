@@ -90,6 +90,7 @@ pub struct Session {
     /// Parts that it was told of: no other is served.
     shown: Shown,
     their_metadata: Option<u8>,
+    their_pex: Option<u8>,
     their_queue: usize,
     /// Longest request in either direction.
     max_request: u32,
@@ -101,6 +102,8 @@ pub struct Session {
     /// How often it may still say `have` before that is called a flood.
     haves_left: u32,
     patience: Patience,
+    /// With being told of other members.
+    hearsay: Patience,
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
@@ -131,12 +134,14 @@ impl Session {
             geometry,
             info,
             their_metadata: None,
+            their_pex: None,
             their_queue: QUEUE.0,
             max_request: BLOCK,
             choked: true,
             said_what_it_has: false,
             statements_left: hear::statements(&geometry),
-            patience: Patience::default(),
+            patience: Patience::with_idle_talk(),
+            hearsay: Patience::with_hearsay(),
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
@@ -241,6 +246,7 @@ impl Session {
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
+            Command::Exchange(exchange) => self.say_exchange(&exchange),
             Command::Complete if self.remote.extended => self.say_hello(None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }

@@ -8,10 +8,12 @@
 //! | `on_peer` | what follows from what a neighbour says |
 //! | `assign` | which part is asked of whom, and what is taken from a slow one |
 //! | `serve` | who is served, and what a first seed shows |
+//! | `exchange` | whom a neighbour is told of, and whom we believe in |
 //! | `on_tick` | whom to dial, who stalls |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
 
 mod assign;
+mod exchange;
 mod known_peers;
 mod neighbour;
 mod on_peer;
@@ -41,7 +43,7 @@ pub struct Config {
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
     pub checked: bool,
-    /// Connections at most, in all.
+    /// Connections at most, in all; a few guests of a moment aside.
     pub max_peers: usize,
     /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
@@ -110,6 +112,8 @@ pub struct Swarm {
     checked: bool,
     neighbours: BTreeMap<PeerKey, Neighbour>,
     known: KnownPeers,
+    /// Counts how often it changed who the neighbours are and where they listen.
+    roster: u64,
     /// We were complete from the start: how we give each part away once.
     reveal: Option<Reveal>,
     /// Parts that came wrong in pieces from several members: fetched from one alone, to know whom to blame.
@@ -143,6 +147,7 @@ impl Swarm {
             config,
             neighbours: BTreeMap::new(),
             known: KnownPeers::default(),
+            roster: 0,
             suspect: BTreeSet::new(),
             lots: dice.u64(..),
             pace: 0.0,
@@ -257,6 +262,11 @@ impl Swarm {
             copies: self.copies.len(),
             wrong_parts: self.wrong_parts,
         }
+    }
+
+    /// Where members were reached by dialling, and when last.
+    pub fn reached(&self) -> Vec<(SocketAddr, Time)> {
+        self.known.reached()
     }
 
     /// The names of the members that were ever seen to have everything.

@@ -1,5 +1,6 @@
 //! One connected member, as the swarm sees it.
 
+use super::exchange::Told;
 use crate::{
     geometry::{Geometry, PartIndex},
     peer::{
@@ -30,9 +31,13 @@ pub(super) struct Stall {
 #[derive(Debug)]
 pub(super) struct Neighbour {
     pub introduction: Introduction,
+    /// It leaves as soon as it was told of others: there is no place for it.
+    pub guest: bool,
     /// When it was admitted.
     pub since: Time,
     pub hello: Option<Hello>,
+    /// Whom we told it of.
+    pub told: Told,
     pub has: Bitfield,
     /// It does not serve us.
     pub choked: bool,
@@ -68,8 +73,10 @@ impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
         Self {
             introduction,
+            guest: false,
             since: now,
             hello: None,
+            told: Told::default(),
             has: Bitfield::none(geometry),
             choked: true,
             interested: false,

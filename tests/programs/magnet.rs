@@ -168,7 +168,9 @@ enum Manner {
 fn impostor(magnet: &Magnet, manner: Manner) -> (u16, Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let id = PeerId(*b"-XX0000-impostor....");
+    // Each its own: of two with one id, the second would be refused.
+    let mut id = PeerId(*b"-XX0000-impostor....");
+    id.0[18..].copy_from_slice(&port.to_be_bytes());
     let hello = Handshake { info_hash: magnet.hash, id, extended: true, fast: true, dht: false };
     let (met, meets) = channel();
     thread::spawn(move || {

@@ -4,6 +4,7 @@ mod catalogue;
 mod endings;
 mod foreign;
 mod kill;
+mod lan;
 mod lines;
 mod magnet;
 mod magnet_foreign;

@@ -114,7 +114,7 @@ impl Owner {
     pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
         self.lookout.ended().cancel();
         self.parts.links.close_all();
-        let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
+        let (links, heard, now) = (&mut self.parts.links, &mut self.parts.heard, self.parts.station.start.elapsed());
         let farewell = async {
             while !links.are_all_closed() {
                 let Some((key, events)) = heard.events.recv().await else { return };
@@ -125,11 +125,16 @@ impl Owner {
         };
         let whole = matches!(self.stage, Stage::Whole { .. });
         let store = self.parts.store.clone();
+        let met = self.parts.acquaintances.note(self.parts.swarm.reached(), now);
         let noted = async {
             let _ = tokio::time::timeout(FAREWELL, farewell).await;
-            if !whole {
-                blocking(move || save(&store)).await;
-            }
+            let note = move || {
+                if !whole {
+                    save(&store);
+                }
+                met();
+            };
+            blocking(note).await;
         };
         tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);

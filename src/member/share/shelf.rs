@@ -43,6 +43,8 @@ use crate::{
 
 /// So long after its last change a file is taken up.
 pub const QUIET: Duration = Duration::from_secs(2);
+/// The local network is told of so many files: it asks for no more than that of anybody's patience.
+const NEAR: usize = 64;
 /// Files are told of one by one unless so many more wait.
 const FEW: usize = 20;
 
@@ -285,6 +287,7 @@ impl Shelf {
             info_hash,
             trackers: composition.trackers.clone(),
             memory: self.memory.clone(),
+            is_told_near: self.shared.len() < NEAR,
             awake: self.awake.clone(),
             stop: stop.clone(),
         };

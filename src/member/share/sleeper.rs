@@ -41,6 +41,8 @@ pub struct Sleeper {
     pub info_hash: InfoHash,
     pub trackers: Trackers,
     pub memory: Arc<Memory>,
+    /// The local network is told of it too.
+    pub is_told_near: bool,
     /// A place for each that is awake.
     pub awake: Arc<Semaphore>,
     /// Withdraws it.
@@ -69,6 +71,9 @@ impl Sleeper {
         let identity = self.station.identity(self.info_hash);
         let (peers, stats) = (settings.peers.clone(), Stats::default());
         lookout.start(&self.trackers, &settings.conductors, peers, &identity, stats, &self.teller);
+        if let Some(lan) = self.station.lan.as_ref().filter(|_| self.is_told_near) {
+            lookout.look_near(lan, self.info_hash);
+        }
         let mut uploaded = 0;
         while self.sleep(&mut lookout, &mut visitors).await {
             let Ok(_place) = self.awake.acquire().await else { break };
