@@ -15,6 +15,7 @@ use super::{
     ask::Get,
     dotenv::DotEnv,
     exit::Exit,
+    only::Glob,
     options::{Output, STYLES, flag},
     read,
     units::{parse_duration, parse_rate},
@@ -59,6 +60,10 @@ pub struct Settings {
     pub check: bool,
     /// Other data under the composition's name is replaced, its good parts taken.
     pub repair: bool,
+    /// The files of a folder that are wanted, if any of these means them; empty: all.
+    pub only: Vec<Glob>,
+    /// An older file, or folder, whose parts that are still the same are taken.
+    pub from: Option<PathBuf>,
     /// How people see this member.
     pub name: String,
     /// Whether members on the same network may be looked for.
@@ -114,6 +119,8 @@ pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap:
         on_complete: args.on_complete,
         check: args.check,
         repair: args.repair,
+        only: args.only,
+        from: args.from,
         ..on(args.network, screen, args.shown.log_dir(), dot_env)
     })
 }
@@ -137,6 +144,8 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
         on_complete: None,
         check: false,
         repair: false,
+        only: Vec::new(),
+        from: None,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
         screen,
@@ -175,10 +184,25 @@ pub(super) struct Args {
 
     /// Replace other data that is on disk under the name, taking its good parts
     ///
-    /// They go to NAME.part, the rest is fetched, and the file is swapped once it is whole. Default: other data is
-    /// left alone, and the exit code is 6.
+    /// They go to NAME.part, the rest is fetched, and the file is swapped once it is whole; so is each file of a folder,
+    /// and what does not belong to the composition stays. Default: other data is left alone, and the exit code is 6.
     #[arg(long, env = "ORCHESTRA_REPAIR", hide_env_values = true, value_parser = flag())]
     repair: bool,
+
+    /// Take the parts that are still the same from this older file or folder
+    ///
+    /// It is only read: what is the same at the same place in it (of a folder, in the file of the same path) is not
+    /// fetched.
+    #[arg(long, value_name = "OLD", env = "ORCHESTRA_FROM", hide_env_values = true)]
+    from: Option<PathBuf>,
+
+    /// Fetch only those files of a folder (repeatable)
+    ///
+    /// '*.pdf' means such files wherever they are, 'docs' a whole folder, 'docs/**/a.txt' a path. They get their final
+    /// names when they are whole; the rest can come later, with another pattern or without any. Quote it, or the shell
+    /// reads it first. Default: all.
+    #[arg(long, value_name = "GLOB", env = "ORCHESTRA_ONLY", hide_env_values = true)]
+    only: Vec<Glob>,
 
     /// Run this program once the file is whole
     ///
@@ -467,7 +491,7 @@ mod tests {
         let args = "a.orch b.orch -o d --listen ::1 --interface eth0 --port 0 --conductor h --conductor i:1 \
                     --peer 10.0.0.1 --peer [::1]:5 --advertise h:1 --exit-when-done --seed-time 30m --seed-ratio 1.5 \
                     --until-all 3 --timeout 10 --upload 10M --download 100Mbit --on-complete ./x --check --repair \
-                    --name n --no-lan --json -v --no-progress --color never --log-dir -";
+                    --from old --only *.pdf --only docs --name n --no-lan --json -v --no-progress --color never --log-dir -";
         let settings = told(&args.split_whitespace().collect::<Vec<_>>(), "").unwrap();
         let shown = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>();
         assert_eq!(settings.compositions, ["a.orch", "b.orch"]);
@@ -479,6 +503,8 @@ mod tests {
         assert_eq!(settings.until.all, Some(UntilAll::Members(3)));
         assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
         assert_eq!((settings.upload, settings.download), (Some(10 << 20), Some(12_500_000)));
+        assert_eq!(settings.only.iter().map(Glob::as_str).collect::<Vec<_>>(), ["*.pdf", "docs"]);
+        assert_eq!(settings.from, Some("old".into()));
         assert!(settings.check && settings.repair && !settings.lan && settings.until.done);
         assert!(settings.screen.json && settings.screen.verbose && !settings.screen.progress);
         assert_eq!(settings.log_dir, LogDir::Stderr);
@@ -523,6 +549,7 @@ mod tests {
             (&["x", "--until-all", "0"], "", "--until-all"),
             (&["x", "--advertise", "0.0.0.0:5"], "", "--advertise"),
             (&["x", "--advertise", "h:0"], "", "--advertise"),
+            (&["x", "--only", "[a"], "", "--only"),
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
             (&["x", "-q", "-v"], "", "--verbose"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),

@@ -14,6 +14,7 @@ pub mod input;
 pub mod logging;
 pub mod member;
 pub mod offer;
+pub mod only;
 pub mod options;
 pub mod tokens;
 pub mod units;

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     cli::{Exit, member::Settings},
     discovery::conductor::Stats,
-    manifest::Endpoint,
+    manifest::{Endpoint, FilePath},
     metainfo::{InfoHash, Magnet},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
     wire::handshake::{Handshake, PeerId},
@@ -97,6 +97,9 @@ impl Beginning {
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
+        if let Some(lan) = &self.station.lan {
+            lookout.look_near(lan, magnet.hash);
+        }
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -124,10 +127,29 @@ impl Beginning {
     }
 
     async fn open(&self, composition: &Composition) -> Result<Opened, StartError> {
-        let Settings { output, repair, check, .. } = &self.station.settings;
-        let existing = if *repair { Existing::Repair } else { Existing::Share };
-        let notes = if *check { Notes::Ignored } else { Notes::Believed };
-        Ok(open(composition, output.clone(), existing, notes).await?)
+        let Settings { output, repair, check, from, .. } = &self.station.settings;
+        let wishes = Wishes {
+            existing: if *repair { Existing::Repair } else { Existing::Share },
+            notes: if *check { Notes::Ignored } else { Notes::Believed },
+            old: from.clone(),
+        };
+        let only = self.select(composition)?;
+        Ok(open(composition, output.clone(), only, wishes).await?)
+    }
+
+    /// The files that `--only` means; None: all.
+    fn select(&self, composition: &Composition) -> Result<Option<Selection>, StartError> {
+        let Composition { manifest, files, .. } = composition;
+        let globs = &self.station.settings.only;
+        if globs.is_empty() {
+            return Ok(None);
+        }
+        let means = |path: &FilePath| globs.iter().any(|glob| glob.means(path));
+        let selection = Selection::new(files, &manifest.geometry, means);
+        match selection.count() {
+            0 => Err(StartError::NothingSelected { name: manifest.name.shown().into_owned() }),
+            _ => Ok(Some(selection)),
+        }
     }
 
     /// Starts to connect, with all that is known now.
@@ -154,6 +176,11 @@ impl Beginning {
             info_hash: info_hash.to_string(),
             port: station.port,
         });
+        if let Some(only) = opened.store.only() {
+            let files = composition.files.iter().filter(|file| !file.padding).count();
+            let name = manifest.name.shown().into_owned();
+            self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
+        }
         Ok(Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) })
     }
 }
@@ -182,7 +209,7 @@ pub fn parts(
         download: station.download.another(),
     };
     let (links, heard) = Links::new(common, visitors);
-    let swarm = Swarm::new(Config {
+    let mut swarm = Swarm::new(Config {
         geometry: manifest.geometry,
         id: station.id,
         have,
@@ -191,6 +218,9 @@ pub fn parts(
         max_dialled: MAX_DIALLED,
         seed: fastrand::Rng::new().u64(..),
     });
+    if let Some(only) = store.only() {
+        swarm.want_only(only.parts());
+    }
     let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
     let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
     Parts {
@@ -214,8 +244,8 @@ pub fn parts(
 pub async fn open(
     composition: &Composition,
     folder: PathBuf,
-    existing: Existing,
-    notes: Notes,
+    only: Option<Selection>,
+    wishes: Wishes,
 ) -> Result<Opened, StorageError> {
     let manifest = &composition.manifest;
     let contents = Contents {
@@ -224,9 +254,11 @@ pub async fn open(
         parts: manifest.parts.clone(),
         whole: manifest.whole,
         info_hash: composition.info_hash,
+        files: composition.files.clone(),
+        only,
     };
     let proofs = Proofs::of_this_user();
-    blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await
+    blocking(move || storage::open(contents, &folder, &wishes, proofs)).await
 }
 
 /// What the conductors are told first of what is on the disk.

@@ -79,6 +79,8 @@ enum StartError {
     Ask(#[from] ask::AskingFailed),
     #[error("{name}: named twice ({info_hash}): it is fetched and shared once")]
     Twice { name: String, info_hash: InfoHash },
+    #[error("{name}: --only means no file of it: member show lists them")]
+    NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
     #[error("it ended early")]
     Ended(Exit),
@@ -97,7 +99,7 @@ impl StartError {
             | Self::Http(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
             Self::Catalogue(error) => error.exit(),
-            Self::Twice { .. } => Exit::Usage,
+            Self::Twice { .. } | Self::NothingSelected { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
     }

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     cli::{Exit, member::UntilAll},
     discovery::conductor::Stats,
+    geometry::PartIndex,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
@@ -147,6 +148,20 @@ impl Owner {
         }
     }
 
+    fn missing(&self) -> Vec<PartIndex> {
+        let have = self.parts.swarm.have();
+        self.parts.manifest.geometry.all_parts().filter(|part| !have.has(*part)).collect()
+    }
+
+    /// Which parts of what was on the disk are right, where that was asked for.
+    fn tell_checked(&self, wrong: &[PartIndex], screen: &Teller) {
+        if self.parts.station.settings.check {
+            let (parts, path) = (self.parts.manifest.geometry.parts(), self.parts.store.path());
+            let wrong = report::ranges(wrong);
+            screen.event(&Report::Checked { name: self.name(), path, parts, wrong });
+        }
+    }
+
     fn tell_whole(&self, screen: &Teller) {
         let snapshot = self.parts.swarm.snapshot(self.now());
         screen.event(&Report::Whole {
@@ -265,8 +280,9 @@ impl Owner {
         let end = |exit, error: String| Some(Ending { exit, error: Some(error) });
         match event {
             DiskEvent::Written(part) | DiskEvent::Proven(part) => self.hear(Input::Have(part)),
-            DiskEvent::Different(_) => {
-                let error = StorageError::Different { path: self.parts.store.path() };
+            DiskEvent::Different(wrong) => {
+                self.tell_checked(&wrong, screen);
+                let error = StorageError::Different { path: self.parts.store.final_path() };
                 return end(Exit::OtherData, error.to_string());
             }
             DiskEvent::Checked => {
@@ -275,6 +291,8 @@ impl Owner {
                     self.stage = Stage::Fetching;
                 }
                 self.noted = self.parts.swarm.have().count();
+                let missing = self.missing();
+                self.tell_checked(&missing, screen);
                 self.hear(Input::Checked);
                 self.progress = self.now();
                 self.tell_first(screen);
@@ -339,7 +357,7 @@ impl Owner {
     fn stats(&self) -> Stats {
         let snapshot = self.parts.swarm.snapshot(self.now());
         let uploaded = self.parts.uploaded + snapshot.uploaded;
-        Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.bytes - snapshot.bytes_done }
+        Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.left }
     }
 
     /// How far it is, for the screen.

@@ -66,6 +66,8 @@ pub enum Event {
     Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
+    /// It has little to send, and parts that we lack.
+    Offer,
     /// It asked for blocks of this part.
     Wants(PartIndex),
     /// Every byte of this part was sent to it.
@@ -109,6 +111,8 @@ pub enum Command {
     Fetch(PartIndex),
     /// Stop getting this part; answered with [`Event::Released`] (or with the part, if it was complete by then).
     Release(PartIndex),
+    /// The same, but what is on its way already is taken: the answer may come later, or be the whole part.
+    Recall(PartIndex),
     /// Tell it that we have this part.
     Have(PartIndex),
     /// Tell it of every part that we have: we have all.
@@ -119,6 +123,8 @@ pub enum Command {
     Serve {
         bytes: u32,
     },
+    /// Tell it that we have little to send, if it is one of our own members.
+    Offer,
     /// Tell it whom we have met and lost (BEP 11), if it wants to know.
     Exchange(Exchange),
     /// We have everything now.

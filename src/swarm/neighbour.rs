@@ -19,6 +19,8 @@ pub(super) struct Fetch {
     pub left: u32,
     /// When its first bytes came.
     pub began: Option<Time>,
+    /// It had nothing to send when it was asked for it, and said so.
+    pub offered: bool,
 }
 
 /// It owed us bytes and sent none.
@@ -63,6 +65,10 @@ pub(super) struct Neighbour {
     pub serving: bool,
     pub clogged: bool,
     pub served: Option<Time>,
+    /// When it was last told that we have little to send.
+    pub offered: Option<Time>,
+    /// It said that it has little to send, and was asked for nothing since.
+    pub offers: bool,
     pub up: Meter,
 }
 
@@ -94,6 +100,8 @@ impl Neighbour {
             serving: false,
             clogged: false,
             served: None,
+            offered: None,
+            offers: false,
             up: Meter::default(),
         }
     }

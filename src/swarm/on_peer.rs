@@ -159,6 +159,7 @@ impl Swarm {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
             }
+            Event::Offer => self.on_offer(key, now),
             Event::Wants(part) => {
                 if let Some(reveal) = &mut self.reveal {
                     reveal.wanted(key, part, now);
@@ -277,10 +278,11 @@ impl Swarm {
         let Some(n) = self.neighbours.get_mut(&key) else {
             return;
         };
-        if n.told_interest || !self.checked || self.picker.is_complete() {
+        if n.told_interest || !self.checked || self.picker.is_satisfied() {
             return;
         }
-        let wants = n.has.ones(&geometry).any(|p| self.picker.state(p) != PartState::Present);
+        let idle = |part| matches!(self.picker.state(part), PartState::Present | PartState::Unwanted);
+        let wants = n.has.ones(&geometry).any(|part| !idle(part));
         if wants {
             n.told_interest = true;
             self.tell(key, Command::Interest(true));

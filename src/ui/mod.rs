@@ -230,6 +230,7 @@ mod tests {
                 parts_done: 812,
                 bytes: 4 << 30,
                 bytes_done: 812 * (2 << 20),
+                left: 0,
                 fetched: 812 * (2 << 20),
                 uploaded: 1 << 30,
                 rate_down: 99.0 * 1048576.0,

@@ -56,6 +56,17 @@ pub enum Report {
         size: u64,
         missing: u64,
     },
+    /// Only some files of a folder are wanted, so many bytes.
+    Selected { name: String, wanted: usize, files: usize, size: u64 },
+    /// What was on disk is checked, as `--check` asked. `wrong`: the parts that are wrong or missing, as runs of their
+    /// numbers, first and last, counted from 1.
+    Checked {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        parts: u32,
+        wrong: Vec<(u32, u32)>,
+    },
     /// The file has its final name, whole and verified. `seconds` since the start; `sharing`: the member stays.
     Whole {
         name: String,
@@ -123,6 +134,10 @@ impl Report {
                 let (missing, size) = (units::size(*missing), units::size(*size));
                 format!("{name}: fetching the missing {missing} of {size} to {}", place(path))
             }
+            Report::Selected { name, wanted, files, size } => {
+                format!("{name}: {wanted} of {} are wanted, {}", counted(*files as u64, "file"), units::size(*size))
+            }
+            Report::Checked { name, parts, wrong, .. } => format!("{name}: {}", checked(*parts, wrong)),
             Report::Whole { sharing: false, .. } => return None,
             Report::Whole { name, size, fetched, seconds, .. } => {
                 format!("{name}: {}; sharing it", whole(*size, *fetched, *seconds))
@@ -159,6 +174,25 @@ impl End {
             (None, _) => None,
         }
     }
+}
+
+/// Runs of parts that people are told; a script is told all.
+const MOST_RUNS: usize = 20;
+
+/// `412 of 420 parts are right; wrong or missing: 3-5, 77, 100-103`.
+fn checked(parts: u32, wrong: &[(u32, u32)]) -> String {
+    let bad: u32 = wrong.iter().map(|(first, last)| last - first + 1).sum();
+    let right = format!("{} of {} are right", parts - bad, counted(u64::from(parts), "part"));
+    if wrong.is_empty() {
+        return right;
+    }
+    let run = |(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let runs: Vec<_> = wrong.iter().take(MOST_RUNS).map(run).collect();
+    let more = if wrong.len() > MOST_RUNS { " and more" } else { "" };
+    format!("{right}; wrong or missing: {}{more}", runs.join(", "))
 }
 
 /// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched.
@@ -249,6 +283,14 @@ pub(super) mod tests {
         let line = end.line().unwrap();
         assert_eq!(line, "vm.qcow2: interrupted; 9.3 GiB of 18.6 GiB are verified and kept: the same command goes on");
         assert_eq!(End { code: Exit::Missing, whole_after: None, ..end }.line(), None);
+    }
+
+    #[test]
+    fn a_check_says_which_parts_are_wrong() {
+        assert_eq!(checked(420, &[]), "420 of 420 parts are right");
+        assert_eq!(checked(420, &[(3, 5), (77, 77)]), "416 of 420 parts are right; wrong or missing: 3-5, 77");
+        let many: Vec<_> = (0..30).map(|n| (2 * n + 1, 2 * n + 1)).collect();
+        assert!(checked(100, &many).ends_with(", 39 and more"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod endings;
+mod folders;
 mod foreign;
 mod kill;
 mod lan;

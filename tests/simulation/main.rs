@@ -64,13 +64,13 @@ fn who_knows_one_is_told_of_all() {
 // The limits keep what was reached; 1.06 and 1.10 are the aim of the next two.
 #[test]
 fn two_hundred_finish_near_the_bound() {
-    let report = within(1.1, &CROWDED, 1);
+    let report = within(1.07, &CROWDED, 1);
     assert!(report.seed_sent < 1.15, "the seed gives each part once");
 }
 
 #[test]
 fn two_hundred_finish_among_bad_ones() {
-    every_fault_happened(&within(1.22, &HOSTILE, 1));
+    every_fault_happened(&within(1.17, &HOSTILE, 1));
 }
 
 #[test]

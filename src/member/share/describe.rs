@@ -1,7 +1,6 @@
 //! From a file on the disk to the composition that it is: remembered, described by a manifest beside it, or hashed.
 
 use std::{
-    fs::File,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -91,12 +90,9 @@ fn hash(
     }
 }
 
-/// Whether a note says that this file is this composition: composer leaves one.
+/// Whether a note says that the file of this stamp is this composition: composer leaves one.
 fn is_proven(path: &Path, stamp: &Stamp, composition: &Composition) -> bool {
-    let (Some(proofs), Ok(file)) = (Proofs::of_this_user(), File::open(path)) else {
-        return false;
-    };
-    Stamp::of(&file).is_ok_and(|now| now == *stamp) && proofs.holds(path, &file, composition.info_hash)
+    Proofs::of_this_user().is_some_and(|proofs| proofs.holds(path, stamp, composition.info_hash))
 }
 
 /// What a manifest or a `.torrent` beside this file says of a file of its name, if one does.
@@ -105,7 +101,7 @@ fn beside(path: &Path) -> Option<Composition> {
     let appended = |ending: &str| path.with_file_name(format!("{name}.{ending}"));
     let places = ["orch", "torrent"].map(|ending| [appended(ending), path.with_extension(ending)]);
     let found = places.into_iter().flatten().filter(|place| place != path && place.is_file());
-    found.filter_map(|place| read(&place)).find(|composition| composition.manifest.name.as_str() == name)
+    found.filter_map(|place| read(&place)).find(|is| is.files.is_empty() && is.manifest.name.as_str() == name)
 }
 
 fn read(place: &Path) -> Option<Composition> {

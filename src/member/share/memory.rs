@@ -127,7 +127,9 @@ fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<
     let info = info.unwrap_or_else(|| manifest.info_bytes());
     let asked = manifest.conductors().map(Tracker::from).collect();
     let trackers = Trackers { asked, passed_over: Vec::new() };
-    (InfoHash::of(&info) == hash).then(|| Composition { manifest, info: info.into(), info_hash: hash, trackers })
+    let (files, is_it) = (manifest.files().collect(), InfoHash::of(&info) == hash);
+    let known = |manifest| Composition { manifest, files, info: info.into(), info_hash: hash, trackers };
+    is_it.then(|| known(manifest))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{
         teller::Teller,
     },
     metainfo::InfoHash,
-    storage::{Existing, Found, Notes, Opened, Proofs, Stamp},
+    storage::{Existing, Found, Notes, Opened, Proofs, Stamp, Wishes},
 };
 
 /// Compositions that are awake at the same time, at most: each holds an open file and two threads.
@@ -136,7 +136,8 @@ impl Sleeper {
         let recalled = blocking(move || recall(&memory, &path, &stamp, hash)).await;
         let composition = recalled.ok_or(Gone::Changed)?;
         let folder = self.path.parent().map(PathBuf::from).unwrap_or_default();
-        match begin::open(&composition, folder, Existing::Share, Notes::Believed).await {
+        let wishes = Wishes { existing: Existing::Share, notes: Notes::Believed, old: None };
+        match begin::open(&composition, folder, None, wishes).await {
             Ok(opened) if matches!(opened.found, Found::Whole | Found::Unproven) => Ok((composition, opened)),
             Ok(_) => Err(Gone::Changed),
             Err(error) => {

@@ -16,6 +16,7 @@ impl Session {
     pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
+            offer: Some(extension::OUR_OFFER),
             ut_pex: Some(extension::OUR_PEX),
             metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
             port,
@@ -36,6 +37,7 @@ impl Session {
                 self.on_hello(hello);
             }
             extension::OUR_METADATA => self.on_metadata(payload)?,
+            extension::OUR_OFFER => self.events.push_back(Event::Offer),
             // One who says more than can be news is not listened to.
             extension::OUR_PEX if self.hearsay.bears_another(now) => {
                 let exchange = Exchange::decode(payload).map_err(|e| Fault(e.to_string()))?;
@@ -49,6 +51,9 @@ impl Session {
     fn on_hello(&mut self, hello: ExtensionHandshake) {
         if let Some(id) = hello.ut_metadata {
             self.their_metadata = Some(id).filter(|id| *id > 0);
+        }
+        if let Some(id) = hello.offer {
+            self.their_offer = Some(id).filter(|id| *id > 0);
         }
         if let Some(id) = hello.ut_pex {
             self.their_pex = Some(id).filter(|id| *id > 0);
@@ -66,6 +71,12 @@ impl Session {
             max_request: hello.max_request.map(|_| self.max_request),
             exchange: self.their_pex.is_some(),
         }));
+    }
+
+    pub(super) fn say_offer(&mut self) {
+        if let Some(id) = self.their_offer {
+            self.messages.push_back(Message::Extended { id, payload: Vec::new() });
+        }
     }
 
     pub(super) fn say_exchange(&mut self, exchange: &Exchange) {

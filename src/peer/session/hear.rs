@@ -137,6 +137,7 @@ impl Session {
             return Ok(());
         }
         match self.requests.arrived(raw) {
+            Some(block) if self.requests.refused(block.part) => {}
             Some(block) => self.give_up(block.part, true),
             None => self.bear(now)?,
         }

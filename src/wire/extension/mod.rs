@@ -11,5 +11,8 @@ pub mod pex;
 pub const HANDSHAKE: u8 = 0;
 /// The number that we choose for the metadata messages that others send to us.
 pub const OUR_METADATA: u8 = 2;
+/// The number that we choose for the message with which our own members say that they have little to send (`oc_offer`).
+/// It is empty.
+pub const OUR_OFFER: u8 = 3;
 /// The number that we choose for the peer exchange that others send to us.
 pub const OUR_PEX: u8 = 1;
