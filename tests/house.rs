@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "src/cli/only.rs",
     "src/cli/units.rs",
     "src/conductor/allowance.rs",
+    "src/conductor/catalogue/coming.rs",
     "src/conductor/catalogue/gate.rs",
     "src/conductor/catalogue/index.rs",
     "src/conductor/catalogue/writers.rs",

@@ -29,10 +29,10 @@ pub const DEFAULT_PORT: u16 = 9998;
 /// What a member was told, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Manifests, torrents and magnet links, in the order given; never empty.
+    /// Manifests, torrents and magnet links, in the order given.
     pub compositions: Vec<OsString>,
-    /// The composition is named in a catalogue: it is in the place of a manifest.
-    pub get: Option<Get>,
+    /// Compositions that are named in a catalogue.
+    pub gets: Vec<Get>,
     /// Where the compositions are or go; to be made when missing.
     pub output: PathBuf,
     /// The address to listen on; by default all.
@@ -104,37 +104,54 @@ pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, cl
 
 /// What these arguments mean.
 pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap::Error> {
-    let (network, end) = (args.network, args.end);
+    let end = args.end;
     let all = match end.until_all {
         None => None,
         Some(Wanted::Members(count)) => Some(UntilAll::Members(count)),
         Some(Wanted::NamedIn(path)) => Some(UntilAll::Named(names(&path).map_err(wrong::<Args>)?)),
     };
+    let screen = ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() };
     Ok(Settings {
         compositions: args.compositions,
-        get: None,
         output: args.output,
+        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
+        timeout: end.timeout,
+        on_complete: args.on_complete,
+        check: args.check,
+        repair: args.repair,
+        only: args.only,
+        from: args.from,
+        ..on(args.network, screen, args.shown.log_dir(), dot_env)
+    })
+}
+
+/// Settings of a member that was told only this.
+pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_env: DotEnv) -> Settings {
+    Settings {
+        compositions: Vec::new(),
+        gets: Vec::new(),
+        output: PathBuf::from("."),
         listen: network.listen,
         interface: network.interface,
         port: network.port,
         conductors: network.conductor,
         peers: network.peer,
         advertise: network.advertise,
-        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
-        timeout: end.timeout,
+        until: Until::default(),
+        timeout: None,
         upload: network.upload,
         download: network.download,
-        on_complete: args.on_complete,
-        check: args.check,
-        repair: args.repair,
-        only: args.only,
-        from: args.from,
+        on_complete: None,
+        check: false,
+        repair: false,
+        only: Vec::new(),
+        from: None,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
-        screen: ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() },
-        log_dir: args.shown.log_dir(),
+        screen,
+        log_dir,
         notes: dot_env.notes,
-    })
+    }
 }
 
 /// Fetch a composition from other members, verify it, and share it until q is pressed
@@ -145,8 +162,8 @@ pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap:
 /// goes on where it was.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
-#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH\n       \
-                            member list|locate|show ...       (see member list --help)")]
+#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
+                            member share [OPTIONS] [PATH...]\n       member list|locate|show ...       (see member list --help)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -229,13 +246,17 @@ impl CommandFactory for GetArgs {
             .bin_name("member get")
             .about("Fetch a composition that a conductor's catalogue names, and share it until q is pressed")
             .long_about(None)
-            .override_usage("member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH")
+            .override_usage(
+                "member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH...\n       \
+                             member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...",
+            )
             .mut_arg("compositions", name)
     }
 }
 
 /// What `member get` is given.
-const GET_NAME: &str = "The composition's name or info-hash in the catalogue, and perhaps which conductor's";
+const GET_NAME: &str = "The compositions' names or info-hashes in the catalogue, and perhaps which conductor's; HOST/ \
+                        alone if it has only one; an address of its catalogue; a magnet link";
 
 impl FromArgMatches for GetArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
@@ -249,7 +270,7 @@ impl FromArgMatches for GetArgs {
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
-struct Network {
+pub(super) struct Network {
     /// Listen on this address of this machine
     ///
     /// Default: all addresses, IPv4 and IPv6.
@@ -428,12 +449,16 @@ fn after_help() -> String {
            member big.orch                               fetch into this folder, or share what is here, until q\n  \
            member big.orch -o /data --exit-when-done     fetch into /data, and leave\n  \
            member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
+           member a.orch b.orch                          both, on one port\n  \
            member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
            member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
+           member share big.iso                          share it without a manifest; says what to type elsewhere\n  \
+           member share                                  share the files in ./shared\n  \
            member list                                   what this machine's conductor has in its catalogue\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
            member locate 10.0.0.1/big.iso                who has it\n  \
-           member show big.orch                          what the manifest says\n\n{}",
+           member show big.orch                          what the manifest says\n\n{}\
+         Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)
     )
 }

@@ -2,11 +2,12 @@
 //!
 //! `plan` decides what will be written and where before the first byte is read, `walk` finds the files of a folder,
 //! `read` hashes the composition and sees to it that it did not change, `write` puts whole files under their names, `register` puts the manifest into a catalogue,
-//! `share` and `screen` tell the result. Not here: what a manifest is ([`crate::manifest`]) and the arguments ([`crate::cli::composer`]).
+//! `share` and `screen` tell the result. `describe` only reads, for a member that shares what has no manifest. Not here: what a manifest is ([`crate::manifest`]) and the arguments ([`crate::cli::composer`]).
 //!
 //! Invariants: the composition is only read; no output is seen before it is whole; an interruption ends it at once
 //! and leaves nothing behind, unless the outputs are just being written: then they are finished first.
 
+mod describe;
 mod error;
 mod hint;
 mod plan;
@@ -28,6 +29,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+pub use describe::describe;
 pub use error::ComposeError;
 pub use write::WriteError;
 

@@ -51,13 +51,13 @@ pub fn revise(settings: &Settings, mut manifest: Manifest) -> Result<Manifest, C
     Ok(manifest)
 }
 
-fn name(path: &Path) -> Result<Name, ComposeError> {
+pub(super) fn name(path: &Path) -> Result<Name, ComposeError> {
     let name =
         (path.file_name().and_then(|name| name.to_str())).ok_or_else(|| ComposeError::NameNotUtf8(path.to_owned()))?;
     Name::new(name).map_err(|error| ComposeError::Name { path: path.to_owned(), error })
 }
 
-fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError> {
+pub(super) fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError> {
     let largest = u64::from(MAX_PARTS) * u64::from(MAX_PART_SIZE);
     if size > largest {
         return Err(ComposeError::TooLarge(size));

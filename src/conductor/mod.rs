@@ -65,10 +65,21 @@ pub struct Config {
     pub tokens: Vec<Owned>,
     /// Only swarms of the catalogue are conducted.
     pub only_registered: bool,
-    /// One JSON object a line on stdout, instead of text for people.
-    pub json: bool,
+    pub voice: Voice,
     /// Answers everybody however much they ask, for load tests.
     pub no_rate_limit: bool,
+}
+
+/// What is said on stdout; the log says more either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Voice {
+    /// Text for people.
+    #[default]
+    People,
+    /// One JSON object a line.
+    Json,
+    /// Nothing: it is part of another program.
+    Silent,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +105,37 @@ pub enum Refusal {
     Full(#[from] Full),
 }
 
-/// Runs until it is told to stop. Returns early only if it cannot start.
+/// Runs until it is told to stop, and lets the service manager know. Returns early only if it cannot start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
+    let running = start(config, stop.clone()).await?;
+    service::ready();
+    let ending = async {
+        stop.cancelled().await;
+        service::stopping();
+    };
+    tokio::join!(running.work, ending);
+    Ok(())
+}
+
+/// A conductor that listens.
+pub struct Running<W> {
+    pub addresses: Vec<SocketAddr>,
+    /// Has to be polled, and ends with the conductor.
+    pub work: W,
+}
+
+/// Starts to listen, and gives the rest of its work.
+///
+/// # Errors
+/// It cannot listen, or its catalogue cannot be used.
+pub async fn start(
+    config: Config,
+    stop: CancellationToken,
+) -> Result<Running<impl Future<Output = ()> + Send + use<>>, ConductorError> {
     let fronts = listen(&config.listen, workers::count()).await?;
     let addresses: Vec<SocketAddr> = fronts.iter().flat_map(|front| front.addresses.clone()).collect();
     let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
-    let (reporter, written) = report::start(config.json);
+    let (reporter, written) = report::start(config.voice);
     let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
     let gate = Gate::new(names(&config.listen));
     let outbox = matches!(config.store, Keep::Redis(_)).then(Arc::<Outbox>::default);
@@ -110,25 +146,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Conducto
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
     desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone() });
-    service::ready();
     warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
     let shared = match (config.store, outbox) {
         (Keep::Redis(place), Some(outbox)) => {
-            let sender = Sender(secret::fresh_seed()?.0);
-            let link = Link { desk: desk.clone(), outbox, place, sender, listening: addresses };
-            Some(tokio::spawn(link.keep(stop.clone())))
+            let (desk, sender, listening) = (desk.clone(), Sender(secret::fresh_seed()?.0), addresses.clone());
+            Some(tokio::spawn(Link { desk, outbox, place, sender, listening }.keep(stop.clone())))
         }
         _ => None,
     };
-    sweep_until(&stop, &desk).await;
-    service::stopping();
-    if let Some(shared) = shared {
-        let _ = tokio::time::timeout(LAST_ANSWERS, shared).await;
-    }
-    let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
-    desk.reporter.tell(Happening::End);
-    let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
-    Ok(())
+    let rest = async move {
+        sweep_until(&stop, &desk).await;
+        if let Some(shared) = shared {
+            let _ = tokio::time::timeout(LAST_ANSWERS, shared).await;
+        }
+        let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
+        desk.reporter.tell(Happening::End);
+        let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
+    };
+    Ok(Running { addresses, work: rest })
 }
 
 async fn listen(wanted: &[Endpoint], threads: usize) -> Result<Vec<Front>, ConductorError> {

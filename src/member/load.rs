@@ -8,7 +8,12 @@ use crate::{
         input::{self, InputError},
     },
     manifest::{FileEntry, Manifest, ManifestError, shown},
-    metainfo::{Info, InfoHash, Magnet, Torrent, Tracker, info::InfoError, magnet::MagnetError, torrent::TorrentError},
+    metainfo::{
+        Info, InfoHash, Magnet, Torrent, Tracker,
+        info::InfoError,
+        magnet::{MagnetError, is_magnet},
+        torrent::TorrentError,
+    },
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -151,10 +156,6 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
     Ok(Named::Composition(composition))
 }
 
-fn is_magnet(text: &str) -> bool {
-    text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
-}
-
 fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {
     Torrent::parse(bytes).map_err(|error| LoadError::BadTorrent { path, error })
 }
@@ -171,7 +172,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         match load(path.into())? {
             Named::Composition(composition) => Ok(composition),
-            Named::Magnet(magnet) => panic!("{magnet}"),
+            other => panic!("{other:?}"),
         }
     }
 

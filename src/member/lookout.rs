@@ -1,7 +1,7 @@
 //! Where addresses of members come from: every conductor, every `--peer` and the local network, from the start to the
 //! end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -9,16 +9,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{contact::Contact, load::Trackers};
+use super::{contact::Contact, load::Trackers, news::News, teller::Teller};
 use crate::{
     discovery::{
         Discovered,
-        conductor::{self, Identity, Stats},
+        conductor::{self, Http, Identity, Stats},
         lan::Lan,
     },
     manifest::{Endpoint, Host, shown},
     metainfo::{InfoHash, Tracker},
-    ui::{Report, Screen},
+    ui::Report,
 };
 
 /// How often names given with `--peer` are resolved.
@@ -35,15 +35,28 @@ pub struct Lookout {
     found: mpsc::Sender<Discovered>,
     discovered: mpsc::Receiver<Discovered>,
     sources: Vec<JoinHandle<()>>,
+    /// What people heard of the conductors, from any composition.
+    news: Arc<News>,
+    http: Http,
     ended: CancellationToken,
 }
 
 impl Lookout {
     /// With no source yet. They end with `ended`.
-    pub fn new(ended: CancellationToken) -> Self {
+    pub fn new(ended: CancellationToken, news: Arc<News>, http: Http) -> Self {
         let (found, discovered) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats::default());
-        Self { contact: Contact::new(0), known: Vec::new(), stats, found, discovered, sources: Vec::new(), ended }
+        Self {
+            contact: Contact::new(0),
+            known: Vec::new(),
+            stats,
+            found,
+            discovered,
+            sources: Vec::new(),
+            news,
+            http,
+            ended,
+        }
     }
 
     /// Starts every source: these trackers and conductors, each once, and these members. `stats`: what is told first.
@@ -54,7 +67,7 @@ impl Lookout {
         peers: Vec<Endpoint>,
         identity: &Identity,
         stats: Stats,
-        screen: &Screen,
+        screen: &Teller,
     ) {
         self.stats.send_replace(stats);
         if let Some(text) = trackers.warning() {
@@ -69,9 +82,18 @@ impl Lookout {
         self.contact = Contact::new(all.len());
         for tracker in all {
             let (told, found) = (self.stats.subscribe(), self.found.clone());
-            self.sources.push(conductor::start(tracker, identity.clone(), told, found, self.ended.clone()));
+            self.sources.push(conductor::start(
+                tracker,
+                identity.clone(),
+                self.http.clone(),
+                told,
+                found,
+                self.ended.clone(),
+            ));
         }
-        tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+        if !peers.is_empty() {
+            tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+        }
     }
 
     /// Looks for members of this composition on the local network too, and lets them find us.
@@ -90,10 +112,12 @@ impl Lookout {
     }
 
     /// Tells people what they should know of this, and gives the addresses in it.
-    pub fn take(&mut self, found: Discovered, screen: &Screen) -> Vec<SocketAddr> {
+    pub fn take(&mut self, found: Discovered, screen: &Teller) -> Vec<SocketAddr> {
         self.contact.hear(&found);
+        let is_new = self.news.is_new(&found);
         match found {
             Discovered::Found(addresses) => return addresses,
+            _ if !is_new => {}
             Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
             Discovered::Unreachable { conductor, why } => warn(
                 format!("conductor {conductor} does not answer ({why}): trying again; members that are known go on"),
@@ -120,14 +144,14 @@ impl Lookout {
     }
 }
 
-fn warn(text: String, screen: &Screen) {
+fn warn(text: String, screen: &Teller) {
     log::warn!("{text}");
     screen.event(&Report::Warning { name: None, text });
 }
 
 /// Finds the addresses behind `--peer`, again and again: a name may lead elsewhere later.
 async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: CancellationToken) {
-    while !peers.is_empty() {
+    loop {
         for peer in &peers {
             let addresses: Vec<SocketAddr> = match &peer.host {
                 Host::Ip(ip) => vec![SocketAddr::new(*ip, peer.port)],

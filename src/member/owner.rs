@@ -5,7 +5,7 @@
 
 mod ending;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc};
 
 use ending::Ending;
 use tokio::{
@@ -17,15 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     acquaintances::Acquaintances,
-    links::{Arrival, Heard, Links},
+    links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
     on_complete, report,
+    station::{Pending, Station, Unmet},
+    teller::Teller,
 };
 use crate::{
-    cli::{
-        Exit,
-        member::{Settings, UntilAll},
-    },
+    cli::{Exit, member::UntilAll},
     discovery::conductor::Stats,
     geometry::PartIndex,
     manifest::{Manifest, shown},
@@ -33,17 +32,16 @@ use crate::{
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
-    ui::{
-        Phase, Report, Screen, View,
-        keys::{Keys, Quit},
-    },
+    ui::{Phase, Report, View},
 };
 
 const TICK: Duration = Duration::from_millis(100);
 /// Having written nothing for so long, what is on the disk is noted.
 const NOTE_AFTER: Time = Time::from_secs(10);
-pub struct Parts<'a> {
-    pub settings: &'a Settings,
+pub struct Parts {
+    pub station: Arc<Station>,
+    /// Ends this composition.
+    pub stop: CancellationToken,
     pub manifest: Arc<Manifest>,
     pub swarm: Swarm,
     pub store: Store,
@@ -52,9 +50,11 @@ pub struct Parts<'a> {
     pub links: Links,
     pub heard: Heard,
     pub acquaintances: Acquaintances,
-    /// q, where keys are read.
-    pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
-    pub start: Instant,
+    /// Kept until what ends it is met; it then goes on while others of the process have not met it.
+    pub pending: Option<Pending>,
+    pub unmet: Unmet,
+    /// Bytes sent before it was last asleep.
+    pub uploaded: u64,
 }
 
 /// How far the own copy is.
@@ -69,8 +69,8 @@ enum Stage {
     },
 }
 
-pub struct Owner<'a> {
-    parts: Parts<'a>,
+pub struct Owner {
+    parts: Parts,
     lookout: Lookout,
     stage: Stage,
     /// When something was last gained: a part, a copy elsewhere.
@@ -78,11 +78,21 @@ pub struct Owner<'a> {
     gained: (u32, usize),
     noted: u32,
     noting: Option<JoinHandle<()>>,
+    /// It may sleep while nobody wants it; when somebody was last there.
+    wanted: Option<Time>,
 }
 
-impl<'a> Owner<'a> {
-    pub fn new(mut parts: Parts<'a>, mut lookout: Lookout) -> Self {
-        let now = parts.start.elapsed();
+/// What is left of a composition that sleeps.
+pub struct Asleep {
+    pub lookout: Lookout,
+    pub visitors: Visitors,
+    /// Bytes sent since the start.
+    pub uploaded: u64,
+}
+
+impl Owner {
+    pub fn new(mut parts: Parts, mut lookout: Lookout) -> Self {
+        let now = parts.station.start.elapsed();
         parts.swarm.handle(Input::Endpoints(std::mem::take(&mut lookout.known)), now);
         let stage = match parts.found {
             Found::Whole => Stage::Whole { since: now },
@@ -90,25 +100,39 @@ impl<'a> Owner<'a> {
             Found::Ready => Stage::Fetching,
         };
         let noted = parts.swarm.have().count();
-        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None }
+        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None, wanted: None }
     }
 
     fn now(&self) -> Time {
-        self.parts.start.elapsed()
+        self.parts.station.start.elapsed()
     }
 
     fn name(&self) -> String {
         self.parts.manifest.name.shown().into_owned()
     }
 
-    pub async fn run(mut self, screen: &Screen, stop: &CancellationToken) -> Exit {
+    pub async fn run(mut self, screen: &Teller) -> Exit {
         self.tell_first(screen);
-        let ending = self.work(screen, stop).await;
+        let ending = self.work(screen).await;
         self.end(ending, screen).await
     }
 
+    /// Serves a composition that is whole, until nobody has been there for a while; None: it is over, and told so.
+    pub async fn serve(mut self, screen: &Teller) -> Option<Asleep> {
+        self.wanted = Some(self.now());
+        let ending = self.work(screen).await;
+        if ending.error.is_some() || self.parts.stop.is_cancelled() {
+            self.end(ending, screen).await;
+            return None;
+        }
+        screen.finish();
+        tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
+        let uploaded = self.stats().uploaded;
+        Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
+    }
+
     /// What people should know before the first part comes.
-    fn tell_first(&mut self, screen: &Screen) {
+    fn tell_first(&mut self, screen: &Teller) {
         let have = self.parts.swarm.snapshot(self.now());
         match self.stage {
             Stage::Fetching if have.bytes_done < have.bytes => screen.event(&Report::Fetch {
@@ -130,15 +154,15 @@ impl<'a> Owner<'a> {
     }
 
     /// Which parts of what was on the disk are right, where that was asked for.
-    fn tell_checked(&self, wrong: &[PartIndex], screen: &Screen) {
-        if self.parts.settings.check {
+    fn tell_checked(&self, wrong: &[PartIndex], screen: &Teller) {
+        if self.parts.station.settings.check {
             let (parts, path) = (self.parts.manifest.geometry.parts(), self.parts.store.path());
             let wrong = report::ranges(wrong);
             screen.event(&Report::Checked { name: self.name(), path, parts, wrong });
         }
     }
 
-    fn tell_whole(&self, screen: &Screen) {
+    fn tell_whole(&self, screen: &Teller) {
         let snapshot = self.parts.swarm.snapshot(self.now());
         screen.event(&Report::Whole {
             name: self.name(),
@@ -146,18 +170,18 @@ impl<'a> Owner<'a> {
             size: snapshot.bytes,
             fetched: snapshot.fetched,
             seconds: self.now(),
-            sharing: !self.parts.settings.until.done,
+            sharing: !self.parts.station.settings.until.done,
         });
     }
 
-    async fn work(&mut self, screen: &Screen, stop: &CancellationToken) -> Ending {
+    async fn work(&mut self, screen: &Teller) -> Ending {
+        let stop = self.parts.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ending = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(self.interrupted(screen).await),
-                () = quit(&mut self.parts.keys) => Some(self.interrupted(screen).await),
                 Some((key, events)) = self.parts.heard.events.recv() => {
                     self.on_events(key, events, screen);
                     None
@@ -214,7 +238,7 @@ impl<'a> Owner<'a> {
         shown(&name.unwrap_or_default()).into_owned()
     }
 
-    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Screen) {
+    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
@@ -252,7 +276,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    fn on_disk(&mut self, event: DiskEvent, screen: &Screen) -> Option<Ending> {
+    fn on_disk(&mut self, event: DiskEvent, screen: &Teller) -> Option<Ending> {
         let end = |exit, error: String| Some(Ending { exit, error: Some(error) });
         match event {
             DiskEvent::Written(part) | DiskEvent::Proven(part) => self.hear(Input::Have(part)),
@@ -292,7 +316,7 @@ impl<'a> Owner<'a> {
         None
     }
 
-    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Screen) -> Option<Ending> {
+    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Teller) -> Option<Ending> {
         let path = match named {
             Ok(path) => path,
             Err(error) => return Some(Ending { exit: report::exit_of(&error), error: Some(error.to_string()) }),
@@ -301,7 +325,7 @@ impl<'a> Owner<'a> {
         self.progress = self.now();
         self.tell_whole(screen);
         log::info!("{}: whole and verified", self.name());
-        if let Some(program) = &self.parts.settings.on_complete
+        if let Some(program) = &self.parts.station.settings.on_complete
             && let Err(text) = on_complete::start(program, &path)
         {
             log::error!("{text}");
@@ -310,7 +334,7 @@ impl<'a> Owner<'a> {
         self.is_over()
     }
 
-    fn on_tick(&mut self, screen: &Screen) -> Option<Ending> {
+    fn on_tick(&mut self, screen: &Teller) -> Option<Ending> {
         let now = self.now();
         self.parts.swarm.tick(now);
         let snapshot = self.parts.swarm.snapshot(now);
@@ -322,15 +346,22 @@ impl<'a> Owner<'a> {
             self.gained = gained;
             self.progress = now;
         }
-        self.lookout.tell(stats_of(&self.parts.swarm, now));
+        self.lookout.tell(self.stats());
         self.show(&snapshot, now, screen);
         self.note(now);
         self.parts.acquaintances.tick(&self.parts.swarm, now);
-        self.is_over().or_else(|| self.gives_up(now))
+        self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
+    }
+
+    /// How far this member is, for its conductors.
+    fn stats(&self) -> Stats {
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        let uploaded = self.parts.uploaded + snapshot.uploaded;
+        Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.left }
     }
 
     /// How far it is, for the screen.
-    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Screen) {
+    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Teller) {
         let phase = match &self.stage {
             Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
             Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
@@ -341,11 +372,11 @@ impl<'a> Owner<'a> {
             Stage::Whole { .. } => Phase::Sharing,
         };
         let eta = report::eta(snapshot);
-        screen.update(0, &View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
+        screen.update(&View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
     }
 
-    fn tell_copies(&self, copies: usize, screen: &Screen) {
-        let wanted = match &self.parts.settings.until.all {
+    fn tell_copies(&self, copies: usize, screen: &Teller) {
+        let wanted = match &self.parts.station.settings.until.all {
             Some(UntilAll::Members(wanted)) => *wanted as usize,
             Some(UntilAll::Named(names)) => names.len(),
             None => return,
@@ -372,17 +403,6 @@ fn save(store: &Store) {
     }
 }
 
-/// Until q is pressed.
-pub async fn quit(keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>) {
-    let pressed = match keys {
-        Some((_, pressed)) => pressed.recv().await,
-        None => None,
-    };
-    if pressed.is_none() {
-        std::future::pending().await
-    }
-}
-
 async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
     match stage {
         Stage::Naming(task) => match task.await {
@@ -391,10 +411,4 @@ async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
         },
         _ => std::future::pending().await,
     }
-}
-
-/// How far this member is, for its conductors.
-pub fn stats_of(swarm: &Swarm, now: Time) -> Stats {
-    let snapshot = swarm.snapshot(now);
-    Stats { uploaded: snapshot.uploaded, downloaded: snapshot.fetched, left: snapshot.left }
 }

@@ -179,6 +179,13 @@ impl Screen {
         }
     }
 
+    /// Takes this composition's bar away for good.
+    pub fn leave(&self, slot: usize) {
+        if let Form::Terminal(terminal) = &self.form {
+            terminal.leave(slot);
+        }
+    }
+
     /// Takes the bars away; the next update draws them again.
     pub fn finish(&self) {
         if let Form::Terminal(terminal) = &self.form {

@@ -28,6 +28,26 @@ pub enum Report {
         info_hash: String,
         port: u16,
     },
+    /// A file is shared, by a member that shares files and folders.
+    Shared {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        size: u64,
+        parts: u32,
+        part_size: u32,
+        info_hash: String,
+        port: u16,
+    },
+    /// A file that was shared is gone, and shared no more.
+    Withdrawn {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        info_hash: String,
+    },
+    /// All files that were found are shared: how many, and their bytes. `get`: what fetches them elsewhere.
+    Sharing { files: usize, size: u64, port: u16, get: Vec<String> },
     /// What is on disk is known, and something is missing.
     Fetch {
         name: String,
@@ -105,6 +125,8 @@ impl Report {
                 let size = units::size(*size);
                 format!("{name}: {size} in {}; listening on port {port}", counted(u64::from(*parts), "part"))
             }
+            // Said by who knows how many there are.
+            Report::Shared { .. } | Report::Withdrawn { .. } | Report::Sharing { .. } => return None,
             Report::Fetch { name, path, size, missing } if missing == size => {
                 format!("{name}: fetching {} to {}", units::size(*size), place(path))
             }
@@ -129,7 +151,9 @@ impl Report {
             }
             Report::Error { name, text, .. } => {
                 let word = console::Style::new().for_stderr().red().bold().apply_to("error:");
-                format!("{word} {}{}", of(name), shown(text))
+                // A list of what may be meant has lines.
+                let lines: Vec<_> = text.lines().map(shown).collect();
+                format!("{word} {}{}", of(name), lines.join("\n"))
             }
             Report::End(end) => return end.line(),
         })

@@ -58,7 +58,7 @@ fn inside() {
     assert!(sent < SIZE as u64 * 3 / 2, "the seed sent {sent} bytes of {SIZE}: the two did not help each other");
 }
 
-fn netlab() -> PathBuf {
+pub fn netlab() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lab/netlab")
 }
 

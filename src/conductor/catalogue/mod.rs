@@ -9,6 +9,7 @@
 //! bytes of manifests.
 
 pub mod api;
+pub mod coming;
 pub mod gate;
 pub mod index;
 pub mod redis;
@@ -20,8 +21,10 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::Instant,
 };
 
+use coming::Soon;
 pub use gate::Gate;
 use index::{Found, Index};
 use redis::RedisStore;
@@ -31,7 +34,7 @@ pub use writers::{Writer, Writers};
 
 use super::{Config, shared::RedisPlace};
 use crate::{
-    catalogue::{Key, MAX_MANIFEST},
+    catalogue::{Coming, Key, MAX_MANIFEST},
     manifest::{Manifest, ManifestError, Name},
     metainfo::InfoHash,
 };
@@ -104,6 +107,8 @@ pub enum CatalogueError {
     NotYours { name: String, owner: String },
     #[error("{0} is not in this catalogue; GET /compositions lists what is")]
     Unknown(String),
+    #[error("{0}")]
+    Coming(Coming),
     #[error("{name} may mean {} compositions: ask for one by its info-hash, or as OWNER/NAME", .candidates.len())]
     Several { name: String, candidates: Vec<Entry> },
     #[error("the catalogue is full: ask its administrator to remove what nobody needs")]
@@ -160,6 +165,9 @@ pub struct Catalogue {
     writers: Writers,
     /// Whether a swarm needs an entry here to be conducted.
     only_registered: bool,
+    /// What will be an entry soon.
+    soon: Mutex<Soon>,
+    start: Instant,
 }
 
 impl Catalogue {
@@ -169,7 +177,14 @@ impl Catalogue {
     /// The store cannot be read.
     pub fn open(mut store: Box<dyn Store>, writers: Writers, only_registered: bool) -> Result<Self, StoreError> {
         let index = Index::new(store.load()?);
-        Ok(Self { store: Mutex::new(store), index: RwLock::new(index), writers, only_registered })
+        Ok(Self {
+            store: Mutex::new(store),
+            index: RwLock::new(index),
+            writers,
+            only_registered,
+            soon: Mutex::default(),
+            start: Instant::now(),
+        })
     }
 
     /// An empty one that forgets everything at its end, and that anyone may write to.
@@ -179,6 +194,8 @@ impl Catalogue {
             index: RwLock::default(),
             writers: Writers::default(),
             only_registered: false,
+            soon: Mutex::default(),
+            start: Instant::now(),
         }
     }
 
@@ -200,8 +217,28 @@ impl Catalogue {
     pub fn find(&self, key: &Key) -> Result<Entry, CatalogueError> {
         match self.index().find(key) {
             Found::One(entry) => Ok(entry),
-            Found::None => Err(CatalogueError::Unknown(key.to_string())),
+            Found::None => Err(match self.coming(key) {
+                Some(coming) => CatalogueError::Coming(coming),
+                None => CatalogueError::Unknown(key.to_string()),
+            }),
             Found::Several(candidates) => Err(CatalogueError::Several { name: key.to_string(), candidates }),
+        }
+    }
+
+    /// Takes in what somebody hashes.
+    pub fn expect(&self, coming: Vec<Coming>) {
+        self.soon().hear(coming, self.start.elapsed());
+    }
+
+    /// What will be an entry soon.
+    pub fn expected(&self) -> Vec<Coming> {
+        self.soon().list(self.start.elapsed())
+    }
+
+    fn coming(&self, key: &Key) -> Option<Coming> {
+        match key {
+            Key::Name(name) | Key::Owned { name, .. } => self.soon().get(name, self.start.elapsed()).cloned(),
+            Key::Hash(_) => None,
         }
     }
 
@@ -299,6 +336,7 @@ impl Catalogue {
             None => Outcome::New,
         };
         index.insert(entry.clone());
+        self.soon().remove(&entry.name);
         Ok((entry, outcome))
     }
 
@@ -316,6 +354,10 @@ impl Catalogue {
     // A panic in one request is a bug of that one; nothing is left half done in either.
     fn store(&self) -> MutexGuard<'_, Box<dyn Store>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn soon(&self) -> MutexGuard<'_, Soon> {
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {

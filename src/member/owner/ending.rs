@@ -7,15 +7,19 @@ use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
         blocking, report,
+        teller::Teller,
         until::{self, Facts},
     },
     peer::Event,
     time::Time,
-    ui::{End, Report, Screen},
+    ui::{End, Report},
 };
 
 /// How long the neighbours have to put away what they hold.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Nobody being there for so long, a composition that may sleep does: longer than an attempt to dial takes.
+const WATCH: Time = Time::from_secs(6);
 
 /// What ends the loop.
 pub(super) struct Ending {
@@ -23,10 +27,10 @@ pub(super) struct Ending {
     pub error: Option<String>,
 }
 
-impl Owner<'_> {
+impl Owner {
     /// `q`, Ctrl-C, or a signal. Verified and about to get its name, the file gets it first: the exit code has to be
     /// true of what is on the disk.
-    pub(super) async fn interrupted(&mut self, screen: &Screen) -> Ending {
+    pub(super) async fn interrupted(&mut self, screen: &Teller) -> Ending {
         if let Stage::Naming(_) = self.stage {
             let named = named(&mut self.stage).await;
             if let Some(ending) = self.on_named(named, screen) {
@@ -47,7 +51,7 @@ impl Owner<'_> {
     }
 
     pub(super) fn copies_missing(&self) -> bool {
-        match &self.parts.settings.until.all {
+        match &self.parts.station.settings.until.all {
             None => false,
             Some(UntilAll::Members(wanted)) => self.parts.swarm.snapshot(self.now()).copies < *wanted as usize,
             Some(UntilAll::Named(names)) => {
@@ -56,25 +60,30 @@ impl Owner<'_> {
         }
     }
 
-    /// One of the conditions that were given is met.
-    pub(super) fn is_over(&self) -> Option<Ending> {
+    /// One of the conditions that were given is met, by every composition of the process.
+    pub(super) fn is_over(&mut self) -> Option<Ending> {
         let Stage::Whole { since } = self.stage else { return None };
         let snapshot = self.parts.swarm.snapshot(self.now());
         let facts = Facts {
             since,
             uploaded: snapshot.uploaded,
             size: snapshot.bytes,
-            copies_missing: self.parts.settings.until.all.as_ref().map(|_| self.copies_missing()),
+            copies_missing: self.parts.station.settings.until.all.as_ref().map(|_| self.copies_missing()),
         };
-        let met = until::met(&self.parts.settings.until, &facts, self.now())?;
-        log::info!("ends: {}", met.reason());
-        Some(self.leave())
+        let met = until::met(&self.parts.station.settings.until, &facts, self.now())?;
+        if self.parts.pending.take().is_some() {
+            log::info!("{}: over: {}", self.name(), met.reason());
+        }
+        self.parts.unmet.is_empty().then(|| self.leave())
     }
 
     /// No part came, and no copy was made, for as long as was allowed.
     pub(super) fn gives_up(&self, now: Time) -> Option<Ending> {
-        let timeout = self.parts.settings.timeout?;
-        if now < self.progress + timeout || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_)) {
+        let timeout = self.parts.station.settings.timeout?;
+        if self.parts.pending.is_none()
+            || now < self.progress + timeout
+            || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_))
+        {
             return None;
         }
         let (exit, error) = match &self.stage {
@@ -91,11 +100,21 @@ impl Owner<'_> {
         Some(Ending { exit, error: Some(error) })
     }
 
+    /// It may sleep, and nobody has been there for a while.
+    pub(super) fn rests(&mut self, now: Time) -> Option<Ending> {
+        let last = self.wanted?;
+        if !self.parts.links.are_all_closed() || !matches!(self.stage, Stage::Whole { .. }) {
+            self.wanted = Some(now);
+            return None;
+        }
+        (now >= last + WATCH).then(|| self.leave())
+    }
+
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
-    pub(super) async fn end(mut self, ending: Ending, screen: &Screen) -> Exit {
+    pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
         self.lookout.ended().cancel();
         self.parts.links.close_all();
-        let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
+        let (links, heard, now) = (&mut self.parts.links, &mut self.parts.heard, self.parts.station.start.elapsed());
         let farewell = async {
             while !links.are_all_closed() {
                 let Some((key, events)) = heard.events.recv().await else { return };
@@ -106,7 +125,7 @@ impl Owner<'_> {
         };
         let whole = matches!(self.stage, Stage::Whole { .. });
         let store = self.parts.store.clone();
-        let met = self.parts.acquaintances.note(self.parts.swarm.reached(), self.parts.start.elapsed());
+        let met = self.parts.acquaintances.note(self.parts.swarm.reached(), now);
         let noted = async {
             let _ = tokio::time::timeout(FAREWELL, farewell).await;
             let note = move || {
@@ -122,7 +141,7 @@ impl Owner<'_> {
         ending.exit
     }
 
-    pub(super) fn tell_end(&self, ending: &Ending, screen: &Screen) {
+    pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
         let snapshot = self.parts.swarm.snapshot(self.now());
         screen.finish();
         if let Some(text) = &ending.error {
