@@ -20,7 +20,7 @@ use orchestra::{
         driver::{Link, run},
         session::{Session, Setup, Show},
     },
-    storage::{self, Contents, DiskEvent, Existing, Found, Notes, Opened},
+    storage::{self, Contents, DiskEvent, Found, Opened, Wishes},
     time::Time,
     wire::handshake::PeerId,
 };
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Problem> {
         let (there, here) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let contents = compose(&there.path().join("composition"), Geometry::new(size, part_size)?)?;
         let full = share(contents.clone(), there.path()).await?;
-        let empty = storage::open(contents, here.path(), Existing::Share, Notes::Believed, None)?;
+        let empty = storage::open(contents, here.path(), &Wishes::default(), None)?;
         let (wall, cpu) = (Instant::now(), processor_time());
         transfer(full, empty, extended).await?;
         let (wall, cpu) = (wall.elapsed().as_secs_f64(), (processor_time() - cpu).as_secs_f64());
@@ -67,6 +67,8 @@ fn compose(path: &Path, geometry: Geometry) -> std::io::Result<Contents> {
     }
     Ok(Contents {
         name: "composition".into(),
+        files: Vec::new(),
+        only: None,
         geometry,
         parts: parts.into(),
         whole: Some(whole.finish()),
@@ -75,7 +77,7 @@ fn compose(path: &Path, geometry: Geometry) -> std::io::Result<Contents> {
 }
 
 async fn share(contents: Contents, folder: &Path) -> Result<Opened, Problem> {
-    let mut opened = storage::open(contents, folder, Existing::Share, Notes::Believed, None)?;
+    let mut opened = storage::open(contents, folder, &Wishes::default(), None)?;
     assert_eq!(opened.found, Found::Unproven);
     let _check = opened.store.check();
     while !matches!(opened.events.recv().await, Some(DiskEvent::Whole)) {}

@@ -6,7 +6,7 @@
 //!  member      .orch ──► manifest ──► geometry
 //!                                         │
 //!    discovery ──addresses──►┌────────────▼─────────┐
-//!    (conductor, --peer)     │  swarm  (one owner)  │──snapshot──► ui
+//!    (conductor, LAN, --peer)│  swarm  (one owner)  │──snapshot──► ui
 //!                            │  picker · choker     │
 //!                            └──▲─────────────┬─────┘
 //!                         events│             │commands
@@ -41,7 +41,7 @@
 //! | [`composer`], [`conductor`], [`member`] | the three programs |
 //! | [`cli`], [`ui`] | what people type, and what they see |
 //!
-//! Words: a *composition* is the file; its *manifest* (`.orch`) says what it is; a *part* is what BitTorrent calls a
+//! Words: a *composition* is the file, or the folder; its *manifest* (`.orch`) says what it is; a *part* is what BitTorrent calls a
 //! piece, and is cut into *blocks* of 16 KiB; a *member* shares a composition, a *seed* has all of it; the *conductor*
 //! (a tracker) knows the members of each *swarm*.
 

@@ -263,7 +263,7 @@ fn a_composition_is_never_written_over() {
 fn what_cannot_be_composed_is_said() {
     let desk = Desk::with("a.bin", &picture());
     fs::create_dir(desk.path("folder")).unwrap();
-    assert!(desk.refused(1, &["folder"]).contains("is a folder"));
+    assert!(desk.refused(1, &["folder"]).contains("without files"));
     assert!(desk.refused(1, &["missing"]).contains("missing"));
     desk.refused(1, &["/dev/null"]);
     fs::write(desk.path("a\nb"), b"x").unwrap();

@@ -8,8 +8,10 @@ pub mod announce_request;
 pub mod bencode;
 pub mod conversation;
 pub mod dotenv;
+pub mod exchange;
 pub mod extensions;
 pub mod handshake;
+pub mod lan_packet;
 pub mod magnet;
 pub mod manifest;
 pub mod messages;
@@ -25,8 +27,10 @@ pub const ALL: &[Body] = &[
     ("bencode", bencode::run),
     ("conversation", conversation::run),
     ("dotenv", dotenv::run),
+    ("exchange", exchange::run),
     ("extensions", extensions::run),
     ("handshake", handshake::run),
+    ("lan_packet", lan_packet::run),
     ("magnet", magnet::run),
     ("manifest", manifest::run),
     ("messages", messages::run),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use orchestra::{
     cli::{Exit, conductor::Settings, conductor::settings, logging},
-    conductor::{self, Config},
+    conductor::{self, Config, Voice},
     net::shutdown,
     ui::to_stderr,
 };
@@ -35,7 +35,7 @@ async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         store: settings.store,
         tokens: settings.tokens,
         only_registered: settings.only_registered,
-        json: settings.json,
+        voice: if settings.json { Voice::Json } else { Voice::People },
         no_rate_limit: settings.no_rate_limit,
         metrics: settings.metrics,
     };

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let told = told(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let (log_dir, notes): (&LogDir, &[String]) = match &told {
         Told::Share(settings) => (&settings.log_dir, &settings.notes),
+        Told::Offer(offer) => (&offer.settings.log_dir, &offer.settings.notes),
         Told::Say(question) => (&question.log_dir, &question.notes),
     };
     for note in notes {
@@ -39,6 +40,7 @@ fn run(told: Told) -> std::io::Result<Exit> {
         let stop = shutdown::on_signal()?;
         Ok(match told {
             Told::Share(settings) => member::run(*settings, stop).await,
+            Told::Offer(offer) => member::share::run(*offer, stop).await,
             Told::Say(question) => member::ask::say(question, stop).await,
         })
     });

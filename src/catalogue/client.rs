@@ -8,7 +8,10 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
-use super::{Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token, place::ROOT};
+use super::{
+    Coming, Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token,
+    place::{COMING, ROOT},
+};
 use crate::{
     cli::Exit,
     discovery::conductor::root,
@@ -40,6 +43,11 @@ pub enum AskError {
     TooLong(usize),
     #[error("conductor {conductor} has no {name}")]
     Unknown { conductor: String, name: String },
+    /// Ask again soon.
+    #[error("{why} at conductor {conductor}: ask again soon")]
+    Coming { conductor: String, why: String },
+    #[error("nothing is shared at conductor {conductor}: member share puts something in")]
+    Empty { conductor: String },
     #[error("{name} may mean {} compositions at conductor {conductor}", .candidates.len())]
     Several { conductor: String, name: String, candidates: Vec<Composition> },
     #[error("the manifest that conductor {conductor} gave is none: {error}")]
@@ -56,7 +64,11 @@ impl AskError {
             Self::Refused { .. } | Self::TooLong(_) => Exit::Refused,
             Self::Several { .. } => Exit::Usage,
             Self::Manifest { .. } | Self::Other { .. } => Exit::BadManifest,
-            Self::Client(_) | Self::Strange { .. } | Self::Unknown { .. } => Exit::Other,
+            Self::Client(_)
+            | Self::Strange { .. }
+            | Self::Unknown { .. }
+            | Self::Coming { .. }
+            | Self::Empty { .. } => Exit::Other,
         }
     }
 }
@@ -91,6 +103,28 @@ impl Client {
         Ok(listing.compositions)
     }
 
+    /// The only one that somebody shares.
+    pub async fn only(&self) -> Result<Composition, AskError> {
+        let Listing { mut compositions, mut coming, .. } = self.read(ROOT).await?;
+        compositions.retain(|there| there.members > 0);
+        coming.retain(|soon| compositions.iter().all(|there| there.name != soon.name));
+        let conductor = self.conductor.to_string();
+        match (compositions.len(), coming.first()) {
+            (1, None) => Ok(compositions.remove(0)),
+            (0, None) => Err(AskError::Empty { conductor }),
+            (0 | 1, Some(coming)) => Err(AskError::Coming { conductor, why: coming.to_string() }),
+            _ => Err(AskError::Several { conductor, name: "it".to_owned(), candidates: compositions }),
+        }
+    }
+
+    /// Says that these are being hashed, and will be there soon.
+    pub async fn announce(&self, coming: &[Coming]) -> Result<(), AskError> {
+        // Plain data with text for keys always can be written.
+        let body = serde_json::to_vec(coming).unwrap_or_default();
+        let request = self.request(Method::PUT, COMING).body(body);
+        self.ask(self.signed(request)).await.map(drop)
+    }
+
     /// The one that the key names.
     pub async fn find(&self, key: &Key) -> Result<Composition, AskError> {
         let entry: Entry = self.known(key, self.read(&Place::Entry(key.clone()).to_string()).await)?;
@@ -123,12 +157,24 @@ impl Client {
         }
         let place = Place::Entry(Key::Hash(manifest.info_hash()));
         let question = if replace { "?replace" } else { "" };
-        let mut request = self.request(Method::PUT, &format!("{place}{question}")).body(text);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.reveal());
-        }
-        let entry: Entry = self.understand(&self.ask(request).await?)?;
+        let request = self.request(Method::PUT, &format!("{place}{question}")).body(text);
+        let entry: Entry = self.understand(&self.ask(self.signed(request)).await?)?;
         Ok(entry.composition)
+    }
+
+    /// Takes the one that the key names out of the catalogue.
+    pub async fn remove(&self, key: &Key) -> Result<Composition, AskError> {
+        let request = self.request(Method::DELETE, &Place::Entry(key.clone()).to_string());
+        let answer = self.ask(self.signed(request)).await;
+        let entry: Entry = self.understand(&self.known(key, answer)?)?;
+        Ok(entry.composition)
+    }
+
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token.reveal()),
+            None => request,
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -163,6 +209,7 @@ impl Client {
         let (why, candidates) = (shown(&refusal.error).into_owned(), refusal.candidates);
         match status {
             StatusCode::MULTIPLE_CHOICES => AskError::Several { conductor, name: String::new(), candidates },
+            StatusCode::SERVICE_UNAVAILABLE => AskError::Coming { conductor, why },
             StatusCode::NOT_FOUND => AskError::Unknown { conductor, name: String::new() },
             _ => AskError::Refused { conductor, why },
         }

@@ -10,7 +10,7 @@ pub mod client;
 pub mod place;
 pub mod token;
 
-use core::net::SocketAddr;
+use core::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,27 @@ pub struct Composition {
 pub struct Listing {
     pub v: u32,
     pub compositions: Vec<Composition>,
+    /// What is being hashed where it is shared, and will be an entry soon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coming: Vec<Coming>,
+}
+
+/// A file that is being hashed: it will be an entry of this name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coming {
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
+    /// Bytes hashed so far.
+    pub done: u64,
+}
+
+/// For people, safe for a terminal.
+impl fmt::Display for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = percent(self.size, self.size.saturating_sub(self.done)).unwrap_or(0);
+        write!(f, "{} is still being hashed ({percent}%)", crate::manifest::shown(&self.name))
+    }
 }
 
 /// What `GET /compositions/KEY`, `PUT` and `DELETE` answer.

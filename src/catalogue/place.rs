@@ -8,6 +8,7 @@
 //! /compositions/KEY                    one entry; KEY is NAME, HASH or OWNER/NAME
 //! /compositions/KEY.orch               its manifest
 //! /compositions/KEY/members            who has it
+//! /coming                              what is being hashed, and will be an entry soon
 //! ```
 //!
 //! A name that itself ends in `.orch`, or is `members` behind an owner, is meant by a path with a `/` at its end.
@@ -23,6 +24,8 @@ use crate::{
 
 /// Where every path of a catalogue starts.
 pub const ROOT: &str = "/compositions";
+/// Where a conductor is told what is being hashed.
+pub const COMING: &str = "/coming";
 /// What the path of a manifest ends in.
 const ORCH: &str = ".orch";
 /// What the path of an entry's members ends in.
@@ -155,26 +158,54 @@ impl fmt::Display for Place {
     }
 }
 
-/// What people type: `[HOST[:PORT]/][OWNER/]NAME` or `[HOST[:PORT]/]HASH`.
+/// What people type: `[HOST[:PORT]/][OWNER/]NAME`, `[HOST[:PORT]/]HASH`, `HOST[:PORT]/`, or an address of the catalogue
+/// as a browser shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Typed {
     /// Where to ask; None leaves that to the settings.
     pub conductor: Option<Endpoint>,
-    pub key: Key,
+    /// None: the only one that is there.
+    pub key: Option<Key>,
 }
 
 impl Typed {
     /// Reads it. A single word before the name is a host, unless the conductor is `known` already: then it is an owner.
     pub fn parse(text: &str, known: bool) -> Result<Self, PlaceError> {
+        if let Some(url) = text.strip_prefix("http://") {
+            return Self::of_url(url);
+        }
         let segments: Vec<&str> = text.split('/').collect();
         let (conductor, key) = match segments[..] {
-            [key] => (None, Key::new(key)?),
-            [owner, name] if known && is_owner(owner) => (None, Key::owned(owner, name)?),
-            [host, key] => (Some(host.parse()?), Key::new(key)?),
-            [host, owner, name] => (Some(host.parse()?), Key::owned(owner, name)?),
+            [key] => (None, Some(Key::new(key)?)),
+            [host, ""] => (Some(host.parse()?), None),
+            [owner, name] if known && is_owner(owner) => (None, Some(Key::owned(owner, name)?)),
+            [host, key] => (Some(host.parse()?), Some(Key::new(key)?)),
+            [host, owner, name] => (Some(host.parse()?), Some(Key::owned(owner, name)?)),
             _ => return Err(PlaceError::Form),
         };
         Ok(Self { conductor, key })
+    }
+
+    /// What is behind `http://`: as a browser does it, without a port it is 80.
+    fn of_url(url: &str) -> Result<Self, PlaceError> {
+        let (host, path) = match url.split_once('/') {
+            Some((host, path)) => (host, path.split(['?', '#']).next().unwrap_or_default()),
+            None => (url, ""),
+        };
+        let mut conductor: Endpoint = host.parse()?;
+        let has_port =
+            host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) && !host.ends_with(']');
+        if !has_port {
+            conductor.port = 80;
+        }
+        let key = match path {
+            "" => None,
+            _ if format!("/{path}").trim_end_matches('/') == ROOT => None,
+            path => match Place::parse(&format!("/{path}"))? {
+                Place::Entry(key) | Place::Manifest(key) | Place::Members(key) => Some(key),
+            },
+        };
+        Ok(Self { conductor: Some(conductor), key })
     }
 }
 
@@ -233,7 +264,8 @@ mod tests {
     fn people_name_a_conductor_or_an_owner() {
         let typed = |text: &str, known| {
             let typed = Typed::parse(text, known).map_err(|error| error.to_string())?;
-            Ok::<_, String>((typed.conductor.map(|endpoint| endpoint.to_string()), typed.key.to_string()))
+            let key = typed.key.map_or_else(|| "the only one".to_owned(), |key| key.to_string());
+            Ok::<_, String>((typed.conductor.map(|endpoint| endpoint.to_string()), key))
         };
         let some = |host: &str, key: &str| Ok((Some(host.to_owned()), key.to_owned()));
         let none = |key: &str| Ok((None, key.to_owned()));
@@ -244,7 +276,21 @@ mod tests {
         assert_eq!(typed("[::1]:7/x.iso", true), some("[::1]:7", "x.iso"));
         assert_eq!(typed("head:7/alice/x.iso", false), some("head:7", "alice/x.iso"));
         assert_eq!(typed(&format!("head/{HASH}"), false), some("head:9999", HASH));
-        for wrong in ["", "/", "a/b/c/d", "head/", "a b/x", "head/a.b/x", "http://head/x"] {
+        assert_eq!(typed("head/", false), some("head:9999", "the only one"));
+        assert_eq!(typed("10.0.0.1:7/", true), some("10.0.0.1:7", "the only one"));
+        for (url, conductor, key) in [
+            ("http://head:9999/", "head:9999", "the only one"),
+            ("http://head", "head:80", "the only one"),
+            ("http://[::1]:7/compositions/", "[::1]:7", "the only one"),
+            ("http://head:7/compositions/x%20y", "head:7", "x y"),
+            ("http://head:7/compositions/a/x.iso.orch?x#y", "head:7", "a/x.iso"),
+            (&format!("http://[::1]/compositions/{HASH}/members"), "[::1]:80", HASH),
+        ] {
+            assert_eq!(typed(url, true), some(conductor, key), "{url}");
+        }
+        for wrong in
+            ["", "/", "a/b/c/d", "a b/x", "head/a.b/x", "http://head/x", "http:///compositions/x", "https://h/"]
+        {
             assert!(typed(wrong, false).is_err(), "{wrong}");
         }
     }

@@ -1,4 +1,4 @@
-//! The command line of `member list`, `locate`, `show` and `get`: which of them is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `get` and `share`: which of them is meant, and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -12,19 +12,23 @@ use super::{
     dotenv::DotEnv,
     exit::Exit,
     member::{self, GetArgs, Settings},
+    offer::{self, Offer},
     options::{Log, STYLES, flag},
     read, wrong,
 };
 use crate::{
     catalogue::place::Typed,
     manifest::{self, Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
+    metainfo::magnet::is_magnet,
 };
 
 /// What a member was told to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
-    /// To fetch and share.
+    /// To fetch and share what manifests describe.
     Share(Box<Settings>),
+    /// To share files and folders as they are.
+    Offer(Box<Offer>),
     /// To say something and end.
     Say(Question),
 }
@@ -100,12 +104,13 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "get" => get(args, dot_env),
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
+        "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
         _ => show(args, dot_env),
     }
 }
 
 /// The words that are commands.
-const WORDS: [&str; 4] = ["get", "list", "locate", "show"];
+const WORDS: [&str; 5] = ["get", "list", "locate", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
@@ -116,11 +121,14 @@ fn is_manifest(name: &str) -> bool {
 fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (GetArgs(args), _) = read(args, &dot_env)?;
     let mut settings = member::settings_of(args, dot_env)?;
-    let [name] = settings.compositions.as_slice() else {
-        return Err(wrong::<GetArgs>("one composition at a time: start a member for each NAME"));
-    };
-    let name = name.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
-    settings.get = Some(Get::new(name, settings.conductors.clone()).map_err(wrong::<GetArgs>)?);
+    for named in std::mem::take(&mut settings.compositions) {
+        let name = named.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
+        if is_magnet(name) {
+            settings.compositions.push(named);
+        } else {
+            settings.gets.push(Get::new(name, settings.conductors.clone()).map_err(wrong::<GetArgs>)?);
+        }
+    }
     Ok(Told::Share(Box::new(settings)))
 }
 
@@ -234,7 +242,7 @@ mod tests {
     fn question(args: &[&str], dot_env: &str) -> Question {
         match told(args, dot_env).unwrap() {
             Told::Say(question) => question,
-            Told::Share(settings) => panic!("{settings:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -265,9 +273,12 @@ mod tests {
         let Told::Share(settings) = told(&["get", "head/x.iso", "-o", "d", "--timeout", "5"], "").unwrap() else {
             panic!("not shared")
         };
-        let get = settings.get.clone().unwrap();
+        let get = settings.gets[0].clone();
         assert_eq!(shown(&get.conductors), ["head:9999"]);
-        assert_eq!((get.typed.key.to_string(), settings.output.to_str()), ("x.iso".to_owned(), Some("d")));
+        assert_eq!((get.typed.key.unwrap().to_string(), settings.output.to_str()), ("x.iso".to_owned(), Some("d")));
+        let several = told(&["get", "head/", "x", "magnet:?xt=urn:btih:00"], "").unwrap();
+        let Told::Share(settings) = several else { panic!("not shared") };
+        assert_eq!((settings.gets.len(), settings.compositions.len()), (2, 1));
         let error = told(&["get", "--help"], "").unwrap_err();
         let help = error.to_string();
         assert!(help.contains("member get") && help.contains("NAME|HASH") && !help.contains("FILE.orch"), "{help}");
@@ -276,13 +287,13 @@ mod tests {
     #[test]
     fn only_the_first_word_is_a_command() {
         for args in [&["x.orch", "list"][..], &["./list"], &["--", "list"], &["lists"], &["--json", "list"]] {
-            assert!(matches!(told(args, "").unwrap(), Told::Share(settings) if settings.get.is_none()), "{args:?}");
+            assert!(matches!(told(args, "").unwrap(), Told::Share(settings) if settings.gets.is_empty()), "{args:?}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        for args in [&["get"][..], &["get", "a", "b"], &["get", "a/b/c/d"], &["locate"], &["show"], &["list", "x"]] {
+        for args in [&["get"][..], &["get", "a", ""], &["get", "a/b/c/d"], &["locate"], &["show"], &["list", "x"]] {
             assert_eq!(told(args, "").unwrap_err().exit_code(), 2, "{args:?}");
         }
     }

@@ -126,17 +126,20 @@ fn parse_part_size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|error| format!("invalid part size {text:?}: {error}"))
 }
 
-/// Write the manifest of a file, for others to fetch it by
+/// Write the manifest of a file or a folder, for others to fetch it by
 ///
-/// The file is read once, on all cores; the manifest is a small text file ending in .orch. Give it to whoever wants
-/// the file, run a conductor where it says, and share the file with "member FILE.orch".
+/// It is read once, on all cores; the manifest is a small text file ending in .orch. Give it to whoever wants
+/// it, run a conductor where it says, and share it with "member FILE.orch".
 #[derive(Parser, Clone, Debug)]
 #[command(name = "composer", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(
-    override_usage = "composer [OPTIONS] FILE [CONDUCTOR] [PART_SIZE]\n       composer [OPTIONS] --from X.orch|X.torrent [CONDUCTOR]"
+    override_usage = "composer [OPTIONS] FILE|FOLDER [CONDUCTOR] [PART_SIZE]\n       composer [OPTIONS] --from X.orch|X.torrent [CONDUCTOR]"
 )]
 struct Args {
-    /// The file to compose
+    /// The file or folder to compose
+    ///
+    /// Of a folder all files are taken, also those below it and those whose names begin with a dot; symbolic links are
+    /// not followed.
     #[arg(value_name = "FILE", required_unless_present = "from")]
     file: Option<OsString>,
 

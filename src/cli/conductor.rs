@@ -11,7 +11,11 @@ use super::{
     options::{Log, STYLES, flag},
     read, tokens, wrong,
 };
-use crate::{catalogue::token::Owned, conductor::catalogue::Keep, manifest::Endpoint};
+use crate::{
+    catalogue::token::Owned,
+    conductor::{catalogue::Keep, shared::RedisPlace},
+    manifest::Endpoint,
+};
 
 /// What a conductor was told, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,11 +72,14 @@ enum Allowed {
 }
 
 /// `--store` as it is typed.
-fn store(text: &str) -> Result<Keep, &'static str> {
-    match text.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Ok(Keep::Sqlite(path.into())),
+fn store(text: &str) -> Result<Keep, String> {
+    match text.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Keep::Sqlite(path.into())),
+        Some(("redis", _)) => RedisPlace::parse(text).map(Keep::Redis).map_err(|error| error.to_string()),
         _ if text == "memory" => Ok(Keep::Memory),
-        _ => Err("expected memory, or sqlite: and the path of a file, such as sqlite:/var/lib/orchestra/catalogue"),
+        _ => Err("expected memory, redis://HOST:PORT/DB, or sqlite: and the path of a file, such as \
+                  sqlite:/var/lib/orchestra/catalogue"
+            .to_owned()),
     }
 }
 
@@ -106,8 +113,10 @@ struct Args {
     #[arg(env = "ORCHESTRA_METRICS", hide_env_values = true)]
     metrics: Option<SocketAddr>,
 
-    /// Keep the catalogue here: sqlite:PATH, or memory for nothing kept
+    /// Keep the catalogue here: sqlite:PATH, redis://HOST:PORT/DB, or memory for nothing kept
     ///
+    /// Conductors on one Redis (or Valkey) share their members too: each member may ask any of them. A password goes into
+    /// ORCHESTRA_STORE, where no list of processes shows it: redis://:PASSWORD@HOST:PORT/DB.
     /// Default: a file in the data folder of this user, ~/.local/share/orchestra/catalogue.sqlite.
     #[arg(long, value_name = "WHERE", value_parser = store, help_heading = "Catalogue")]
     #[arg(env = "ORCHESTRA_STORE", hide_env_values = true)]
@@ -139,7 +148,8 @@ fn after_help() -> String {
            conductor                              port 9999 of all addresses\n  \
            conductor --listen 10.0.0.1:9999       only there\n  \
            conductor --listen [::1]:0 --json      a free port, told as JSON\n  \
-           conductor --token-file tokens          only who has a token may register\n\n{}",
+           conductor --token-file tokens          only who has a token may register\n  \
+           conductor --store redis://head:6379/0  one of several that share members and catalogue\n\n{}",
         Exit::help(&[Exit::Done, Exit::Other, Exit::Usage])
     )
 }
@@ -172,7 +182,16 @@ mod tests {
         assert!(settings.store == Keep::Memory && settings.only_registered);
         let settings = told(&["--store=sqlite:a b"], "ORCHESTRA_STORE=memory").unwrap();
         assert_eq!(settings.store, Keep::Sqlite("a b".into()));
-        for wrong in ["--store=sqlite:", "--store=disk", "--allow=some", "--token-file=/no/such"] {
+        let settings = told(&["--store=redis://head:7/2"], "").unwrap();
+        assert_eq!(settings.store, Keep::Redis(RedisPlace::parse("redis://head:7/2").unwrap()));
+        for wrong in [
+            "--store=sqlite:",
+            "--store=disk",
+            "--store=redis://",
+            "--store=rediss://h/",
+            "--allow=some",
+            "--token-file=/no/such",
+        ] {
             assert_eq!(told(&[wrong], "").unwrap_err().exit_code(), 2, "{wrong}");
         }
     }

@@ -52,12 +52,9 @@ impl Exit {
         self as u8
     }
 
-    /// Of two compositions' ends the one to give: the first that is not [`Exit::Done`].
-    pub fn and(self, next: Exit) -> Exit {
-        match self {
-            Exit::Done => next,
-            _ => self,
-        }
+    /// Of several compositions' ends the one to give: that of the highest code.
+    pub fn worst(ends: impl IntoIterator<Item = Exit>) -> Exit {
+        ends.into_iter().max_by_key(|exit| exit.code()).unwrap_or(Exit::Done)
     }
 
     /// One line for `--help`.
@@ -104,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_is_the_one_that_is_told() {
-        assert_eq!(Exit::Done.and(Exit::Done), Exit::Done);
-        assert_eq!(Exit::Done.and(Exit::Disk), Exit::Disk);
-        assert_eq!(Exit::Missing.and(Exit::Disk), Exit::Missing);
+    fn of_several_the_worst_is_told() {
+        assert_eq!(Exit::worst([]), Exit::Done);
+        assert_eq!(Exit::worst([Exit::Disk, Exit::Done]), Exit::Disk);
+        assert_eq!(Exit::worst([Exit::Missing, Exit::Interrupted, Exit::Disk]), Exit::Interrupted);
     }
 }

@@ -15,6 +15,7 @@ use super::{
     ask::Get,
     dotenv::DotEnv,
     exit::Exit,
+    only::Glob,
     options::{Output, STYLES, flag},
     read,
     units::{parse_duration, parse_rate},
@@ -28,10 +29,10 @@ pub const DEFAULT_PORT: u16 = 9998;
 /// What a member was told, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Manifests, torrents and magnet links, in the order given; never empty.
+    /// Manifests, torrents and magnet links, in the order given.
     pub compositions: Vec<OsString>,
-    /// The composition is named in a catalogue: it is in the place of a manifest.
-    pub get: Option<Get>,
+    /// Compositions that are named in a catalogue.
+    pub gets: Vec<Get>,
     /// Where the compositions are or go; to be made when missing.
     pub output: PathBuf,
     /// The address to listen on; by default all.
@@ -59,6 +60,10 @@ pub struct Settings {
     pub check: bool,
     /// Other data under the composition's name is replaced, its good parts taken.
     pub repair: bool,
+    /// The files of a folder that are wanted, if any of these means them; empty: all.
+    pub only: Vec<Glob>,
+    /// An older file, or folder, whose parts that are still the same are taken.
+    pub from: Option<PathBuf>,
     /// How people see this member.
     pub name: String,
     /// Whether members on the same network may be looked for.
@@ -99,35 +104,54 @@ pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, cl
 
 /// What these arguments mean.
 pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap::Error> {
-    let (network, end) = (args.network, args.end);
+    let end = args.end;
     let all = match end.until_all {
         None => None,
         Some(Wanted::Members(count)) => Some(UntilAll::Members(count)),
         Some(Wanted::NamedIn(path)) => Some(UntilAll::Named(names(&path).map_err(wrong::<Args>)?)),
     };
+    let screen = ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() };
     Ok(Settings {
         compositions: args.compositions,
-        get: None,
         output: args.output,
+        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
+        timeout: end.timeout,
+        on_complete: args.on_complete,
+        check: args.check,
+        repair: args.repair,
+        only: args.only,
+        from: args.from,
+        ..on(args.network, screen, args.shown.log_dir(), dot_env)
+    })
+}
+
+/// Settings of a member that was told only this.
+pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_env: DotEnv) -> Settings {
+    Settings {
+        compositions: Vec::new(),
+        gets: Vec::new(),
+        output: PathBuf::from("."),
         listen: network.listen,
         interface: network.interface,
         port: network.port,
         conductors: network.conductor,
         peers: network.peer,
         advertise: network.advertise,
-        until: Until { done: end.exit_when_done, seed_time: end.seed_time, seed_ratio: end.seed_ratio, all },
-        timeout: end.timeout,
+        until: Until::default(),
+        timeout: None,
         upload: network.upload,
         download: network.download,
-        on_complete: args.on_complete,
-        check: args.check,
-        repair: args.repair,
+        on_complete: None,
+        check: false,
+        repair: false,
+        only: Vec::new(),
+        from: None,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
-        screen: ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() },
-        log_dir: args.shown.log_dir(),
+        screen,
+        log_dir,
         notes: dot_env.notes,
-    })
+    }
 }
 
 /// Fetch a composition from other members, verify it, and share it until q is pressed
@@ -138,8 +162,8 @@ pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap:
 /// goes on where it was.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
-#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH\n       \
-                            member list|locate|show ...       (see member list --help)")]
+#[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
+                            member share [OPTIONS] [PATH...]\n       member list|locate|show ...       (see member list --help)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -160,10 +184,25 @@ pub(super) struct Args {
 
     /// Replace other data that is on disk under the name, taking its good parts
     ///
-    /// They go to NAME.part, the rest is fetched, and the file is swapped once it is whole. Default: other data is
-    /// left alone, and the exit code is 6.
+    /// They go to NAME.part, the rest is fetched, and the file is swapped once it is whole; so is each file of a folder,
+    /// and what does not belong to the composition stays. Default: other data is left alone, and the exit code is 6.
     #[arg(long, env = "ORCHESTRA_REPAIR", hide_env_values = true, value_parser = flag())]
     repair: bool,
+
+    /// Take the parts that are still the same from this older file or folder
+    ///
+    /// It is only read: what is the same at the same place in it (of a folder, in the file of the same path) is not
+    /// fetched.
+    #[arg(long, value_name = "OLD", env = "ORCHESTRA_FROM", hide_env_values = true)]
+    from: Option<PathBuf>,
+
+    /// Fetch only those files of a folder (repeatable)
+    ///
+    /// '*.pdf' means such files wherever they are, 'docs' a whole folder, 'docs/**/a.txt' a path. They get their final
+    /// names when they are whole; the rest can come later, with another pattern or without any. Quote it, or the shell
+    /// reads it first. Default: all.
+    #[arg(long, value_name = "GLOB", env = "ORCHESTRA_ONLY", hide_env_values = true)]
+    only: Vec<Glob>,
 
     /// Run this program once the file is whole
     ///
@@ -207,13 +246,17 @@ impl CommandFactory for GetArgs {
             .bin_name("member get")
             .about("Fetch a composition that a conductor's catalogue names, and share it until q is pressed")
             .long_about(None)
-            .override_usage("member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH")
+            .override_usage(
+                "member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH...\n       \
+                             member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...",
+            )
             .mut_arg("compositions", name)
     }
 }
 
 /// What `member get` is given.
-const GET_NAME: &str = "The composition's name or info-hash in the catalogue, and perhaps which conductor's";
+const GET_NAME: &str = "The compositions' names or info-hashes in the catalogue, and perhaps which conductor's; HOST/ \
+                        alone if it has only one; an address of its catalogue; a magnet link";
 
 impl FromArgMatches for GetArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
@@ -227,7 +270,7 @@ impl FromArgMatches for GetArgs {
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
-struct Network {
+pub(super) struct Network {
     /// Listen on this address of this machine
     ///
     /// Default: all addresses, IPv4 and IPv6.
@@ -289,9 +332,10 @@ struct Network {
     #[arg(long, value_name = "NAME", env = "ORCHESTRA_NAME", hide_env_values = true, value_parser = member_name)]
     name: Option<String>,
 
-    /// Do not look for members on the local network: for scripts, changes nothing today
+    /// Do not look for members on the local network, nor tell it what is shared
     ///
-    /// This version never looks there: members are found through conductors, --peer and other members.
+    /// Members are then found through conductors, --peer and other members alone. Default: everybody on every network of
+    /// this machine is told what is shared (BEP 14, UDP port 6771); --interface and --listen say where.
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 }
@@ -406,12 +450,16 @@ fn after_help() -> String {
            member big.orch                               fetch into this folder, or share what is here, until q\n  \
            member big.orch -o /data --exit-when-done     fetch into /data, and leave\n  \
            member big.orch --seed-time 30m --upload 10M  help the others for half an hour, gently\n  \
+           member a.orch b.orch                          both, on one port\n  \
            member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
            member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
+           member share big.iso                          share it without a manifest; says what to type elsewhere\n  \
+           member share                                  share the files in ./shared\n  \
            member list                                   what this machine's conductor has in its catalogue\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
            member locate 10.0.0.1/big.iso                who has it\n  \
-           member show big.orch                          what the manifest says\n\n{}",
+           member show big.orch                          what the manifest says\n\n{}\
+         Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)
     )
 }
@@ -444,7 +492,7 @@ mod tests {
         let args = "a.orch b.orch -o d --listen ::1 --interface eth0 --port 0 --conductor h --conductor i:1 \
                     --peer 10.0.0.1 --peer [::1]:5 --advertise h:1 --exit-when-done --seed-time 30m --seed-ratio 1.5 \
                     --until-all 3 --timeout 10 --upload 10M --download 100Mbit --on-complete ./x --check --repair \
-                    --name n --no-lan --json -v --no-progress --color never --log-dir -";
+                    --from old --only *.pdf --only docs --name n --no-lan --json -v --no-progress --color never --log-dir -";
         let settings = told(&args.split_whitespace().collect::<Vec<_>>(), "").unwrap();
         let shown = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>();
         assert_eq!(settings.compositions, ["a.orch", "b.orch"]);
@@ -456,6 +504,8 @@ mod tests {
         assert_eq!(settings.until.all, Some(UntilAll::Members(3)));
         assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
         assert_eq!((settings.upload, settings.download), (Some(10 << 20), Some(12_500_000)));
+        assert_eq!(settings.only.iter().map(Glob::as_str).collect::<Vec<_>>(), ["*.pdf", "docs"]);
+        assert_eq!(settings.from, Some("old".into()));
         assert!(settings.check && settings.repair && !settings.lan && settings.until.done);
         assert!(settings.screen.json && settings.screen.verbose && !settings.screen.progress);
         assert_eq!(settings.log_dir, LogDir::Stderr);
@@ -500,6 +550,7 @@ mod tests {
             (&["x", "--until-all", "0"], "", "--until-all"),
             (&["x", "--advertise", "0.0.0.0:5"], "", "--advertise"),
             (&["x", "--advertise", "h:0"], "", "--advertise"),
+            (&["x", "--only", "[a"], "", "--only"),
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
             (&["x", "-q", "-v"], "", "--verbose"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),

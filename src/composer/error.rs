@@ -15,8 +15,12 @@ use crate::{
 pub enum ComposeError {
     #[error("cannot read {}: {error}", .path.display())]
     Read { path: PathBuf, error: io::Error },
-    #[error("{} is a folder: only single files can be composed for now; compose its files one by one, or an archive of it", .0.display())]
-    Folder(PathBuf),
+    #[error("{} is a folder without files: there is nothing to compose", .0.display())]
+    NoFiles(PathBuf),
+    #[error("{} holds more than 1,048,576 files: compose an archive of it", .0.display())]
+    TooManyFiles(PathBuf),
+    #[error("{} lies in the folder that is to be composed: start composer somewhere else, or give another place with -o and --log-dir", .0.display())]
+    Inside(PathBuf),
     #[error("{} is no ordinary file: copy what it holds into one and compose that", .0.display())]
     Special(PathBuf),
     #[error("{} is a symbolic link, and no member shares through one: compose {} itself", .link.display(), .file.display())]
@@ -70,6 +74,7 @@ impl ComposeError {
             | Self::TooManyParts { .. }
             | Self::Convert(ConvertError::Empty | ConvertError::Closed)
             | Self::OutputIsInput(_)
+            | Self::Inside(_)
             | Self::OneNameForTwo(_)
             | Self::Comment(_)
             | Self::Secret => Exit::Usage,
@@ -80,7 +85,8 @@ impl ComposeError {
             Self::Write(WriteError::Folder { .. } | WriteError::Write { .. }) => Exit::Disk,
             Self::Interrupted | Self::NotRegistered(_) => Exit::Interrupted,
             Self::Read { .. }
-            | Self::Folder(_)
+            | Self::NoFiles(_)
+            | Self::TooManyFiles(_)
             | Self::Special(_)
             | Self::Link { .. }
             | Self::NameNotUtf8(_)

@@ -10,7 +10,7 @@ pub fn hint(conductor: &Endpoint, orch: &Path) -> Option<String> {
     let orch = orch.display();
     if conductor.is_unknown() {
         Some(format!(
-            "no conductor is named: write its HOST:PORT into line 1 of {orch}, or give members --conductor or --peer"
+            "no conductor is named, so members find each other on one network alone: for others write its HOST:PORT into line 1 of {orch}, or give them --conductor or --peer"
         ))
     } else if conductor.host.is_this_machine() {
         Some(format!(

@@ -1,12 +1,13 @@
 //! The composer: reads a composition and writes its manifest.
 //!
-//! `plan` decides what will be written and where before the first byte is read, `read` hashes the file and sees to it
-//! that it did not change, `write` puts whole files under their names, `register` puts the manifest into a catalogue,
-//! `share` and `screen` tell the result. Not here: what a manifest is ([`crate::manifest`]) and the arguments ([`crate::cli::composer`]).
+//! `plan` decides what will be written and where before the first byte is read, `walk` finds the files of a folder,
+//! `read` hashes the composition and sees to it that it did not change, `write` puts whole files under their names, `register` puts the manifest into a catalogue,
+//! `share` and `screen` tell the result. `describe` only reads, for a member that shares what has no manifest. Not here: what a manifest is ([`crate::manifest`]) and the arguments ([`crate::cli::composer`]).
 //!
 //! Invariants: the composition is only read; no output is seen before it is whole; an interruption ends it at once
 //! and leaves nothing behind, unless the outputs are just being written: then they are finished first.
 
+mod describe;
 mod error;
 mod hint;
 mod plan;
@@ -14,6 +15,7 @@ mod read;
 mod register;
 mod screen;
 mod share;
+mod walk;
 mod write;
 
 use std::{
@@ -27,12 +29,13 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+pub use describe::describe;
 pub use error::ComposeError;
 pub use write::WriteError;
 
 use crate::{
     cli::{
-        Exit,
+        Exit, LogDir,
         composer::{Settings, Source},
     },
     hashing::{self, Digest},
@@ -141,10 +144,23 @@ async fn compose(settings: Settings, screen: Arc<Screen>, stop: &CancellationTok
 
 fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decided) -> Result<Composed, ComposeError> {
     let started = Instant::now();
+    let path = &named(path);
     let reading = Reading::open(path)?;
-    let plan = Plan::new(settings, path, reading.stamp().size)?;
-    let places = Places::new(settings)?;
+    for line in reading.left_out() {
+        log::warn!("{line}");
+        screen.say(&line);
+    }
+    let plan = Plan::new(settings, path, reading.stamp().size, reading.files())?;
+    let places = Places::new(settings, path, reading.is_folder())?;
+    if let LogDir::Folder(logs) = &settings.log_dir
+        && reading.holds(logs)
+    {
+        return Err(ComposeError::Inside(logs.clone()));
+    }
     for output in places.all() {
+        if reading.holds(output) {
+            return Err(ComposeError::Inside(output.to_owned()));
+        }
         if reading.is_at(output) {
             return Err(ComposeError::OutputIsInput(output.to_owned()));
         }
@@ -177,8 +193,16 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
     Ok(Composed { report, manifest, proof })
 }
 
+/// A path that ends in the composition's name: `.` and `..` do not, and `x/` does not look so.
+fn named(path: &Path) -> PathBuf {
+    match path.file_name() {
+        Some(_) => path.components().collect(),
+        None => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
 fn from_manifest(settings: &Settings, path: &Path, decided: &Decided) -> Result<Composed, ComposeError> {
-    let places = Places::new(settings)?;
+    let places = Places::new(settings, path, false)?;
     let manifest = plan::revise(settings, read::manifest(path)?)?;
     if settings.register.is_some() && manifest.is_closed() {
         return Err(ComposeError::Secret);

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::{ComposeError, Digests};
 use crate::{
-    cli::composer::{Settings, Source},
+    cli::composer::Settings,
     geometry::{BLOCK, Geometry, MAX_PART_SIZE, MAX_PARTS},
-    manifest::{Endpoint, Extra, Manifest, Name},
+    manifest::{Endpoint, Extra, FileEntry, Manifest, Name},
 };
 
 /// Everything in a manifest but the digests.
@@ -21,13 +21,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What to write about a file of this path and size (in bytes).
-    pub fn new(settings: &Settings, path: &Path, size: u64) -> Result<Self, ComposeError> {
+    /// What to write about a file of this path and size (in bytes), or a folder of these files.
+    pub fn new(settings: &Settings, path: &Path, size: u64, files: &[FileEntry]) -> Result<Self, ComposeError> {
+        let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
+        let files = files.iter().map(Extra::file).chain(programs);
         Ok(Self {
             name: name(path)?,
             geometry: geometry(settings.part_size, size)?,
             conductor: settings.conductor.clone().unwrap_or(Endpoint::UNKNOWN),
-            extras: extras(settings)?,
+            extras: extras(settings)?.into_iter().chain(files).collect(),
         })
     }
 
@@ -49,13 +51,13 @@ pub fn revise(settings: &Settings, mut manifest: Manifest) -> Result<Manifest, C
     Ok(manifest)
 }
 
-fn name(path: &Path) -> Result<Name, ComposeError> {
+pub(super) fn name(path: &Path) -> Result<Name, ComposeError> {
     let name =
         (path.file_name().and_then(|name| name.to_str())).ok_or_else(|| ComposeError::NameNotUtf8(path.to_owned()))?;
     Name::new(name).map_err(|error| ComposeError::Name { path: path.to_owned(), error })
 }
 
-fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError> {
+pub(super) fn geometry(part_size: Option<u64>, size: u64) -> Result<Geometry, ComposeError> {
     let largest = u64::from(MAX_PARTS) * u64::from(MAX_PART_SIZE);
     if size > largest {
         return Err(ComposeError::TooLarge(size));
@@ -89,13 +91,18 @@ pub struct Places {
 }
 
 impl Places {
-    /// The manifest where `-o` says, else under the source's name with its extension replaced, in the current
-    /// directory; the `.torrent` beside it.
-    pub fn new(settings: &Settings) -> Result<Self, ComposeError> {
-        let (Source::Composition(source) | Source::From(source)) = &settings.source;
+    /// The manifest where `-o` says, else under the source's name with its extension replaced (a folder's name has none),
+    /// in the current directory; the `.torrent` beside it.
+    pub fn new(settings: &Settings, source: &Path, is_folder: bool) -> Result<Self, ComposeError> {
         let by_default = || {
-            let name = source.file_name().unwrap_or(source.as_os_str());
-            Path::new(name).with_extension("orch")
+            let mut name = source.file_name().unwrap_or(source.as_os_str()).to_owned();
+            match is_folder {
+                true => {
+                    name.push(".orch");
+                    PathBuf::from(name)
+                }
+                false => Path::new(&name).with_extension("orch"),
+            }
         };
         let orch = settings.output.clone().unwrap_or_else(by_default);
         let torrent = settings.torrent.then(|| orch.with_extension("torrent"));
@@ -113,7 +120,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{LogDir, ScreenOptions};
+    use crate::cli::{LogDir, ScreenOptions, composer::Source};
 
     fn told(source: Source) -> Settings {
         Settings {
@@ -138,7 +145,7 @@ mod tests {
 
     fn plan(settings: &Settings, size: u64) -> Result<Plan, ComposeError> {
         let (Source::Composition(path) | Source::From(path)) = &settings.source;
-        Plan::new(settings, path, size)
+        Plan::new(settings, path, size, &[])
     }
 
     #[test]
@@ -183,7 +190,8 @@ mod tests {
     fn outputs_are_named_after_the_source() {
         let places = |source, output: Option<&str>| {
             let settings = Settings { torrent: true, output: output.map(PathBuf::from), ..told(source) };
-            let places = Places::new(&settings)?;
+            let (Source::Composition(path) | Source::From(path)) = &settings.source;
+            let places = Places::new(&settings, path, false)?;
             Ok::<_, ComposeError>((places.orch, places.torrent.unwrap()))
         };
         let file = || Source::Composition("/data/a.tar.gz".into());
@@ -193,6 +201,8 @@ mod tests {
         assert_eq!(places(file(), Some("/tmp/b")).unwrap(), expected);
         let from = places(Source::From("d/a.torrent".into()), None).unwrap();
         assert_eq!(from.0, Path::new("a.orch"));
+        let folder = Places::new(&settings("data/v1.2"), Path::new("data/v1.2"), true).unwrap();
+        assert_eq!(folder.orch, Path::new("v1.2.orch"));
         let refused = places(file(), Some("b.torrent"));
         assert!(matches!(refused, Err(ComposeError::OneNameForTwo(_))));
     }

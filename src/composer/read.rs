@@ -6,74 +6,143 @@ use std::{
     io,
     ops::ControlFlow,
     path::{Path, PathBuf},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{ComposeError, Digests};
+use super::{
+    ComposeError, Digests,
+    walk::{Walk, walk},
+};
 use crate::{
     cli::input,
     geometry::Geometry,
-    hashing::file::hash_file,
-    manifest::Manifest,
+    hashing::file::{Source, hash_file},
+    manifest::{FileEntry, Manifest},
     metainfo::{Torrent, convert},
-    storage::Stamp,
+    storage::{Root, Stamp, There, Tree},
 };
 
 /// Longer than any step of a file system's clock that counts in nanoseconds.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
-/// A file that is being composed.
+/// A file or a folder that is being composed.
 #[derive(Debug)]
 pub struct Reading {
     path: PathBuf,
-    file: File,
+    body: Body,
     stamp: Stamp,
 }
 
+#[derive(Debug)]
+enum Body {
+    File(File),
+    Folder(Box<Folder>),
+}
+
+#[derive(Debug)]
+struct Folder {
+    walk: Walk,
+    tree: Arc<Tree>,
+    /// The files as they were at the start.
+    survey: Vec<Option<There>>,
+}
+
 impl Reading {
-    /// Opens an ordinary file; what is none is refused with the way out.
+    /// Opens an ordinary file or a folder; what is neither is refused with the way out.
     pub fn open(path: &Path) -> Result<Self, ComposeError> {
         let failed = |error| ComposeError::Read { path: path.to_owned(), error };
         // Looked at first: opening a pipe would wait for somebody to write to it.
         let kind = fs::metadata(path).map_err(failed)?.file_type();
-        if kind.is_dir() {
-            return Err(ComposeError::Folder(path.to_owned()));
-        }
-        if !kind.is_file() {
+        if !kind.is_file() && !kind.is_dir() {
             return Err(ComposeError::Special(path.to_owned()));
         }
         if fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
             let file = path.canonicalize().map_err(failed)?;
             return Err(ComposeError::Link { link: path.to_owned(), file });
         }
+        if kind.is_dir() {
+            return Self::open_folder(path);
+        }
         let file = File::open(path).map_err(failed)?;
-        let young = youth(&Stamp::of(&file).map_err(failed)?);
-        thread::sleep(young);
-        Ok(Self { stamp: Stamp::of(&file).map_err(failed)?, path: path.to_owned(), file })
+        thread::sleep(youth(Stamp::of(&file).map_err(failed)?.changed));
+        Ok(Self { stamp: Stamp::of(&file).map_err(failed)?, path: path.to_owned(), body: Body::File(file) })
     }
 
-    /// Whether this path leads to the very file that is read.
+    fn open_folder(path: &Path) -> Result<Self, ComposeError> {
+        let failed = |error| ComposeError::Read { path: path.to_owned(), error };
+        let walk = walk(path)?;
+        let tree = Tree::to_read(Root::open(path).map_err(failed)?, &walk.files);
+        let survey = tree.survey().map_err(failed)?;
+        let youngest = survey.iter().flatten().map(|there| there.stamp.changed).max();
+        thread::sleep(youngest.map_or(Duration::ZERO, youth));
+        let survey = tree.survey().map_err(failed)?;
+        let stamp = tree.stamp_of(&survey).map_err(failed)?;
+        let folder = Folder { walk, tree: Arc::new(tree), survey };
+        Ok(Self { path: path.to_owned(), body: Body::Folder(Box::new(folder)), stamp })
+    }
+
+    /// Whether this path leads to the very file, or folder, that is read.
     pub fn is_at(&self, path: &Path) -> bool {
         fs::metadata(path).is_ok_and(|found| Stamp::from_metadata(&found).is_same_file(&self.stamp))
     }
 
-    /// What the file was when it was opened.
+    /// Whether what would be written at this path would lie in the folder that is read.
+    pub fn holds(&self, path: &Path) -> bool {
+        let above = path.ancestors().find_map(|above| match above == Path::new("") {
+            true => Path::new(".").canonicalize().ok(),
+            false => above.canonicalize().ok(),
+        });
+        let folder = self.path.canonicalize();
+        self.is_folder() && above.zip(folder.ok()).is_some_and(|(above, folder)| above.starts_with(folder))
+    }
+
+    pub fn is_folder(&self) -> bool {
+        matches!(self.body, Body::Folder(_))
+    }
+
+    /// The files of a folder, in order; none of a single file.
+    pub fn files(&self) -> &[FileEntry] {
+        match &self.body {
+            Body::File(_) => &[],
+            Body::Folder(folder) => &folder.walk.files,
+        }
+    }
+
+    /// What of a folder is not in the composition, in lines for people.
+    pub fn left_out(&self) -> Vec<String> {
+        match &self.body {
+            Body::File(_) => Vec::new(),
+            Body::Folder(folder) => folder.walk.left_out(),
+        }
+    }
+
+    /// What it was when it was opened; its size is that of the composition.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
     }
 
-    /// Begins to put the file's data on the disk, so that it is there when the hashing ends: what was verified may be
+    /// Begins to put its data on the disk, so that it is there when the hashing ends: what was verified may be
     /// remembered only then.
     pub fn sync(&self) -> io::Result<JoinHandle<io::Result<()>>> {
-        let file = self.file.try_clone()?;
-        thread::Builder::new().name("sync".into()).spawn(move || file.sync_data())
+        let name = || thread::Builder::new().name("sync".into());
+        match &self.body {
+            Body::File(file) => {
+                let file = file.try_clone()?;
+                name().spawn(move || file.sync_data())
+            }
+            Body::Folder(folder) => {
+                let tree = folder.tree.clone();
+                name().spawn(move || tree.sync_all())
+            }
+        }
     }
 
     /// Hashes it all. `on_progress` is told the number of bytes after each part, and ends it by breaking off.
     ///
     /// # Errors
-    /// If it cannot be read, or is not the file any more that it was when it was opened: not only the open file, also
+    /// If it cannot be read, or is not the same any more that it was when it was opened: not only the open file, also
     /// what the path leads to.
     pub fn hash(
         &self,
@@ -81,22 +150,46 @@ impl Reading {
         on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Digests, ComposeError> {
         let mut parts = Vec::with_capacity(geometry.parts() as usize);
-        let whole = hash_file(&self.file, geometry, true, &mut |part, digest| {
+        let source: &dyn Source = match &self.body {
+            Body::File(file) => file,
+            Body::Folder(folder) => &*folder.tree,
+        };
+        let whole = hash_file(source, geometry, true, &mut |part, digest| {
             parts.push(digest);
             on_progress(geometry.part_range(part).end)
         });
-        let whole = match whole {
-            Ok(Some(whole)) => whole,
-            Ok(None) => return Err(ComposeError::Interrupted),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.changed()),
-            Err(error) => return Err(self.failed(error)),
-        };
-        let named = fs::metadata(&self.path).map_err(|_| self.changed())?;
-        let now = Stamp::of(&self.file).map_err(|error| self.failed(error))?;
-        if now != self.stamp || Stamp::from_metadata(&named) != self.stamp {
-            return Err(self.changed());
+        match whole {
+            Ok(Some(whole)) => {
+                self.is_unchanged()?;
+                Ok(Digests { whole, parts })
+            }
+            Ok(None) => Err(ComposeError::Interrupted),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            Err(error) => Err(self.failed(error)),
         }
-        Ok(Digests { whole, parts })
+    }
+
+    fn is_unchanged(&self) -> Result<(), ComposeError> {
+        match &self.body {
+            Body::File(file) => {
+                let named = fs::metadata(&self.path).map_err(|_| self.changed())?;
+                let now = Stamp::of(file).map_err(|error| self.failed(error))?;
+                match now == self.stamp && Stamp::from_metadata(&named) == self.stamp {
+                    true => Ok(()),
+                    false => Err(self.changed()),
+                }
+            }
+            Body::Folder(folder) => {
+                let survey = folder.tree.survey().map_err(|error| self.failed(error))?;
+                if let Some(at) = survey.iter().zip(&folder.survey).position(|(now, then)| now != then) {
+                    return Err(ComposeError::Changed(self.path.join(folder.walk.files[at].path.as_str())));
+                }
+                match walk(&self.path)? == folder.walk {
+                    true => Ok(()),
+                    false => Err(self.changed()),
+                }
+            }
+        }
     }
 
     fn changed(&self) -> ComposeError {
@@ -110,9 +203,10 @@ impl Reading {
 
 /// How long to wait until a further change of the file is sure to show in its stamp: many systems write the time of a
 /// change in steps of some milliseconds, and two changes within one step look like one.
-fn youth(stamp: &Stamp) -> Duration {
+/// `changed`: nanoseconds since 1970.
+fn youth(changed: i128) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = now.as_nanos() as i128 - stamp.changed;
+    let age = now.as_nanos() as i128 - changed;
     match u64::try_from(age) {
         Ok(age) => CLOCK_STEP.saturating_sub(Duration::from_nanos(age)),
         // Changed in the future: no waiting helps.
@@ -186,6 +280,38 @@ mod tests {
     }
 
     #[test]
+    fn a_change_in_a_folder_is_seen() {
+        type Change = fn(&Path);
+        let changes: [(Change, &str); 5] = [
+            (|folder| fs::write(folder.join("b/c"), "other").unwrap(), "b/c"),
+            (|folder| fs::remove_file(folder.join("a")).unwrap(), "a"),
+            (|folder| fs::rename(folder.join("b"), folder.join("x")).unwrap(), "b/c"),
+            (|folder| fs::write(folder.join("new"), "").unwrap(), ""),
+            (|_| {}, "nothing"),
+        ];
+        for (change, what) in changes {
+            let place = tempfile::tempdir().unwrap();
+            let folder = place.path().join("folder");
+            fs::create_dir_all(folder.join("b")).unwrap();
+            fs::write(folder.join("a"), [7; 20_000]).unwrap();
+            fs::write(folder.join("b/c"), [8; 20_000]).unwrap();
+            let reading = Reading::open(&folder).unwrap();
+            let geometry = Geometry::new(40_000, 16 << 10).unwrap();
+            let mut change = Some(|| change(&folder));
+            let outcome = reading.hash(&geometry, &mut |bytes| {
+                // When all is read.
+                (bytes == 40_000).then(|| change.take()).flatten().iter_mut().for_each(|change| change());
+                ControlFlow::Continue(())
+            });
+            match outcome {
+                Ok(digests) => assert_eq!((what, digests.parts.len()), ("nothing", 3)),
+                Err(ComposeError::Changed(path)) => assert_eq!(path, folder.join(what)),
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+    }
+
+    #[test]
     fn breaking_off_is_an_interruption() {
         let folder = tempfile::tempdir().unwrap();
         let (_, reading, geometry) = composition(folder.path(), &[7; 20_000]);
@@ -197,7 +323,7 @@ mod tests {
     fn what_is_no_ordinary_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let open = |path: &Path| Reading::open(path).unwrap_err();
-        assert!(matches!(open(folder.path()), ComposeError::Folder(_)));
+        assert!(matches!(open(folder.path()), ComposeError::NoFiles(_)));
         assert!(matches!(open(Path::new("/dev/null")), ComposeError::Special(_)));
         let link = folder.path().join("link");
         fs::write(folder.path().join("file"), b"x").unwrap();

@@ -160,6 +160,9 @@ impl Service<Request<Incoming>> for Front {
         let answer = match self.tracked(&request) {
             // Most come for this, each over a connection of its own: they do not go through the router.
             Some(body) => Either::Left(ready(Ok(plain(body)))),
+            None if !self.desk.admits(self.caller.source) => {
+                Either::Left(ready(Ok(catalogue::api::too_much(&TooMuch))))
+            }
             None => {
                 request.extensions_mut().insert(self.caller);
                 Either::Right(self.router.call(request))
@@ -247,7 +250,7 @@ fn asks_to_keep(headers: &HeaderMap) -> bool {
 /// Said to a source that asks more than its share.
 #[derive(Debug, thiserror::Error)]
 #[error("too many questions from your address, ask less often")]
-struct TooMuch;
+pub struct TooMuch;
 
 fn failure(error: impl std::error::Error) -> Vec<u8> {
     write_reply(&Reply::Failure(error.to_string()), ListForm::Compact)

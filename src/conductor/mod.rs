@@ -4,7 +4,7 @@
 //! answers on the threads of [`workers`], [`live`] pushes what changes to members, [`page`] shows it to people, [`report`]
 //! tells who started it and programs what happens. No byte of a composition
 //! passes through here, and who shares what is soft state: members that are still there are known again one interval
-//! after a restart. The [`catalogue`] of compositions is kept.
+//! after a restart. The [`catalogue`] of compositions is kept. Several conductors may keep both in common: [`shared`].
 
 pub mod allowance;
 pub mod catalogue;
@@ -16,6 +16,7 @@ pub mod policy;
 pub mod report;
 pub mod room;
 pub mod secret;
+pub mod shared;
 pub mod table;
 pub mod udp;
 pub mod workers;
@@ -30,11 +31,11 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    announce::{Announce, Answer, Counts, Listed, Reply},
+    announce::{Announce, Answer, Counts, Event, Listed, Reply},
     catalogue::token::Owned,
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
-    net::{front::Front, listen::ListenError, own_address::own_address},
+    net::{front::Front, listen::ListenError, own_address::own_address, service},
     time::Time,
 };
 use allowance::Allowances;
@@ -45,6 +46,11 @@ use page::metrics::{self, Counted};
 use report::{Happening, Reporter};
 use room::Room;
 use secret::SecretError;
+use shared::{
+    Outbox,
+    link::Link,
+    sighting::{Sender, Sighting},
+};
 use table::{Caller, Change, Full, Seed, Table, What, Word};
 use workers::Work;
 
@@ -64,12 +70,23 @@ pub struct Config {
     pub tokens: Vec<Owned>,
     /// Only swarms of the catalogue are conducted.
     pub only_registered: bool,
-    /// One JSON object a line on stdout, instead of text for people.
-    pub json: bool,
+    pub voice: Voice,
     /// Answers everybody however much they ask, for load tests.
     pub no_rate_limit: bool,
     /// Where `/metrics` is served to whoever asks, besides.
     pub metrics: Option<SocketAddr>,
+}
+
+/// What is said on stdout; the log says more either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Voice {
+    /// Text for people.
+    #[default]
+    People,
+    /// One JSON object a line.
+    Json,
+    /// Nothing: it is part of another program.
+    Silent,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,31 +112,69 @@ pub enum Refusal {
     Full(#[from] Full),
 }
 
-/// Runs until it is told to stop. Returns early only if it cannot start.
+/// Runs until it is told to stop, and lets the service manager know. Returns early only if it cannot start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
+    let running = start(config, stop.clone()).await?;
+    service::ready();
+    let ending = async {
+        stop.cancelled().await;
+        service::stopping();
+    };
+    tokio::join!(running.work, ending);
+    Ok(())
+}
+
+/// A conductor that listens.
+pub struct Running<W> {
+    pub addresses: Vec<SocketAddr>,
+    /// Has to be polled, and ends with the conductor.
+    pub work: W,
+}
+
+/// Starts to listen, and gives the rest of its work.
+///
+/// # Errors
+/// It cannot listen, or its catalogue cannot be used.
+pub async fn start(
+    config: Config,
+    stop: CancellationToken,
+) -> Result<Running<impl Future<Output = ()> + Send + use<>>, ConductorError> {
     let fronts = listen(&config.listen, workers::count()).await?;
     let addresses: Vec<SocketAddr> = fronts.iter().flat_map(|front| front.addresses.clone()).collect();
     let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
-    let (reporter, written) = report::start(config.json);
+    let (reporter, written) = report::start(config.voice);
     let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
     let gate = Gate::new(names(&config.listen));
     let (doors, newcomers) = Reach::new();
+    let outbox = matches!(config.store, Keep::Redis(_)).then(Arc::<Outbox>::default);
     let desk = Desk::new(reporter, secret::fresh_seed()?, rate_limit).with_catalogue(Arc::new(catalogue), gate);
-    let desk = Arc::new(Desk { reach: doors, ..desk });
+    let desk = Arc::new(Desk { outbox: outbox.clone(), reach: doors, ..desk });
     let dialling = tokio::spawn(reach::dial(desk.clone(), newcomers));
     let ids = ConnectionIds::new(secret::kept()?);
     let room = Room::new();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
     let metrics = metrics::start(config.metrics, desk.clone(), stop.clone()).await?;
-    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses, metrics });
+    desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone(), metrics });
     warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
-    sweep_until(&stop, &desk).await;
-    dialling.abort();
-    let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
-    desk.reporter.tell(Happening::End);
-    let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
-    Ok(())
+    let shared = match (config.store, outbox) {
+        (Keep::Redis(place), Some(outbox)) => {
+            let (desk, sender, listening) = (desk.clone(), Sender(secret::fresh_seed()?.0), addresses.clone());
+            Some(tokio::spawn(Link { desk, outbox, place, sender, listening }.keep(stop.clone())))
+        }
+        _ => None,
+    };
+    let rest = async move {
+        sweep_until(&stop, &desk).await;
+        dialling.abort();
+        if let Some(shared) = shared {
+            let _ = tokio::time::timeout(LAST_ANSWERS, shared).await;
+        }
+        let _ = tokio::time::timeout(LAST_ANSWERS, room.emptied()).await;
+        desk.reporter.tell(Happening::End);
+        let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
+    };
+    Ok(Running { addresses, work: rest })
 }
 
 async fn listen(wanted: &[Endpoint], threads: usize) -> Result<Vec<Front>, ConductorError> {
@@ -194,6 +249,8 @@ pub struct Desk {
     link_room: Room,
     reach: Reach,
     counted: Counted,
+    /// What other conductors are to hear; None where there are none.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Desk {
@@ -205,7 +262,8 @@ impl Desk {
         // Nobody is dialled where nothing takes from the queue.
         let (reach, _) = Reach::new();
         let counted = Counted::default();
-        Self { table, limits, start, reporter, catalogue, gate, hub, link_room, reach, counted }
+        let outbox = None;
+        Self { table, limits, start, reporter, catalogue, gate, hub, link_room, reach, counted, outbox }
     }
 
     /// With this catalogue instead of an empty one.
@@ -261,11 +319,7 @@ impl Desk {
         list: impl FnMut(Listed) -> bool,
     ) -> Result<Word, Refusal> {
         let heard = match self.catalogue.admits(&announce.info_hash) {
-            true => {
-                let tell = |change| self.tell(change);
-                let heard = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list);
-                heard.map_err(Refusal::from)
-            }
+            true => self.take(announce, caller, list, |change| self.tell(change)).map_err(Refusal::from),
             false => Err(Refusal::NotRegistered),
         };
         self.counted.announce(heard.is_ok());
@@ -279,14 +333,36 @@ impl Desk {
             _ => self.tell(change),
         };
         // Nobody is refused who leaves.
-        let _ = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, |_| false);
+        let _ = self.take(announce, caller, |_| false, tell);
+    }
+
+    fn take(
+        &self,
+        announce: &Announce,
+        caller: &Caller,
+        list: impl FnMut(Listed) -> bool,
+        tell: impl Fn(Change),
+    ) -> Result<Word, Full> {
+        let mut changed = false;
+        let tell = |change| {
+            changed = true;
+            tell(change);
+        };
+        let word = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?;
+        self.pass_on(announce, caller, word, changed);
+        Ok(word)
     }
 
     /// Everybody who is to know; under the lock of the swarm.
     fn tell(&self, change: Change) {
+        self.reach.hear(&change);
+        self.tell_of_elsewhere(change);
+    }
+
+    /// As [`Desk::tell`], of what another conductor heard: that one dials newcomers.
+    fn tell_of_elsewhere(&self, change: Change) {
         self.counted.hear(change.what);
         self.hub.tell(&change);
-        self.reach.hear(&change);
         self.reporter.tell(Happening::Change(change));
     }
 
@@ -319,6 +395,30 @@ impl Desk {
     pub fn closed_at(&self, announce: &Announce, caller: &Caller) -> Option<SocketAddr> {
         let home = table::home(announce, caller);
         self.reach.is_closed(&announce.info_hash, home).then_some(home)
+    }
+
+    /// Lets other conductors know, save of a member that leaves and was not there.
+    fn pass_on(&self, announce: &Announce, caller: &Caller, word: Word, changed: bool) {
+        if let Some(outbox) = &self.outbox
+            && (changed || announce.event != Some(Event::Stopped))
+        {
+            outbox.note(announce, caller, word.interval);
+        }
+    }
+
+    /// Takes in what another conductor heard, that long ago. What is over by now, and what finds no room, is left out.
+    pub fn hear_of(&self, sighting: &Sighting, ago: Duration) {
+        let Sighting { announce, interval, .. } = sighting;
+        let over = ago >= policy::lifetime(&announce.id, *interval) && announce.event.is_none();
+        if !over && self.catalogue.admits(&announce.info_hash) {
+            let then = self.now().saturating_sub(ago);
+            let tell = |change| self.tell_of_elsewhere(change);
+            let heard =
+                self.table.announce(announce, &sighting.caller(), then, &mut fastrand::Rng::new(), tell, |_| false);
+            if let Err(full) = heard {
+                log::debug!("{}: another conductor's member: {full}", announce.info_hash);
+            }
+        }
     }
 
     pub fn counts(&self, hashes: &[InfoHash]) -> Vec<(InfoHash, Counts)> {

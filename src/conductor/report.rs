@@ -20,7 +20,10 @@ use std::{
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::table::{Change, What};
+use super::{
+    Voice,
+    table::{Change, What},
+};
 
 /// Happenings that may wait to be written.
 const QUEUE: usize = 4096;
@@ -61,23 +64,23 @@ impl Reporter {
 }
 
 /// Starts the thread that writes. The receiver hears when [`Happening::End`] has been written.
-pub fn start(json: bool) -> (Reporter, oneshot::Receiver<()>) {
+pub fn start(voice: Voice) -> (Reporter, oneshot::Receiver<()>) {
     let (queue, happenings) = sync_channel(QUEUE);
     let (done, written) = oneshot::channel();
     let lost = Arc::new(AtomicU64::new(0));
     let reporter = Reporter { queue, lost: lost.clone() };
     thread::spawn(move || {
-        write_all(&happenings, &lost, json);
+        write_all(&happenings, &lost, voice);
         let _ = done.send(());
     });
     (reporter, written)
 }
 
-fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, json: bool) {
+fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice) {
     while let Ok(first) = happenings.recv() {
         let mut rest = REST;
         for happening in iter::once(first).chain(happenings.try_iter().take(QUEUE)) {
-            write(&happening, json);
+            write(&happening, voice);
             if matches!(happening, Happening::End) {
                 return;
             }
@@ -91,11 +94,12 @@ fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, json: bool) {
     }
 }
 
-fn write(happening: &Happening, json: bool) {
+fn write(happening: &Happening, voice: Voice) {
     log(happening);
-    let text = match json {
-        true => serde_json::to_string(&line(happening, now())).ok(),
-        false => people(happening),
+    let text = match voice {
+        Voice::Json => serde_json::to_string(&line(happening, now())).ok(),
+        Voice::People => people(happening),
+        Voice::Silent => None,
     };
     if let Some(text) = text {
         // Nobody reads it any more: that ends the telling, not the conductor.

@@ -11,12 +11,13 @@ use std::{
     error::Error,
     future::pending,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use reqwest::{Client, Response, header, redirect};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,10 @@ use crate::{
 
 /// How long one announce may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Announces at the same time, over all compositions and conductors.
+const AT_ONCE: usize = 16;
+/// A connection is kept so long for the next announce: less than our conductor keeps it.
+const IDLE: Duration = Duration::from_secs(4);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_millis(700);
 /// The largest answer that is read, in bytes.
@@ -70,36 +75,54 @@ pub struct Stats {
     pub left: u64,
 }
 
+/// What all announces of a process go through. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client,
+    /// Announces at the same time.
+    places: Arc<Semaphore>,
+    /// Connections are kept for the next announce.
+    keeps: bool,
+}
+
+impl Http {
+    /// Through `via`. With `many` compositions to announce connections are kept; a single one would only hold a
+    /// conductor's place between two announces.
+    ///
+    /// # Errors
+    /// The system gives no HTTP client, or knows no such network interface.
+    pub fn new(via: &Via, many: bool) -> Result<Self, HttpError> {
+        let client = client(via, many).map_err(|error| HttpError(root(&error)))?;
+        Ok(Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), keeps: many })
+    }
+}
+
+/// Why nothing can be announced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot ask any conductor: {0}")]
+pub struct HttpError(String);
+
 /// Starts to announce to this conductor. The task ends when `stop` is cancelled, within a second.
 ///
 /// To be called inside a tokio runtime.
 pub fn start(
     tracker: Tracker,
     identity: Identity,
+    http: Http,
     stats: watch::Receiver<Stats>,
     found: mpsc::Sender<Discovered>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        match client(&identity.via) {
-            Ok(client) => {
-                let asker = Asker { tracker, identity, client, found };
-                asker.run(stats, &stop).await;
-            }
-            Err(error) => {
-                let why = root(&error);
-                let _ = found.send(Discovered::Unreachable { conductor: tracker.conductor, why }).await;
-            }
-        }
-    })
+    tokio::spawn(async move { Asker { tracker, identity, http, found }.run(stats, &stop).await })
 }
 
-fn client(via: &Via) -> reqwest::Result<Client> {
+fn client(via: &Via, many: bool) -> reqwest::Result<Client> {
     let builder = Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
         .timeout(PATIENCE)
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(if many { AT_ONCE } else { 0 })
+        .pool_idle_timeout(IDLE)
         .local_address(via.address.filter(|ip| !ip.is_unspecified()));
     // Elsewhere the listening sockets refused the interface before.
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -147,7 +170,7 @@ enum Mood {
 struct Asker {
     tracker: Tracker,
     identity: Identity,
-    client: Client,
+    http: Http,
     found: mpsc::Sender<Discovered>,
 }
 
@@ -158,7 +181,8 @@ impl Asker {
         let mut failures = 0;
         loop {
             let told = *stats.borrow_and_update();
-            let round = self.round(&mut lines, told);
+            // In a box of its own: between announces, thousands of these tasks take little memory.
+            let round = Box::pin(self.round(&mut lines, told));
             let Some(result) = stop.run_until_cancelled(round).await else {
                 break;
             };
@@ -180,7 +204,7 @@ impl Asker {
             }
         }
         let last = *stats.borrow();
-        self.take_leave(&lines, last).await;
+        Box::pin(self.take_leave(&lines, last)).await;
     }
 
     /// Announces over both IP versions at the same time; gives the interval until the next round.
@@ -255,11 +279,23 @@ impl Asker {
             key: Some(self.identity.key),
         };
         let url = format!("http://{address}{}", self.tracker.path_with(&write_announce(&announce)));
-        let mut request = self.client.get(url);
+        let _place = self.http.places.acquire().await;
+        let mut request = self.http.client.get(url);
         if let Host::Name(_) = self.tracker.conductor.host {
             request = request.header(header::HOST, self.tracker.conductor.to_string());
         }
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        if self.http.keeps {
+            request = request.header(header::CONNECTION, "keep-alive");
+        }
+        let again = request.try_clone();
+        let response = match (request.send().await, again) {
+            // A connection that was kept may have been closed at the other end meanwhile.
+            (Err(error), Some(again)) if self.http.keeps && !error.is_connect() && !error.is_timeout() => {
+                again.send().await
+            }
+            (response, _) => response,
+        };
+        let response = response.map_err(|error| unreachable(&error))?;
         let body = body(response).await?;
         match read_reply(&body) {
             Ok(Reply::Answer(answer)) => Ok(answer),

@@ -1,10 +1,13 @@
 //! How a member finds the others.
 //!
 //! Every source is a task that sends what it learns into one bounded channel, and ends when its token is cancelled. It
-//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`].
+//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`], [`lan`];
+//! what was found lasts beyond the process in [`remembered`].
 
 pub mod conductor;
+pub mod lan;
 pub mod live;
+pub mod remembered;
 mod resolve;
 
 use std::net::SocketAddr;

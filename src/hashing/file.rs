@@ -29,6 +29,27 @@ const BUFFERS: usize = 16;
 /// Threads for parts alone; more would only wait for the disk.
 const MAX_WORKERS: usize = 16;
 
+/// What a composition is read from.
+pub trait Source: Sync {
+    /// Reads exactly this many bytes of the composition; [`io::ErrorKind::UnexpectedEof`] where it ends before.
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// All of it will be read, from end to end. A hint: nothing fails without.
+    fn expect_sequential_reads(&self) {}
+}
+
+impl Source for File {
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, into, offset)
+    }
+
+    fn expect_sequential_reads(&self) {
+        // Without it the same bytes come, only more slowly from a disk.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::Sequential);
+    }
+}
+
 /// Hashes the parts of `file` and tells `on_part` each one's digest, in order. With `whole`, the SHA-1 of the
 /// whole file is computed in the same pass and returned; without, several parts are hashed at once, on all cores.
 ///
@@ -38,28 +59,19 @@ const MAX_WORKERS: usize = 16;
 /// # Errors
 /// What reading gave; [`io::ErrorKind::UnexpectedEof`] when the file is shorter than the geometry says.
 pub fn hash_file(
-    file: &File,
+    file: &dyn Source,
     geometry: &Geometry,
     whole: bool,
     on_part: &mut dyn FnMut(PartIndex, Digest) -> ControlFlow<()>,
 ) -> io::Result<Option<Digest>> {
-    expect_sequential_reads(file);
+    file.expect_sequential_reads();
     if whole { parts_and_whole(file, geometry, on_part) } else { parts_only(file, geometry, on_part).map(|()| None) }
 }
-
-#[cfg(target_os = "linux")]
-fn expect_sequential_reads(file: &File) {
-    // A hint: without it the same bytes come, only more slowly from a disk.
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn expect_sequential_reads(_: &File) {}
 
 /// The SHA-1 of the whole is one chain that no second core can help with, so one core is its own, and the parts
 /// are hashed as one stream too, beside it: that is as fast as the chain, and needs each byte read once.
 fn parts_and_whole(
-    file: &File,
+    file: &dyn Source,
     geometry: &Geometry,
     on_part: &mut dyn FnMut(PartIndex, Digest) -> ControlFlow<()>,
 ) -> io::Result<Option<Digest>> {
@@ -102,7 +114,7 @@ fn spawn<'scope, T: Send + 'scope>(
 
 /// Reads the file from end to end and gives each chunk to both hashers. Ends early when one of them is gone.
 fn read(
-    file: &File,
+    file: &dyn Source,
     size: u64,
     free: &Receiver<Vec<u8>>,
     to_whole: &SyncSender<Arc<Vec<u8>>>,
@@ -185,7 +197,7 @@ impl<'a> Cutter<'a> {
 
 /// What the workers share: the runs of parts still to be claimed, and whether anybody wants them.
 struct Claims<'a> {
-    file: &'a File,
+    file: &'a dyn Source,
     geometry: &'a Geometry,
     /// Parts of one run: one, or as many small ones as one read brings.
     run: u32,
@@ -196,7 +208,7 @@ struct Claims<'a> {
 type Run = (u32, io::Result<Vec<(PartIndex, Digest)>>);
 
 fn parts_only(
-    file: &File,
+    file: &dyn Source,
     geometry: &Geometry,
     on_part: &mut dyn FnMut(PartIndex, Digest) -> ControlFlow<()>,
 ) -> io::Result<()> {

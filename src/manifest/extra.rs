@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Endpoint, EndpointError, FileEntry, NameError};
+use super::{Endpoint, EndpointError, FileEntry, FilePath, NameError};
 
 /// One optional line. Its text holds no line break or other control character, and a value that this program
 /// understands is sound.
@@ -50,6 +50,7 @@ impl Extra {
         match key {
             "conductor" => drop(value.parse::<Endpoint>().map_err(ExtraError::Conductor)?),
             "file" => drop(value.parse::<FileEntry>()?),
+            "executable" => drop(value.parse::<FilePath>().map_err(ExtraError::Path)?),
             _ => {}
         }
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
@@ -58,6 +59,11 @@ impl Extra {
     /// The line of one file of a folder.
     pub fn file(file: &FileEntry) -> Self {
         Self { key: "file".to_owned(), value: format!("{} {}", file.size, file.path.as_str()) }
+    }
+
+    /// The line that makes a file of a folder a program.
+    pub fn executable(path: &FilePath) -> Self {
+        Self { key: "executable".to_owned(), value: path.as_str().to_owned() }
     }
 
     /// Lower-case letters, digits, `-` and `_`.

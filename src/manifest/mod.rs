@@ -17,7 +17,7 @@ pub mod name;
 mod parse;
 mod render;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 pub use endpoint::{Endpoint, EndpointError, Host};
 pub use error::{Fault, ManifestError};
@@ -112,7 +112,9 @@ impl Manifest {
 
     /// The files of a folder, in the order in which the parts run over them; none for a single file.
     pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
-        self.values("file").filter_map(|v| v.parse().ok())
+        let programs: HashSet<&str> = self.values("executable").collect();
+        let files = self.values("file").filter_map(|v| v.parse().ok());
+        files.map(move |file: FileEntry| FileEntry { executable: programs.contains(file.path.as_str()), ..file })
     }
 
     /// Whether the manifest carries a secret: its members speak to nobody who lacks it, and nothing that names the
@@ -183,7 +185,8 @@ impl Manifest {
 /// What the swarm's info dictionary says, with nothing that only a manifest holds.
 impl From<&Info> for Manifest {
     fn from(info: &Info) -> Self {
-        let extras = info.files.iter().map(Extra::file).collect();
+        let programs = info.files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
+        let extras = info.files.iter().map(Extra::file).chain(programs).collect();
         Self {
             conductor: Endpoint::UNKNOWN,
             name: info.name.clone(),

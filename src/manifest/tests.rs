@@ -157,8 +157,10 @@ fn what_follows_the_parts_is_checked() {
 #[test]
 fn the_files_of_a_folder_add_up_and_keep_apart() {
     let parse = |files: &str| Manifest::parse(format!("{ORIGINAL}{files}").as_bytes());
-    let manifest = parse("file 142000 a/b\nfile 0 a-b\ncomment x\nfile 44 c d\n").unwrap();
+    let manifest = parse("file 142000 a/b\nexecutable c d\nfile 0 a-b\ncomment x\nfile 44 c d\n").unwrap();
     assert!(manifest.is_folder());
+    assert_eq!(manifest.files().map(|file| file.executable).collect::<Vec<_>>(), [false, false, true]);
+    assert!(parse("file 142044 a\nexecutable ../a\n").is_err());
     let files: Vec<_> = manifest.files().map(|f| (f.size, f.path.as_str().to_owned())).collect();
     assert_eq!(files[0], (142_000, "a/b".to_owned()));
     assert_eq!(files[2], (44, "c d".to_owned()));

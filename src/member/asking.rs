@@ -4,24 +4,23 @@
 //! written meanwhile. At most [`MAX_DIALLED`] connections are opened and [`MAX_ACCEPTED`] let in, so that who comes cannot
 //! take the places of whom we look for.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
     sync::mpsc,
     time::{Duration, MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    door,
-    links::{self, Arrival},
+    StartError,
+    links::{self, Arrival, Visitors},
     lookout::Lookout,
-    owner::quit,
     report,
+    station::Station,
+    teller::Teller,
 };
 use crate::{
-    cli::{Exit, member::Settings},
-    net::{listen::Listeners, via::Via},
+    cli::Exit,
     peer::{
         Introduction, PeerKey,
         dial::{DialError, Met},
@@ -30,10 +29,7 @@ use crate::{
     },
     swarm::{Input, KnownPeers, Snapshot},
     time::Time,
-    ui::{
-        End, Phase, Report, Screen, View,
-        keys::{Keys, Quit},
-    },
+    ui::{End, Phase, Report, View},
     wire::handshake::Handshake,
 };
 
@@ -51,15 +47,10 @@ const ASKS: usize = 16;
 
 /// What is asked with.
 pub struct Setup<'a> {
-    pub settings: &'a Settings,
+    pub station: &'a Station,
     /// What the composition is called for people until its name is known.
     pub name: String,
     pub ours: Handshake,
-    pub listeners: &'a Listeners,
-    /// The port on which others reach us.
-    pub port: u16,
-    pub via: Via,
-    pub start: Instant,
     pub dice: fastrand::Rng,
 }
 
@@ -76,6 +67,7 @@ pub struct Asking<'a> {
     asked: BTreeMap<PeerKey, Asked>,
     next_key: u32,
     answers: mpsc::Sender<(PeerKey, Answer)>,
+    arrivals: mpsc::Sender<Arrival>,
     /// When it came closer to the whole.
     progress: Time,
     most: usize,
@@ -90,14 +82,11 @@ enum Outcome {
 /// Asks until the dictionary is there. The addresses that were heard of are left in `lookout`.
 ///
 /// # Errors
-/// The exit code, where it ends before; everything is told by then.
-pub async fn ask(
-    setup: Setup<'_>,
-    lookout: &mut Lookout,
-    keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>,
-    screen: &Screen,
-    stop: &CancellationToken,
-) -> Result<Arc<[u8]>, Exit> {
+/// It ends before; everything is told by then. Or somebody else in this process shares it already.
+pub async fn ask(setup: Setup<'_>, lookout: &mut Lookout, screen: &Teller) -> Result<Arc<[u8]>, StartError> {
+    let Some(mut visitors) = Visitors::with(&setup.station.door, setup.ours) else {
+        return Err(StartError::Twice { name: setup.name, info_hash: setup.ours.info_hash });
+    };
     let (answers, heard) = mpsc::channel(ANSWERS);
     let mut asking = Asking {
         gather: Gather::new(setup.ours.info_hash),
@@ -105,37 +94,39 @@ pub async fn ask(
         asked: BTreeMap::new(),
         next_key: 0,
         answers,
-        progress: setup.start.elapsed(),
+        arrivals: visitors.arrivals_in.clone(),
+        progress: setup.station.start.elapsed(),
         most: 0,
         setup,
     };
-    screen.say(&format!("{}: asking for its manifest; listening on port {}", asking.setup.name, asking.setup.port));
-    let outcome = asking.work(heard, lookout, keys, screen, stop).await;
-    lookout.known.push(Input::Endpoints(asking.known.addresses()));
+    let known = std::mem::take(&mut lookout.known);
+    known.into_iter().for_each(|address| asking.known.add(address, asking.progress));
+    let Setup { station, name, .. } = &asking.setup;
+    screen.say(&format!("{name}: asking for its manifest; listening on port {}", station.reached.port));
+    let outcome = asking.work(heard, &mut visitors, lookout, screen).await;
+    lookout.known = asking.known.addresses();
     match outcome {
         Outcome::Whole(info) => Ok(info),
         Outcome::Ended { exit, error } => {
             asking.tell_end(exit, error, screen);
-            Err(exit)
+            Err(StartError::Ended(exit))
         }
     }
 }
 
 impl Asking<'_> {
     fn now(&self) -> Time {
-        self.setup.start.elapsed()
+        self.setup.station.start.elapsed()
     }
 
     async fn work(
         &mut self,
         mut heard: mpsc::Receiver<(PeerKey, Answer)>,
+        visitors: &mut Visitors,
         lookout: &mut Lookout,
-        keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>,
-        screen: &Screen,
-        stop: &CancellationToken,
+        screen: &Teller,
     ) -> Outcome {
-        let (arrivals, mut arrived) = mpsc::channel(ANSWERS);
-        let mut door = std::pin::pin!(door::welcome(self.setup.ours, self.setup.listeners, arrivals.clone()));
+        let stop = &self.setup.station.stop;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let left = || Outcome::Ended { exit: Exit::Interrupted, error: None };
@@ -143,20 +134,18 @@ impl Asking<'_> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return left(),
-                () = quit(keys) => return left(),
-                () = &mut door => {}
                 Some((key, answer)) = heard.recv() => self.on_answer(key, answer),
-                Some(arrival) = arrived.recv() => self.on_arrival(arrival, lookout),
+                Some(arrival) = visitors.arrivals.recv() => self.on_arrival(arrival, lookout),
                 Some(found) = lookout.hear() => {
                     let now = self.now();
                     match lookout.take(found, screen) {
                         Some(Input::Endpoints(addresses)) => addresses.into_iter().for_each(|a| self.known.add(a, now)),
-                        Some(later @ Input::Whole(_)) if lookout.known.len() < MOST_LATER => lookout.known.push(later),
+                        Some(later @ Input::Whole(_)) if lookout.later.len() < MOST_LATER => lookout.later.push(later),
                         _ => {}
                     }
                 }
                 _ = tick.tick() => {
-                    if let Some(outcome) = self.on_tick(&arrivals, lookout, screen) {
+                    if let Some(outcome) = self.on_tick(lookout, screen) {
                         return outcome;
                     }
                 }
@@ -167,19 +156,18 @@ impl Asking<'_> {
         }
     }
 
-    fn on_tick(&mut self, arrivals: &mpsc::Sender<Arrival>, lookout: &Lookout, screen: &Screen) -> Option<Outcome> {
+    fn on_tick(&mut self, lookout: &Lookout, screen: &Teller) -> Option<Outcome> {
         let now = self.now();
         self.gather.tick(now);
-        let room = MAX_DIALLED.saturating_sub(self.count(true) + self.known.dialling());
-        for address in self.known.due(room, now, &mut self.setup.dice) {
-            links::dial(address, self.setup.ours, self.setup.via.clone(), arrivals.clone());
+        for address in self.known.due(MAX_DIALLED, self.count(true), now, &mut self.setup.dice) {
+            links::dial(address, self.setup.ours, self.setup.station.via(), self.arrivals.clone());
         }
         if self.gather.most_pieces() > self.most {
             self.most = self.gather.most_pieces();
             self.progress = now;
         }
         self.show(lookout, now, screen);
-        let timeout = self.setup.settings.timeout?;
+        let timeout = self.setup.station.settings.timeout?;
         (now >= self.progress + timeout).then(|| {
             let missing = "nobody gave the manifest that the link names";
             let advice = "start a member that has it, and try again";
@@ -232,8 +220,8 @@ impl Asking<'_> {
             key,
             stream: met.stream,
             remote,
-            port: self.setup.port,
-            name: self.setup.settings.name.clone(),
+            port: self.setup.station.reached.port,
+            name: self.setup.station.settings.name.clone(),
             asks: asked,
             answers: self.answers.clone(),
         }));
@@ -288,14 +276,14 @@ impl Asking<'_> {
         self.known.closed(key, ASK_AGAIN, now);
     }
 
-    fn show(&self, lookout: &Lookout, now: Time, screen: &Screen) {
+    fn show(&self, lookout: &Lookout, now: Time, screen: &Teller) {
         let waiting_for = report::waiting_for_anybody(lookout.contact.reach(), self.progress, now);
         let phase = Phase::Seeking { asked: self.gather.members(), waiting_for };
         let swarm = Snapshot { members: self.asked.len(), ..Snapshot::default() };
-        screen.update(0, &View { name: self.setup.name.clone(), phase, swarm, eta: None, elapsed: now });
+        screen.update(&View { name: self.setup.name.clone(), phase, swarm, eta: None, elapsed: now });
     }
 
-    fn tell_end(&self, exit: Exit, error: Option<String>, screen: &Screen) {
+    fn tell_end(&self, exit: Exit, error: Option<String>, screen: &Teller) {
         screen.finish();
         let name = self.setup.name.clone();
         if let Some(text) = error {
@@ -305,7 +293,7 @@ impl Asking<'_> {
         screen.event(&Report::End(End {
             name,
             code: exit,
-            path: self.setup.settings.output.clone(),
+            path: self.setup.station.settings.output.clone(),
             size: 0,
             have: 0,
             fetched: 0,

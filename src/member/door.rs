@@ -1,11 +1,17 @@
 //! The door: connections that came and have not said yet who they are.
 //!
-//! It hears them out; whether to let them in is for the swarm to say.
+//! One door for all compositions of the process: each connection goes to the one whose info-hash it names, and who names
+//! none of them learns nothing. It hears them out; whether to let them in is for the swarm to say.
 //!
 //! What it costs an attacker: one address may fill all the places with silent connections, and loses the oldest of them
 //! to each that comes from elsewhere; so nobody is kept out who says at once who he is.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -22,27 +28,78 @@ const STRANGERS: usize = 64;
 /// A pause after a connection could not be accepted: out of file descriptors, mostly, and others must close first.
 const OUT_OF_BREATH: Duration = Duration::from_millis(200);
 
-/// Hears whoever connects; who names this swarm arrives.
-pub async fn welcome(ours: Handshake, listeners: &Listeners, arrivals: mpsc::Sender<Arrival>) {
-    let mut strangers = Strangers::default();
-    loop {
-        let (stream, address) = match listeners.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                log::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(OUT_OF_BREATH).await;
-                continue;
+/// Which compositions are behind the door, and where their visitors go. Clones are the same one.
+#[derive(Clone, Default)]
+pub struct Door(Arc<Mutex<HashMap<InfoHash, Room>>>);
+
+/// Where the visitors of one composition go.
+#[derive(Clone)]
+struct Room {
+    ours: Handshake,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+/// The door is open to a composition's visitors until this is dropped.
+pub struct Open {
+    door: Door,
+    info_hash: InfoHash,
+}
+
+impl Door {
+    /// Lets in who names the swarm of `ours`; None: somebody else in this process does so already.
+    pub fn open(&self, ours: Handshake, arrivals: mpsc::Sender<Arrival>) -> Option<Open> {
+        match self.lock().entry(ours.info_hash) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => {
+                place.insert(Room { ours, arrivals });
+                Some(Open { door: self.clone(), info_hash: ours.info_hash })
             }
-        };
-        let arrivals = arrivals.clone();
-        let hearing = async move {
-            let known = |hash: InfoHash| (hash == ours.info_hash).then_some(ours);
-            match dial::accept(stream, address, known, ACCEPT_TIMEOUT).await {
-                Ok(met) => drop(arrivals.send(Arrival::Met(Box::new(met))).await),
-                Err(error) => log::debug!("{error}"),
+        }
+    }
+
+    /// Hears whoever connects, for as long as it is polled.
+    pub async fn welcome(self, listeners: Listeners) {
+        let mut strangers = Strangers::default();
+        loop {
+            match listeners.accept().await {
+                Ok((stream, address)) => {
+                    let door = self.clone();
+                    let hearing = async move {
+                        let known = |hash: InfoHash| door.room(hash).map(|room| room.ours);
+                        match dial::accept(stream, address, known, ACCEPT_TIMEOUT).await {
+                            Ok(met) => door.show_in(met).await,
+                            Err(error) => log::debug!("{error}"),
+                        }
+                    };
+                    strangers.hear(address.ip().to_canonical(), hearing);
+                }
+                Err(error) => {
+                    log::warn!("a connection could not be accepted: {error}");
+                    tokio::time::sleep(OUT_OF_BREATH).await;
+                }
             }
-        };
-        strangers.hear(address.ip().to_canonical(), hearing);
+        }
+    }
+
+    async fn show_in(&self, met: dial::Met) {
+        // It may have gone meanwhile; then so does the visitor.
+        if let Some(room) = self.room(met.info_hash) {
+            let _ = room.arrivals.send(Arrival::Met(Box::new(met))).await;
+        }
+    }
+
+    fn room(&self, hash: InfoHash) -> Option<Room> {
+        self.lock().get(&hash).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<InfoHash, Room>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.door.lock().remove(&self.info_hash);
     }
 }
 
@@ -75,6 +132,25 @@ fn oldest_of_most(ips: impl Iterator<Item = IpAddr>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_composition_has_one_room() {
+        let door = Door::default();
+        let ours = |n| Handshake {
+            info_hash: InfoHash([n; 20]),
+            id: crate::wire::handshake::PeerId([1; 20]),
+            extended: true,
+            fast: true,
+            dht: false,
+        };
+        let (arrivals, _heard) = mpsc::channel(1);
+        let one = door.open(ours(1), arrivals.clone());
+        let other = door.open(ours(2), arrivals.clone());
+        assert!(one.is_some() && other.is_some() && door.open(ours(1), arrivals.clone()).is_none());
+        drop(one);
+        assert!(door.room(InfoHash([1; 20])).is_none() && door.room(InfoHash([2; 20])).is_some());
+        assert!(door.open(ours(1), arrivals).is_some());
+    }
 
     #[test]
     fn the_oldest_of_the_largest_crowd_goes() {

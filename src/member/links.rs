@@ -6,12 +6,15 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::door;
+use super::{
+    door::{Door, Open},
+    station::Station,
+};
 use crate::{
     geometry::Geometry,
-    net::{limiter::Limiter, listen::Listeners, via::Via},
+    metainfo::InfoHash,
+    net::{limiter::Limiter, via::Via},
     peer::{
         Command, Event, Introduction, PeerKey,
         dial::{self, DIAL_TIMEOUT, DialError, Met},
@@ -24,6 +27,8 @@ use crate::{
 
 /// Commands that wait for one neighbour.
 const COMMANDS: usize = 4096;
+/// Connections that came or were dialled and wait for the owner.
+const ARRIVALS: usize = 256;
 /// Batches of events that wait for the owner.
 const EVENTS: usize = 1024;
 
@@ -51,6 +56,27 @@ pub enum Arrival {
     DialFailed(SocketAddr, DialError),
 }
 
+/// The way from the door to one composition, and who is on it.
+pub struct Visitors {
+    pub arrivals_in: mpsc::Sender<Arrival>,
+    pub arrivals: mpsc::Receiver<Arrival>,
+    open: Open,
+}
+
+impl Visitors {
+    /// Who names this composition's swarm; None: they go to somebody else in this process.
+    pub fn of(station: &Station, info_hash: InfoHash) -> Option<Self> {
+        Self::with(&station.door, station.ours(info_hash))
+    }
+
+    /// The same, introduced as `ours`.
+    pub fn with(door: &Door, ours: Handshake) -> Option<Self> {
+        let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
+        let open = door.open(ours, arrivals_in.clone())?;
+        Some(Self { arrivals_in, arrivals, open })
+    }
+}
+
 pub struct Links {
     common: Common,
     conversations: HashMap<PeerKey, Conversation>,
@@ -58,6 +84,7 @@ pub struct Links {
     next_key: u32,
     arrivals: mpsc::Sender<Arrival>,
     events: mpsc::Sender<(PeerKey, Vec<Event>)>,
+    open: Open,
 }
 
 struct Conversation {
@@ -73,12 +100,10 @@ pub struct Heard {
 }
 
 impl Links {
-    /// Starts to accept connections, until `stop`.
-    pub fn start(common: Common, listeners: Listeners, stop: CancellationToken) -> (Self, Heard) {
-        let (arrivals_in, arrivals) = mpsc::channel(EVENTS);
+    /// None yet.
+    pub fn new(common: Common, visitors: Visitors) -> (Self, Heard) {
+        let Visitors { arrivals_in, arrivals, open } = visitors;
         let (events_in, events) = mpsc::channel(EVENTS);
-        let (ours, strangers) = (common.ours, arrivals_in.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(door::welcome(ours, &listeners, strangers)).await });
         let links = Self {
             common,
             conversations: HashMap::new(),
@@ -86,8 +111,14 @@ impl Links {
             next_key: 0,
             arrivals: arrivals_in,
             events: events_in,
+            open,
         };
         (links, Heard { arrivals, events })
+    }
+
+    /// The way to the composition, for whoever comes after these connections.
+    pub fn into_visitors(self, heard: Heard) -> Visitors {
+        Visitors { arrivals_in: self.arrivals, arrivals: heard.arrivals, open: self.open }
     }
 
     pub fn dial(&self, address: SocketAddr) {

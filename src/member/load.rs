@@ -7,8 +7,13 @@ use crate::{
         Exit,
         input::{self, InputError},
     },
-    manifest::{Manifest, ManifestError, shown},
-    metainfo::{Info, InfoHash, Magnet, Torrent, Tracker, info::InfoError, magnet::MagnetError, torrent::TorrentError},
+    manifest::{FileEntry, Manifest, ManifestError, shown},
+    metainfo::{
+        Info, InfoHash, Magnet, Torrent, Tracker,
+        info::InfoError,
+        magnet::{MagnetError, is_magnet},
+        torrent::TorrentError,
+    },
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +28,6 @@ pub enum LoadError {
     BadInfo { name: String, error: InfoError },
     #[error("{0}")]
     BadLink(#[from] MagnetError),
-    #[error(
-        "{name}: a composition of several files; this version of member takes single files: ask for them as one, packed with tar for example"
-    )]
-    SeveralFiles { name: String },
     #[error("{path}: closed orchestras are not supported yet; this version of member takes open ones")]
     Closed { path: PathBuf },
 }
@@ -37,9 +38,7 @@ impl LoadError {
             Self::Input(error) => error.exit(),
             Self::Closed { .. } => Exit::Other,
             Self::BadLink(_) => Exit::Usage,
-            Self::Bad { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } | Self::SeveralFiles { .. } => {
-                Exit::BadManifest
-            }
+            Self::Bad { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } => Exit::BadManifest,
         }
     }
 }
@@ -52,10 +51,12 @@ pub enum Named {
     Magnet(Magnet),
 }
 
-/// A composition of one file, and the swarm that shares it.
+/// A composition, and the swarm that shares it.
 #[derive(Debug)]
 pub struct Composition {
     pub manifest: Manifest,
+    /// The files of a folder, in order, with the padding that a manifest cannot hold; none for a single file.
+    pub files: Vec<FileEntry>,
     /// The info dictionary to the byte: the swarm is named after it, and who comes by a magnet link asks for it.
     pub info: Arc<[u8]>,
     pub info_hash: InfoHash,
@@ -101,44 +102,35 @@ impl Composition {
     /// # Errors
     /// It asks for what this version cannot do.
     pub fn of_manifest(manifest: Manifest, path: PathBuf) -> Result<Self, LoadError> {
-        if manifest.is_folder() {
-            return Err(LoadError::SeveralFiles { name: manifest.name.shown().into_owned() });
-        }
         if manifest.is_closed() {
             return Err(LoadError::Closed { path });
         }
         let info: Arc<[u8]> = manifest.info_bytes().into();
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
-        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, trackers })
+        let files = manifest.files().collect();
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers })
     }
 
-    fn of_torrent(torrent: &Torrent) -> Result<Self, LoadError> {
-        let mut manifest = single(torrent.info())?;
+    fn of_torrent(torrent: &Torrent) -> Self {
+        let mut manifest = Manifest::from(torrent.info());
         manifest.whole = torrent.whole;
         for mirror in &torrent.mirrors {
             log::info!("{}: its HTTP source is not used: {}", manifest.name.shown(), shown(mirror));
         }
-        Ok(Self {
+        Self {
             manifest,
+            files: torrent.info().files.clone(),
             info: torrent.info_bytes().clone(),
             info_hash: torrent.info_hash(),
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
-        })
+        }
     }
 
     /// From the info dictionary that a magnet link led to. `name`: what it is called for people until then.
     pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
-        Ok(Self { manifest: single(&read)?, info_hash: InfoHash::of(&info), info, trackers })
-    }
-}
-
-/// As a manifest, if it is a single file.
-fn single(info: &Info) -> Result<Manifest, LoadError> {
-    match info.files.is_empty() {
-        true => Ok(Manifest::from(info)),
-        false => Err(LoadError::SeveralFiles { name: info.name.shown().into_owned() }),
+        Ok(Self { manifest: Manifest::from(&read), files: read.files, info_hash: InfoHash::of(&info), info, trackers })
     }
 }
 
@@ -154,7 +146,7 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
     let bytes = input::read(&path)?;
     let is_torrent = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
     let composition = match is_torrent {
-        true => Composition::of_torrent(&torrent(path, &bytes)?)?,
+        true => Composition::of_torrent(&torrent(path, &bytes)?),
         false => {
             let manifest = Manifest::parse(&bytes);
             let manifest = manifest.map_err(|error| LoadError::Bad { path: path.clone(), error })?;
@@ -162,10 +154,6 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
         }
     };
     Ok(Named::Composition(composition))
-}
-
-fn is_magnet(text: &str) -> bool {
-    text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
 }
 
 fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {
@@ -184,7 +172,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         match load(path.into())? {
             Named::Composition(composition) => Ok(composition),
-            Named::Magnet(magnet) => panic!("{magnet}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -219,11 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn a_torrent_of_several_files_or_of_version_2_alone_is_refused() {
+    fn a_torrent_of_several_files_is_taken_and_one_of_version_2_alone_refused() {
         let several =
             "d4:infod5:filesld6:lengthi3e4:pathl1:aeee4:name1:f12:piece lengthi3e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
-        let error = load_file("x.torrent", several).unwrap_err();
-        assert_eq!((error.exit(), error.to_string().contains("several files")), (Exit::BadManifest, true), "{error}");
+        assert_eq!(load_file("x.torrent", several).unwrap().files.len(), 1);
         let v2 = "d4:infod9:file treede12:meta versioni2e4:name1:x12:piece lengthi16384eee";
         let error = load_file("x.torrent", v2).unwrap_err();
         assert_eq!((error.exit(), error.to_string().contains("hybrid")), (Exit::BadManifest, true), "{error}");

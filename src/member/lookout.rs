@@ -1,6 +1,7 @@
-//! Where addresses of members come from: every conductor and every `--peer`, from the start to the end.
+//! Where addresses of members come from: every conductor, every `--peer` and the local network, from the start to the
+//! end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -8,18 +9,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{contact::Contact, load::Trackers};
+use super::{contact::Contact, load::Trackers, news::News, teller::Teller};
 use crate::{
     announce::live::Progress,
     discovery::{
         Discovered,
-        conductor::{self, Identity, Stats},
+        conductor::{self, Http, Identity, Stats},
+        lan::Lan,
         live,
     },
     manifest::{Endpoint, Host, shown},
-    metainfo::Tracker,
+    metainfo::{InfoHash, Tracker},
     swarm::Input,
-    ui::{Report, Screen},
+    ui::Report,
 };
 
 /// How often names given with `--peer` are resolved.
@@ -30,8 +32,10 @@ const MAX_CONDUCTORS: usize = 32;
 /// All sources, and whom they led to.
 pub struct Lookout {
     pub contact: Contact,
-    /// What was heard of before there was a swarm to tell it to.
-    pub known: Vec<Input>,
+    /// Addresses that were heard of before there was a swarm to tell them to.
+    pub known: Vec<SocketAddr>,
+    /// What else was heard by then.
+    pub later: Vec<Input>,
     stats: watch::Sender<Stats>,
     progress: watch::Sender<Progress>,
     /// Whether people were told that we cannot be reached.
@@ -39,17 +43,32 @@ pub struct Lookout {
     found: mpsc::Sender<Discovered>,
     discovered: mpsc::Receiver<Discovered>,
     sources: Vec<JoinHandle<()>>,
+    /// What people heard of the conductors, from any composition.
+    news: Arc<News>,
+    http: Http,
     ended: CancellationToken,
 }
 
 impl Lookout {
     /// With no source yet. They end with `ended`.
-    pub fn new(ended: CancellationToken) -> Self {
+    pub fn new(ended: CancellationToken, news: Arc<News>, http: Http) -> Self {
         let (found, discovered) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats::default());
         let (progress, _) = watch::channel(Progress::default());
-        let (contact, known, sources) = (Contact::new(0), Vec::new(), Vec::new());
-        Self { contact, known, stats, progress, told_closed: false, found, discovered, sources, ended }
+        Self {
+            contact: Contact::new(0),
+            known: Vec::new(),
+            later: Vec::new(),
+            stats,
+            progress,
+            told_closed: false,
+            found,
+            discovered,
+            sources: Vec::new(),
+            news,
+            http,
+            ended,
+        }
     }
 
     /// Starts every source: these trackers and conductors, each once, and these members. `stats`: what is told first.
@@ -60,7 +79,7 @@ impl Lookout {
         peers: Vec<Endpoint>,
         identity: &Identity,
         stats: Stats,
-        screen: &Screen,
+        screen: &Teller,
     ) {
         self.stats.send_replace(stats);
         let Stats { uploaded, downloaded, left } = stats;
@@ -82,9 +101,23 @@ impl Lookout {
                 let (tracker, identity) = (tracker.clone(), identity.clone());
                 self.sources.push(live::start(tracker, identity, progress, found, self.ended.clone()));
             }
-            self.sources.push(conductor::start(tracker, identity.clone(), told, found, self.ended.clone()));
+            self.sources.push(conductor::start(
+                tracker,
+                identity.clone(),
+                self.http.clone(),
+                told,
+                found,
+                self.ended.clone(),
+            ));
         }
-        tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+        if !peers.is_empty() {
+            tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+        }
+    }
+
+    /// Looks for members of this composition on the local network too, and lets them find us.
+    pub fn look_near(&self, lan: &Lan, info_hash: InfoHash) {
+        lan.share(info_hash, self.found.clone());
     }
 
     /// How far we are, for the conductors.
@@ -107,8 +140,9 @@ impl Lookout {
     }
 
     /// Tells people what they should know of this, and gives what the swarm should.
-    pub fn take(&mut self, found: Discovered, screen: &Screen) -> Option<Input> {
+    pub fn take(&mut self, found: Discovered, screen: &Teller) -> Option<Input> {
         self.contact.hear(&found);
+        let is_new = self.news.is_new(&found);
         match found {
             Discovered::Found(addresses) => return Some(Input::Endpoints(addresses)),
             Discovered::Left(addresses) => return Some(Input::Left(addresses)),
@@ -119,6 +153,7 @@ impl Lookout {
                 log::info!("conductor {conductor} reaches this member at {address}");
             }
             Discovered::Reachable { conductor, address, open: false } => self.tell_closed(&conductor, address, screen),
+            _ if !is_new => {}
             Discovered::Reached { conductor } => log::info!("conductor {conductor} answers"),
             Discovered::Unreachable { conductor, why } => warn(
                 format!("conductor {conductor} does not answer ({why}): trying again; members that are known go on"),
@@ -132,7 +167,7 @@ impl Lookout {
     }
 
     /// Once: another conductor most likely sees the same.
-    fn tell_closed(&mut self, conductor: &Endpoint, address: SocketAddr, screen: &Screen) {
+    fn tell_closed(&mut self, conductor: &Endpoint, address: SocketAddr, screen: &Teller) {
         if !std::mem::replace(&mut self.told_closed, true) {
             let port = address.port();
             warn(
@@ -159,14 +194,14 @@ impl Lookout {
     }
 }
 
-fn warn(text: String, screen: &Screen) {
+fn warn(text: String, screen: &Teller) {
     log::warn!("{text}");
     screen.event(&Report::Warning { name: None, text });
 }
 
 /// Finds the addresses behind `--peer`, again and again: a name may lead elsewhere later.
 async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: CancellationToken) {
-    while !peers.is_empty() {
+    loop {
         for peer in &peers {
             let addresses: Vec<SocketAddr> = match &peer.host {
                 Host::Ip(ip) => vec![SocketAddr::new(*ip, peer.port)],

@@ -1,58 +1,58 @@
 //! The program `member`: fetches a composition from other members, verifies it, and shares it.
 //!
-//! [`run`] is the list of what it starts. Where only a magnet link is known, [`asking`] comes first. Then one task, the
-//! [`owner`], holds the swarm's state and carries its effects out:
-//! connections are in [`links`] and [`door`], the disk is in `storage`, conductors are in `discovery`. What it decides by itself
-//! is only when to end ([`until`]) and what to tell people.
+//! [`run`] is the list of what it starts. One [`station`] has what all compositions share: the port, the limits, the
+//! screen. Each composition then has a task of its own, which [`begin`]s it (where only a magnet link is known, [`asking`]
+//! comes first); the [`owner`] holds the swarm's state and carries its effects out:
+//! connections are in [`links`] and come through one [`door`], the disk is in `storage`, conductors are in `discovery`.
+//! What it decides by itself is only when to end ([`until`]) and what to tell people.
 
+mod acquaintances;
 mod advertised;
 pub mod ask;
 mod asking;
+mod begin;
 mod contact;
 mod door;
 mod links;
 mod load;
 mod lookout;
+mod news;
 mod on_complete;
 mod owner;
 mod report;
+pub mod share;
+mod station;
+mod teller;
 mod until;
 
 use std::{
-    num::NonZeroU64,
+    io,
+    path::PathBuf,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::mpsc;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{
-        Exit,
-        member::{DEFAULT_PORT, Settings},
-    },
-    discovery::conductor::{Identity, Stats},
-    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
-    metainfo::{InfoHash, Magnet},
-    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, StorageError},
-    swarm::{Config, Swarm},
-    ui::{
-        Report, Screen,
-        keys::{Keys, Quit},
-    },
-    wire::handshake::{Handshake, PeerId},
+    catalogue::AskError,
+    cli::{Exit, ask::Get, member::Settings},
+    conductor::ConductorError,
+    discovery::conductor::HttpError,
+    metainfo::InfoHash,
+    storage::StorageError,
+    swarm::Snapshot,
+    ui::{Phase, Report, Screen, View, keys::Keys},
 };
-use advertised::Reached;
-use load::{Composition, Named, Trackers};
-use lookout::Lookout;
+use begin::Beginning;
+use load::{Composition, Named};
+use share::memory::MemoryError;
+use station::{Pending, Station};
+use teller::Teller;
 
-/// Ports tried after the first one above the conductor's, where the default one is taken.
-const MORE_PORTS: u16 = 100;
-/// Connections at most, and up to how many of them more are dialled.
-const MAX_PEERS: usize = 60;
-const MAX_DIALLED: usize = 30;
+/// What is being hashed elsewhere is asked for so often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a member could not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +64,23 @@ enum StartError {
     #[error(transparent)]
     Listen(#[from] crate::net::listen::ListenError),
     #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error(transparent)]
+    Conductor(#[from] ConductorError),
+    #[error(transparent)]
+    Catalogue(#[from] AskError),
+    #[error("{path}: {error}: name a file or a folder that is there")]
+    NotThere { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
     Advertise(#[from] advertised::NotFound),
     #[error(transparent)]
     Ask(#[from] ask::AskingFailed),
-    #[error("{0}")]
-    Usage(&'static str),
+    #[error("{name}: named twice ({info_hash}): it is fetched and shared once")]
+    Twice { name: String, info_hash: InfoHash },
+    #[error("{name}: --only means no file of it: member show lists them")]
+    NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
     #[error("it ended early")]
     Ended(Exit),
@@ -79,234 +91,134 @@ impl StartError {
         match self {
             Self::Load(error) => error.exit(),
             Self::Storage(error) => report::exit_of(error),
-            Self::Listen(_) | Self::Advertise(_) => Exit::Other,
+            Self::Memory(_)
+            | Self::Conductor(_)
+            | Self::NotThere { .. }
+            | Self::Listen(_)
+            | Self::Advertise(_)
+            | Self::Http(_) => Exit::Other,
             Self::Ask(error) => error.exit(),
-            Self::Usage(_) => Exit::Usage,
+            Self::Catalogue(error) => error.exit(),
+            Self::Twice { .. } | Self::NothingSelected { .. } => Exit::Usage,
             Self::Ended(exit) => *exit,
         }
+    }
+
+    /// Says it, unless that was done; gives the exit code.
+    fn told(&self, screen: &Screen) -> Exit {
+        if !matches!(self, Self::Ended(_)) {
+            let text = self.to_string();
+            log::error!("{text}");
+            screen.event(&Report::Error { name: None, code: self.exit(), text });
+        }
+        self.exit()
     }
 }
 
 /// Fetches and shares what the settings name, until it is to end. To be called inside a tokio runtime.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     let start = Instant::now();
-    let screen = Screen::new(settings.screen, &settings.log_dir, SystemTime::now);
-    let mut lookout = Lookout::new(stop.child_token());
-    let beginning = Beginning { settings: &settings, start, screen: &screen, stop: &stop };
-    match beginning.begin(&mut lookout).await {
-        Ok(parts) => owner::Owner::new(parts, lookout).run(&screen, &stop).await,
-        Err(error) => {
-            if !matches!(error, StartError::Ended(_)) {
-                let text = error.to_string();
-                log::error!("{text}");
-                screen.event(&Report::Error { name: None, code: error.exit(), text });
-            }
-            lookout.leave().await;
-            error.exit()
+    let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, SystemTime::now));
+    let stop = stop.child_token();
+    let mut ends = Vec::new();
+    let mut all = Vec::new();
+    for loaded in load(&settings, &stop).await {
+        match loaded {
+            Ok(named) => all.push(named),
+            Err(error) => ends.push(error.told(&screen)),
         }
     }
+    if !all.is_empty() {
+        match Station::open(settings, start, screen.clone(), stop, false).await {
+            Ok(station) => ends.extend(run_all(all, station).await),
+            Err(error) => ends.push(error.told(&screen)),
+        }
+    }
+    Exit::worst(ends)
 }
 
-/// What a member has before it knows its composition.
-#[derive(Clone, Copy)]
-struct Beginning<'a> {
-    settings: &'a Settings,
-    start: Instant,
-    screen: &'a Screen,
-    stop: &'a CancellationToken,
+/// What came of something that was named.
+enum Loaded {
+    Named(Named),
+    /// It is being hashed still, where it is shared.
+    Coming(Get),
 }
 
-/// Who this member is, and how others reach it.
-struct Presence {
-    id: PeerId,
-    /// What its announces have in common.
-    key: u32,
-    listeners: Listeners,
-    reached: Reached,
-    keys: Option<(Keys, mpsc::Receiver<Quit>)>,
-    dice: fastrand::Rng,
-}
-
-impl<'a> Beginning<'a> {
-    async fn begin(self, lookout: &mut Lookout) -> Result<owner::Parts<'a>, StartError> {
-        let named = self.load().await?;
-        let listeners = listen(self.settings)?;
-        utp::refuse(&listeners.addresses(), &self.via(), lookout.ended());
-        let reached = advertised::reached(self.settings.advertise.as_ref(), listeners.port()).await?;
-        let mut dice = fastrand::Rng::new();
-        let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
-        let mut presence = Presence { id, key, listeners, reached, keys: Keys::start(), dice };
-        match named {
-            Named::Composition(composition) => {
-                let opened = open(self.settings, &composition).await?;
-                let identity = self.identity(&presence, composition.info_hash);
-                let (trackers, left) = (composition.trackers.clone(), left(&opened));
-                let parts = self.share(composition, opened, presence, lookout);
-                self.look_for(&trackers, &[], &identity, left, lookout);
-                Ok(parts)
-            }
-            Named::Magnet(magnet) => {
-                let composition = self.resolve(&magnet, &mut presence, lookout).await?;
-                let opened = open(self.settings, &composition).await?;
-                lookout.tell(left(&opened));
-                Ok(self.share(composition, opened, presence, lookout))
-            }
-        }
-    }
-
-    async fn load(self) -> Result<Named, StartError> {
-        if let Some(get) = &self.settings.get {
-            let manifest = ask::get(get, !self.settings.screen.json, self.stop).await?;
-            let shown = self.settings.compositions.iter().collect();
-            return Ok(Named::Composition(Composition::of_manifest(manifest, shown)?));
-        }
-        let [named] = self.settings.compositions.as_slice() else {
-            return Err(StartError::Usage("one composition at a time: start a member for each manifest"));
-        };
-        let named = named.clone();
-        Ok(blocking(move || load::load(named)).await?)
-    }
-
-    /// Whom the conductors hear of.
-    fn identity(self, we: &Presence, info_hash: InfoHash) -> Identity {
-        let Presence { id, key, reached, .. } = we;
-        let (name, via) = (self.settings.name.clone(), self.via());
-        Identity { info_hash, id: *id, key: *key, name, port: reached.port, ip: reached.ip, via }
-    }
-
-    /// Starts to look for members: at these trackers and addresses, and where the settings say.
-    fn look_for(
-        self,
-        trackers: &Trackers,
-        peers: &[Endpoint],
-        identity: &Identity,
-        stats: Stats,
-        lookout: &mut Lookout,
-    ) {
-        let peers = [&self.settings.peers, peers].concat();
-        lookout.start(trackers, &self.settings.conductors, peers, identity, stats, self.screen);
-    }
-
-    /// The composition that a magnet link names: remembered, or asked of other members.
-    async fn resolve(
-        self,
-        magnet: &Magnet,
-        we: &mut Presence,
-        lookout: &mut Lookout,
-    ) -> Result<Composition, StartError> {
-        let trackers = Trackers::of(&magnet.trackers);
-        // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
-        let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
-        self.look_for(&trackers, &magnet.peers, &self.identity(we, magnet.hash), stats, lookout);
-        let name = asking::name_of(magnet);
-        let hash = magnet.hash;
-        let infos = Infos::of_this_user();
-        let remembered = match infos.clone() {
-            Some(infos) => blocking(move || infos.get(hash)).await,
-            None => None,
-        };
-        if let Some(info) = remembered {
-            log::info!("{name}: its info dictionary is remembered");
-            return Ok(Composition::of_info(info.into(), trackers, &name)?);
-        }
-        let setup = asking::Setup {
-            settings: self.settings,
-            name: name.clone(),
-            // Not the id of the member: who is slow to see these connections end would take the next one for a second
-            // to the same member, and refuse it (aria2 does).
-            ours: ours(magnet.hash, PeerId::fresh(&mut we.dice)),
-            listeners: &we.listeners,
-            port: we.reached.port,
-            via: self.via(),
-            start: self.start,
-            dice: we.dice.fork(),
-        };
-        let asked = asking::ask(setup, lookout, &mut we.keys, self.screen, self.stop).await;
-        let info = asked.map_err(StartError::Ended)?;
-        let composition = Composition::of_info(info.clone(), trackers, &name)?;
-        if let Some(infos) = infos
-            && let Err(error) = blocking(move || infos.remember(&info)).await
-        {
-            log::warn!("the info dictionary is asked for again next time: {error}");
-        }
-        Ok(composition)
-    }
-
-    fn via(self) -> Via {
-        let Settings { listen, interface, .. } = self.settings;
-        Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
-    }
-
-    /// Starts to connect, with all that is known now.
-    fn share(self, composition: Composition, opened: Opened, we: Presence, lookout: &Lookout) -> owner::Parts<'a> {
-        let Self { settings, start, screen, .. } = self;
-        let Opened { store, found, have, events: disk } = opened;
-        let Presence { id, listeners, reached, keys, mut dice, .. } = we;
-        let Composition { manifest, info, info_hash, .. } = composition;
-        let (size, port) = (manifest.geometry.size(), listeners.port());
-        log::info!("{}: {size} bytes, {info_hash}; port {port}", manifest.name.shown());
-        screen.event(&Report::Start {
-            name: manifest.name.shown().into_owned(),
-            path: store.path(),
-            size,
-            parts: manifest.geometry.parts(),
-            part_size: manifest.geometry.part_size(),
-            info_hash: info_hash.to_string(),
-            port,
+/// What is named, each with what came of reading it.
+async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loaded, StartError>> {
+    let mut all = Vec::new();
+    for get in &settings.gets {
+        all.push(match got(get, !settings.screen.json, stop).await {
+            Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
+            got => got.map(|composition| Loaded::Named(Named::Composition(composition))),
         });
-        let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
-        let common = links::Common {
-            store: store.clone(),
-            geometry: manifest.geometry,
-            ours: ours(info_hash, id),
-            info,
-            name: settings.name.clone(),
-            port: reached.port,
-            via: self.via(),
-            start,
-            upload: limiter(settings.upload),
-            download: limiter(settings.download),
-        };
-        let (links, heard) = links::Links::start(common, listeners, lookout.ended().clone());
-        let swarm = Swarm::new(Config {
-            geometry: manifest.geometry,
-            id,
-            have,
-            checked: found == Found::Ready,
-            max_peers: MAX_PEERS,
-            max_dialled: MAX_DIALLED,
-            seed: dice.u64(..),
-        });
-        owner::Parts { settings, manifest: Arc::new(manifest), swarm, store, found, disk, links, heard, keys, start }
     }
+    for named in settings.compositions.clone() {
+        let loaded = blocking(move || load::load(named)).await;
+        all.push(loaded.map(Loaded::Named).map_err(StartError::from));
+    }
+    all
 }
 
-/// Our 68 bytes.
-fn ours(info_hash: InfoHash, id: PeerId) -> Handshake {
-    Handshake { info_hash, id, extended: true, fast: true, dht: false }
+/// What a catalogue gives. `may_ask`: a person at a terminal is asked which of several is meant.
+async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Composition, StartError> {
+    let manifest = ask::get(get, may_ask, stop).await?;
+    let shown = PathBuf::from(manifest.name.as_str());
+    Ok(Composition::of_manifest(manifest, shown)?)
 }
 
-/// What the conductors are told first of what is on the disk.
-fn left(opened: &Opened) -> Stats {
-    let geometry = opened.store.geometry();
-    let there: u64 = opened.have.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum();
-    Stats { left: geometry.size() - there, ..Stats::default() }
+/// Each composition with a task of its own, to the end of the last.
+async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
+    let station = Arc::new(station);
+    let _keys = leave_on_q(&station.stop);
+    let (pending, mut running, mut coming) = (Pending::new(), JoinSet::new(), Vec::new());
+    for (slot, loaded) in all.into_iter().enumerate() {
+        let screen = Teller::new(station.screen.clone(), slot);
+        let (begins, pending) = (Beginning { station: station.clone(), screen }, pending.again());
+        match loaded {
+            Loaded::Named(named) => drop(running.spawn(begins.run(named, pending))),
+            Loaded::Coming(get) => coming.push((get, begins, pending)),
+        }
+    }
+    drop(pending);
+    let mut ends = Vec::new();
+    while !coming.is_empty() {
+        for (get, begins, pending) in std::mem::take(&mut coming) {
+            match hashed(&get, &begins).await {
+                Ok(Some(known)) => drop(running.spawn(begins.run(Named::Composition(known), pending))),
+                Ok(None) => coming.push((get, begins, pending)),
+                Err(error) => ends.push(error.told(&station.screen)),
+            }
+        }
+        let _ = station.stop.run_until_cancelled(sleep(ASK_AGAIN)).await;
+    }
+    ends.extend(running.join_all().await);
+    ends
 }
 
-async fn open(settings: &Settings, composition: &Composition) -> Result<Opened, StartError> {
-    let manifest = &composition.manifest;
-    let contents = Contents {
-        name: manifest.name.as_str().to_owned(),
-        geometry: manifest.geometry,
-        parts: manifest.parts.clone(),
-        whole: manifest.whole,
-        info_hash: composition.info_hash,
-    };
-    let folder = settings.output.clone();
-    let existing = if settings.repair { Existing::Repair } else { Existing::Share };
-    let notes = if settings.check { Notes::Ignored } else { Notes::Believed };
-    let proofs = Proofs::of_this_user();
-    Ok(blocking(move || storage::open(contents, &folder, existing, notes, proofs)).await?)
+/// The composition that is being hashed elsewhere; None: it still is.
+async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Composition>, StartError> {
+    let Station { start, stop, .. } = &*begins.station;
+    match got(get, false, stop).await {
+        Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),
+        got => return got.map(Some),
+    }
+    let name = get.typed.key.as_ref().map_or_else(|| "the composition".to_owned(), ToString::to_string);
+    let phase = Phase::Seeking { asked: 0, waiting_for: "its hashing to end, where it is shared" };
+    begins.screen.update(&View { name, phase, swarm: Snapshot::default(), eta: None, elapsed: start.elapsed() });
+    Ok(None)
+}
+
+/// Reads keys until what is given is dropped.
+fn leave_on_q(stop: &CancellationToken) -> Option<Keys> {
+    let (keys, mut pressed) = Keys::start()?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if pressed.recv().await.is_some() {
+            stop.cancel();
+        }
+    });
+    Some(keys)
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.
@@ -315,16 +227,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-fn listen(settings: &Settings) -> Result<Listeners, StartError> {
-    let via = Via { address: settings.listen, interface: settings.interface.clone() };
-    Ok(match settings.port {
-        Some(port) => Listeners::bind_via(&via, port, 0)?,
-        None => match Listeners::bind_via(&via, DEFAULT_PORT, 0) {
-            // Not the port between: a conductor that is started here later needs it.
-            Err(error) if error.taken() => Listeners::bind_via(&via, CONDUCTOR_PORT + 1, MORE_PORTS)?,
-            bound => bound?,
-        },
-    })
 }

@@ -5,7 +5,7 @@
 
 mod ending;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc};
 
 use ending::Ending;
 use tokio::{
@@ -16,31 +16,34 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    links::{Arrival, Heard, Links},
+    acquaintances::Acquaintances,
+    links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
     on_complete, report,
+    station::{Pending, Station, Unmet},
+    teller::Teller,
     until::Copies,
 };
 use crate::{
     announce::live::{self, Progress, REPORT},
-    cli::{Exit, member::Settings},
+    cli::Exit,
     discovery::conductor::Stats,
+    geometry::PartIndex,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
-    ui::{
-        Phase, Report, Screen, View,
-        keys::{Keys, Quit},
-    },
+    ui::{Phase, Report, View},
 };
 
 const TICK: Duration = Duration::from_millis(100);
 /// Having written nothing for so long, what is on the disk is noted.
 const NOTE_AFTER: Time = Time::from_secs(10);
-pub struct Parts<'a> {
-    pub settings: &'a Settings,
+pub struct Parts {
+    pub station: Arc<Station>,
+    /// Ends this composition.
+    pub stop: CancellationToken,
     pub manifest: Arc<Manifest>,
     pub swarm: Swarm,
     pub store: Store,
@@ -48,9 +51,12 @@ pub struct Parts<'a> {
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
     pub heard: Heard,
-    /// q, where keys are read.
-    pub keys: Option<(Keys, mpsc::Receiver<Quit>)>,
-    pub start: Instant,
+    pub acquaintances: Acquaintances,
+    /// Kept until what ends it is met; it then goes on while others of the process have not met it.
+    pub pending: Option<Pending>,
+    pub unmet: Unmet,
+    /// Bytes sent before it was last asleep.
+    pub uploaded: u64,
 }
 
 /// How far the own copy is.
@@ -65,8 +71,8 @@ enum Stage {
     },
 }
 
-pub struct Owner<'a> {
-    parts: Parts<'a>,
+pub struct Owner {
+    parts: Parts,
     lookout: Lookout,
     stage: Stage,
     /// When something was last gained: a part, a copy elsewhere.
@@ -76,37 +82,72 @@ pub struct Owner<'a> {
     noting: Option<JoinHandle<()>>,
     /// When the live links were last told how far we are.
     reported: Time,
+    /// It may sleep while nobody wants it; when somebody was last there.
+    wanted: Option<Time>,
 }
 
-impl<'a> Owner<'a> {
-    pub fn new(mut parts: Parts<'a>, mut lookout: Lookout) -> Self {
-        let now = parts.start.elapsed();
-        std::mem::take(&mut lookout.known).into_iter().for_each(|input| parts.swarm.handle(input, now));
+/// What is left of a composition that sleeps.
+pub struct Asleep {
+    pub lookout: Lookout,
+    pub visitors: Visitors,
+    /// Bytes sent since the start.
+    pub uploaded: u64,
+}
+
+impl Owner {
+    pub fn new(mut parts: Parts, mut lookout: Lookout) -> Self {
+        let now = parts.station.start.elapsed();
+        parts.swarm.handle(Input::Endpoints(std::mem::take(&mut lookout.known)), now);
+        std::mem::take(&mut lookout.later).into_iter().for_each(|input| parts.swarm.handle(input, now));
         let stage = match parts.found {
             Found::Whole => Stage::Whole { since: now },
             Found::Unproven | Found::Unchecked => Stage::Checking(parts.store.check()),
             Found::Ready => Stage::Fetching,
         };
         let noted = parts.swarm.have().count();
-        Self { parts, lookout, stage, progress: now, gained: (0, 0), noted, noting: None, reported: Time::ZERO }
+        Self {
+            parts,
+            lookout,
+            stage,
+            progress: now,
+            gained: (0, 0),
+            noted,
+            noting: None,
+            wanted: None,
+            reported: Time::ZERO,
+        }
     }
 
     fn now(&self) -> Time {
-        self.parts.start.elapsed()
+        self.parts.station.start.elapsed()
     }
 
     fn name(&self) -> String {
         self.parts.manifest.name.shown().into_owned()
     }
 
-    pub async fn run(mut self, screen: &Screen, stop: &CancellationToken) -> Exit {
+    pub async fn run(mut self, screen: &Teller) -> Exit {
         self.tell_first(screen);
-        let ending = self.work(screen, stop).await;
+        let ending = self.work(screen).await;
         self.end(ending, screen).await
     }
 
+    /// Serves a composition that is whole, until nobody has been there for a while; None: it is over, and told so.
+    pub async fn serve(mut self, screen: &Teller) -> Option<Asleep> {
+        self.wanted = Some(self.now());
+        let ending = self.work(screen).await;
+        if ending.error.is_some() || self.parts.stop.is_cancelled() {
+            self.end(ending, screen).await;
+            return None;
+        }
+        screen.finish();
+        tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
+        let uploaded = self.stats().uploaded;
+        Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
+    }
+
     /// What people should know before the first part comes.
-    fn tell_first(&mut self, screen: &Screen) {
+    fn tell_first(&mut self, screen: &Teller) {
         let have = self.parts.swarm.snapshot(self.now());
         match self.stage {
             Stage::Fetching if have.bytes_done < have.bytes => screen.event(&Report::Fetch {
@@ -122,7 +163,21 @@ impl<'a> Owner<'a> {
         }
     }
 
-    fn tell_whole(&self, screen: &Screen) {
+    fn missing(&self) -> Vec<PartIndex> {
+        let have = self.parts.swarm.have();
+        self.parts.manifest.geometry.all_parts().filter(|part| !have.has(*part)).collect()
+    }
+
+    /// Which parts of what was on the disk are right, where that was asked for.
+    fn tell_checked(&self, wrong: &[PartIndex], screen: &Teller) {
+        if self.parts.station.settings.check {
+            let (parts, path) = (self.parts.manifest.geometry.parts(), self.parts.store.path());
+            let wrong = report::ranges(wrong);
+            screen.event(&Report::Checked { name: self.name(), path, parts, wrong });
+        }
+    }
+
+    fn tell_whole(&self, screen: &Teller) {
         let snapshot = self.parts.swarm.snapshot(self.now());
         screen.event(&Report::Whole {
             name: self.name(),
@@ -130,19 +185,19 @@ impl<'a> Owner<'a> {
             size: snapshot.bytes,
             fetched: snapshot.fetched,
             seconds: self.now(),
-            sharing: !self.parts.settings.until.done,
+            sharing: !self.parts.station.settings.until.done,
         });
         self.tell_copies(screen);
     }
 
-    async fn work(&mut self, screen: &Screen, stop: &CancellationToken) -> Ending {
+    async fn work(&mut self, screen: &Teller) -> Ending {
+        let stop = self.parts.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ending = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(self.interrupted(screen).await),
-                () = quit(&mut self.parts.keys) => Some(self.interrupted(screen).await),
                 Some((key, events)) = self.parts.heard.events.recv() => {
                     self.on_events(key, events, screen);
                     None
@@ -200,7 +255,7 @@ impl<'a> Owner<'a> {
         shown(&name.unwrap_or_default()).into_owned()
     }
 
-    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Screen) {
+    fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
@@ -238,12 +293,13 @@ impl<'a> Owner<'a> {
         }
     }
 
-    fn on_disk(&mut self, event: DiskEvent, screen: &Screen) -> Option<Ending> {
+    fn on_disk(&mut self, event: DiskEvent, screen: &Teller) -> Option<Ending> {
         let end = |exit, error: String| Some(Ending { exit, error: Some(error) });
         match event {
             DiskEvent::Written(part) | DiskEvent::Proven(part) => self.hear(Input::Have(part)),
-            DiskEvent::Different(_) => {
-                let error = StorageError::Different { path: self.parts.store.path() };
+            DiskEvent::Different(wrong) => {
+                self.tell_checked(&wrong, screen);
+                let error = StorageError::Different { path: self.parts.store.final_path() };
                 return end(Exit::OtherData, error.to_string());
             }
             DiskEvent::Checked => {
@@ -252,6 +308,8 @@ impl<'a> Owner<'a> {
                     self.stage = Stage::Fetching;
                 }
                 self.noted = self.parts.swarm.have().count();
+                let missing = self.missing();
+                self.tell_checked(&missing, screen);
                 self.hear(Input::Checked);
                 self.progress = self.now();
                 self.tell_first(screen);
@@ -275,7 +333,7 @@ impl<'a> Owner<'a> {
         None
     }
 
-    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Screen) -> Option<Ending> {
+    fn on_named(&mut self, named: Result<PathBuf, StorageError>, screen: &Teller) -> Option<Ending> {
         let path = match named {
             Ok(path) => path,
             Err(error) => return Some(Ending { exit: report::exit_of(&error), error: Some(error.to_string()) }),
@@ -284,7 +342,7 @@ impl<'a> Owner<'a> {
         self.progress = self.now();
         self.tell_whole(screen);
         log::info!("{}: whole and verified", self.name());
-        if let Some(program) = &self.parts.settings.on_complete
+        if let Some(program) = &self.parts.station.settings.on_complete
             && let Err(text) = on_complete::start(program, &path)
         {
             log::error!("{text}");
@@ -293,7 +351,7 @@ impl<'a> Owner<'a> {
         self.is_over()
     }
 
-    fn on_tick(&mut self, screen: &Screen) -> Option<Ending> {
+    fn on_tick(&mut self, screen: &Teller) -> Option<Ending> {
         let now = self.now();
         self.parts.swarm.tick(now);
         let snapshot = self.parts.swarm.snapshot(now);
@@ -305,18 +363,26 @@ impl<'a> Owner<'a> {
             self.gained = gained;
             self.progress = now;
         }
-        self.lookout.tell(stats_of(&self.parts.swarm, now));
+        self.lookout.tell(self.stats());
         if now >= self.reported + REPORT {
             self.reported = now;
             self.lookout.report(progress_of(&self.parts.swarm, &snapshot));
         }
         self.show(&snapshot, now, screen);
         self.note(now);
-        self.is_over().or_else(|| self.gives_up(now))
+        self.parts.acquaintances.tick(&self.parts.swarm, now);
+        self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
+    }
+
+    /// How far this member is, for its conductors.
+    fn stats(&self) -> Stats {
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        let uploaded = self.parts.uploaded + snapshot.uploaded;
+        Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.left }
     }
 
     /// How far it is, for the screen.
-    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Screen) {
+    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Teller) {
         let phase = match &self.stage {
             Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
             Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
@@ -327,12 +393,12 @@ impl<'a> Owner<'a> {
             Stage::Whole { .. } => Phase::Sharing,
         };
         let eta = report::eta(snapshot);
-        screen.update(0, &View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
+        screen.update(&View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
     }
 
     /// Who of those that are waited for has it whole by now, and who has not.
-    fn tell_copies(&self, screen: &Screen) {
-        if let Some(all) = &self.parts.settings.until.all {
+    fn tell_copies(&self, screen: &Teller) {
+        if let Some(all) = &self.parts.station.settings.until.all {
             let Copies { copies, wanted, whole, lacking } = self.copies(all);
             screen.event(&Report::Copies { name: self.name(), copies, wanted, whole, lacking });
         }
@@ -354,17 +420,6 @@ impl<'a> Owner<'a> {
 fn save(store: &Store) {
     if let Err(error) = store.save_state() {
         log::warn!("{error}; what is there is checked at the next start");
-    }
-}
-
-/// Until q is pressed.
-pub async fn quit(keys: &mut Option<(Keys, mpsc::Receiver<Quit>)>) {
-    let pressed = match keys {
-        Some((_, pressed)) => pressed.recv().await,
-        None => None,
-    };
-    if pressed.is_none() {
-        std::future::pending().await
     }
 }
 
@@ -390,10 +445,4 @@ fn progress_of(swarm: &Swarm, snapshot: &Snapshot) -> Progress {
         rate_down: snapshot.rate_down as u64,
         map: live::map(snapshot.parts, has),
     }
-}
-
-/// How far this member is, for its conductors.
-pub fn stats_of(swarm: &Swarm, now: Time) -> Stats {
-    let snapshot = swarm.snapshot(now);
-    Stats { uploaded: snapshot.uploaded, downloaded: snapshot.fetched, left: snapshot.bytes - snapshot.bytes_done }
 }

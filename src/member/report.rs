@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cli::{Exit, units},
+    geometry::PartIndex,
     storage::StorageError,
     swarm::Snapshot,
     time::Time,
@@ -51,7 +52,9 @@ pub fn waiting(snapshot: &Snapshot, reach: Reach, last: Time, now: Time) -> Opti
 pub fn waiting_for_anybody(reach: Reach, last: Time, now: Time) -> &'static str {
     match reach {
         _ if now < last + WAITING_AFTER => "a member",
-        Reach::NoConductor => "a member; no conductor is named: give --conductor or --peer",
+        Reach::NoConductor => {
+            "a member; no conductor is named: start one on this network, or give --conductor or --peer"
+        }
         Reach::Nobody => "the conductor to answer",
         Reach::Refused => "the conductor, which refuses",
         Reach::Somebody => "a member that has it",
@@ -77,6 +80,18 @@ pub fn gave_up(reach: Reach, after: Duration, missing: &str, advice: &str) -> (E
     }
 }
 
+/// These parts, in order, as runs of their numbers: first and last, counted from 1.
+pub fn ranges(parts: &[PartIndex]) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in parts.iter().map(|part| part.get() + 1) {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    runs
+}
+
 /// How long the rest takes at the present rate.
 pub fn eta(snapshot: &Snapshot) -> Option<Duration> {
     let left = snapshot.bytes.saturating_sub(snapshot.bytes_done);
@@ -86,12 +101,21 @@ pub fn eta(snapshot: &Snapshot) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Geometry;
 
     #[test]
     fn the_rest_is_told_by_the_rate() {
         let snapshot = Snapshot { bytes: 1000, bytes_done: 400, rate_down: 100.0, ..Snapshot::default() };
         assert_eq!(eta(&snapshot), Some(Duration::from_secs(6)));
         assert_eq!(eta(&Snapshot { rate_down: 0.0, ..snapshot }), None);
+    }
+
+    #[test]
+    fn parts_are_told_in_runs() {
+        let geometry = Geometry::new(9, 1).unwrap();
+        let parts: Vec<_> = [0, 1, 2, 5, 8].into_iter().filter_map(|n| geometry.part(n)).collect();
+        assert_eq!(ranges(&parts), [(1, 3), (6, 6), (9, 9)]);
+        assert_eq!(ranges(&[]), []);
     }
 
     #[test]

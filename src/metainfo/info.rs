@@ -174,13 +174,17 @@ fn file_list(list: Value<'_>) -> Result<Vec<FileEntry>, InfoError> {
     list.map(file).collect()
 }
 
+/// With the attributes of BEP 47: `p` for padding, `l` for a link, `x` for a program.
 fn file(value: Value<'_>) -> Result<FileEntry, InfoError> {
     let broken = || InfoError::Key("files");
     let dict = value.as_dict().ok_or_else(broken)?;
-    let size = dict.get("length").and_then(Value::as_u64);
+    let is = |letter| dict.get("attr").and_then(Value::as_bytes).is_some_and(|attr| attr.contains(&letter));
+    let link = is(b'l');
+    let size = dict.get("length").and_then(Value::as_u64).or(link.then_some(0));
     let names = dict.get("path").and_then(Value::as_list);
     let names: Option<Vec<&str>> = names.ok_or_else(broken)?.map(Value::as_str).collect();
-    Ok(FileEntry { size: size.ok_or_else(broken)?, path: FilePath::join(names.ok_or_else(broken)?)? })
+    let path = FilePath::join(names.ok_or_else(broken)?)?;
+    Ok(FileEntry { size: size.ok_or_else(broken)?, path, executable: is(b'x'), padding: link || is(b'p') })
 }
 
 fn digests(pieces: &[u8], parts: u32) -> Result<Arc<[Digest]>, InfoError> {
@@ -203,7 +207,7 @@ mod tests {
             "unsafe name, or files that clash",
             |(files, part_size, size, name, digest)| {
                 let files: Vec<_> =
-                    files.iter().map(|(size, path)| FileEntry { size: *size, path: path.parse().unwrap() }).collect();
+                    files.iter().map(|(size, path)| FileEntry::new(*size, path.parse().unwrap())).collect();
                 let size = if files.is_empty() { size } else { files::total(&files)? };
                 let geometry = Geometry::new(size, part_size).ok()?;
                 let name = Name::new(&name).ok().filter(|_| files::clash(&files).is_none())?;
@@ -273,6 +277,20 @@ mod tests {
         let huge = [file("i18446744073709551615e", "1:a"), file("i1e", "1:b")].concat();
         let huge = parse(&format!("d5:filesl{huge}e4:name1:x12:piece lengthi2e"));
         assert_eq!(huge, Err(InfoError::Key("files")));
+    }
+
+    #[test]
+    fn padding_links_and_programs_of_other_clients_are_told_apart() {
+        let file = |size: &str, attr: &str, path: &str| format!("d4:attr1:{attr}6:length{size}4:pathl{path}ee");
+        let pad = file("i1e", "p", "4:.pad1:1");
+        let link = "d4:attr1:l4:pathl1:le12:symlink pathl1:aee";
+        let files = [&file("i1e", "x", "1:a"), &pad, &file("i1e", "h", "1:b"), &pad, &link.to_owned()]
+            .map(String::as_str)
+            .concat();
+        let info = parse(&format!("d5:filesl{files}e4:name1:x12:piece lengthi4e")).unwrap();
+        let told: Vec<_> = info.files.iter().map(|f| (f.size, f.executable, f.padding)).collect();
+        let padding = (1, false, true);
+        assert_eq!(told, [(1, true, false), padding, (1, false, false), padding, (0, false, true)]);
     }
 
     #[test]

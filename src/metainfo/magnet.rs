@@ -143,6 +143,11 @@ fn base32(text: &str) -> Option<InfoHash> {
     Some(InfoHash(hash))
 }
 
+/// Whether this text is meant to be a magnet link.
+pub fn is_magnet(text: &str) -> bool {
+    text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, option, prelude::*, sample::Index};

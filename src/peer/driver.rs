@@ -140,7 +140,7 @@ impl Driver {
         match command {
             Command::Fetch(part) => self.receiver.fetch(part, &mut self.talk),
             Command::Close(why) => return Err(Closed::ByUs(why)),
-            command => self.talk.session.command(command),
+            command => self.talk.session.command(command, self.talk.now()),
         }
         Ok(())
     }

@@ -167,7 +167,9 @@ impl Inquiry {
             extension::HANDSHAKE => {
                 let hello = ExtensionHandshake::decode(payload).map_err(|e| e.to_string())?;
                 if let Some(port) = hello.port.filter(|_| !self.remote.dialled) {
-                    self.tell(Answer::Listens(SocketAddr::new(self.remote.address.ip(), port))).await;
+                    let mut address = self.remote.address;
+                    address.set_port(port);
+                    self.tell(Answer::Listens(address)).await;
                 }
                 if let (Some(id @ 1..), Some(size)) = (hello.ut_metadata, hello.metadata_size) {
                     *theirs = Some(id);

@@ -19,7 +19,7 @@ mod uploads;
 
 use crate::{
     geometry::PartIndex,
-    wire::{bitfield::Bitfield, handshake::PeerId},
+    wire::{bitfield::Bitfield, extension::pex::Exchange, handshake::PeerId},
 };
 
 /// Names one connection in this process; never used again after it.
@@ -31,6 +31,8 @@ pub struct PeerKey(pub u32);
 pub enum Event {
     /// The other side's extension handshake (BEP 10) came.
     Hello(Hello),
+    /// Whom it has met and lost, as it says (BEP 11).
+    Exchange(Exchange),
     /// It has these parts, and none else.
     HasAll,
     HasNone,
@@ -64,6 +66,8 @@ pub enum Event {
     Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
+    /// It has little to send, and parts that we lack.
+    Offer,
     /// It asked for blocks of this part.
     Wants(PartIndex),
     /// Every byte of this part was sent to it.
@@ -83,6 +87,8 @@ pub struct Hello {
     pub port: Option<u16>,
     /// One of our own members: it agreed on requests of this many bytes.
     pub max_request: Option<u32>,
+    /// It wants to be told whom we have met (BEP 11).
+    pub exchange: bool,
 }
 
 /// Why a conversation ended.
@@ -105,6 +111,8 @@ pub enum Command {
     Fetch(PartIndex),
     /// Stop getting this part; answered with [`Event::Released`] (or with the part, if it was complete by then).
     Release(PartIndex),
+    /// The same, but what is on its way already is taken: the answer may come later, or be the whole part.
+    Recall(PartIndex),
     /// Tell it that we have this part.
     Have(PartIndex),
     /// Tell it of every part that we have: we have all.
@@ -115,6 +123,10 @@ pub enum Command {
     Serve {
         bytes: u32,
     },
+    /// Tell it that we have little to send, if it is one of our own members.
+    Offer,
+    /// Tell it whom we have met and lost (BEP 11), if it wants to know.
+    Exchange(Exchange),
     /// We have everything now.
     Complete,
     Close(&'static str),

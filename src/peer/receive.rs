@@ -210,7 +210,7 @@ impl Receiver {
     fn land(&mut self, block: BlockRange, talk: &mut Talk) -> Option<BlockRange> {
         if find(&mut self.parts, block.part).is_none() {
             let Some(assembly) = talk.store.begin(block.part) else {
-                talk.session.command(Command::Release(block.part));
+                talk.session.command(Command::Release(block.part), talk.now());
                 return None;
             };
             self.parts.push(assembly);

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
+    time::Time,
     wire::message::RawBlock,
 };
 
@@ -15,11 +16,15 @@ struct Fetch {
     unasked: VecDeque<Range<u32>>,
     /// Blocks asked for and not there yet.
     awaited: u32,
+    /// When it was asked back. What is on its way by then is taken.
+    recalled: Option<Time>,
+    /// Some of it will not come: it was not asked for any more, or was refused.
+    short: bool,
 }
 
 impl Fetch {
     fn is_done(&self) -> bool {
-        self.awaited == 0 && self.unasked.is_empty()
+        self.awaited == 0 && self.unasked.is_empty() && !self.short
     }
 }
 
@@ -47,7 +52,7 @@ impl Requests {
     /// Ask for these blocks of this part.
     pub fn add(&mut self, part: PartIndex, missing: &[Range<u32>]) {
         let unasked = missing.iter().filter(|r| !r.is_empty()).cloned().collect();
-        self.fetches.push_back(Fetch { part, unasked, awaited: 0 });
+        self.fetches.push_back(Fetch { part, unasked, awaited: 0, recalled: None, short: false });
     }
 
     /// The next block to ask for, of at most `longest` bytes, while fewer than `queue` are awaited.
@@ -89,6 +94,42 @@ impl Requests {
             self.fetches.remove(at);
         }
         done
+    }
+
+    /// Asks a part back: nothing more of it is asked for. Returns the blocks of it that are awaited.
+    pub fn recall(&mut self, part: PartIndex, now: Time) -> Vec<BlockRange> {
+        let Some(fetch) = self.fetches.iter_mut().find(|f| f.part == part) else {
+            return Vec::new();
+        };
+        fetch.recalled = Some(now);
+        fetch.short |= !fetch.unasked.is_empty();
+        fetch.unasked.clear();
+        self.awaited.iter().filter(|b| b.part == part).copied().collect()
+    }
+
+    /// A block of this part that was awaited is refused. False: nobody asked the part back.
+    pub fn refused(&mut self, part: PartIndex) -> bool {
+        let Some(fetch) = self.fetches.iter_mut().find(|f| f.part == part && f.recalled.is_some()) else {
+            return false;
+        };
+        fetch.awaited = fetch.awaited.saturating_sub(1);
+        fetch.short = true;
+        true
+    }
+
+    /// A part that was asked back, and of which nothing more will come.
+    pub fn recalled(&self) -> Option<PartIndex> {
+        self.fetches.iter().find(|f| f.recalled.is_some() && f.awaited == 0).map(|f| f.part)
+    }
+
+    /// A part that was asked back by then.
+    pub fn recalled_until(&self, then: Time) -> Option<PartIndex> {
+        self.fetches.iter().find(|f| f.recalled.is_some_and(|at| at <= then)).map(|f| f.part)
+    }
+
+    /// When the oldest of what was asked back was.
+    pub fn first_recall(&self) -> Option<Time> {
+        self.fetches.iter().filter_map(|f| f.recalled).min()
     }
 
     /// Gives up a part. Returns the blocks of it that were awaited, or None when the part is not being fetched.
@@ -171,5 +212,33 @@ mod tests {
         assert_eq!(r.arrived(raw(block)), None);
         assert!(r.settle_taken_back(raw(block)));
         assert!(!r.settle_taken_back(raw(block)));
+    }
+
+    #[test]
+    fn of_a_part_that_is_asked_back_what_is_on_its_way_counts() {
+        let g = geometry();
+        let part = g.part(0).unwrap();
+        let mut r = Requests::default();
+        r.add(part, std::slice::from_ref(&(0..4)));
+        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, BLOCK, 2)).collect();
+        assert_eq!(r.recall(part, Time::from_secs(1)), blocks);
+        assert_eq!(r.next(&g, BLOCK, 9), None, "nothing more of it is asked for");
+        assert_eq!((r.recalled(), r.first_recall()), (None, Some(Time::from_secs(1))));
+        assert!(r.arrived(raw(blocks[0])).is_some() && !r.landed(part));
+        assert!(r.arrived(raw(blocks[1])).is_some() && r.refused(part));
+        assert_eq!(r.recalled(), Some(part));
+        assert_eq!(r.release(part), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_part_that_is_asked_back_may_come_whole() {
+        let g = geometry();
+        let part = g.part(1).unwrap();
+        let mut r = Requests::default();
+        r.add(part, std::slice::from_ref(&(0..g.blocks(part))));
+        let blocks: Vec<_> = std::iter::from_fn(|| r.next(&g, 1 << 20, 9)).collect();
+        r.recall(part, Time::ZERO);
+        assert!(r.arrived(raw(blocks[0])).is_some() && r.landed(part));
+        assert!(!r.refused(part), "nobody waits for it any more");
     }
 }

@@ -39,6 +39,8 @@ const KEEP_ALIVE: (Time, Time) = (Time::from_secs(8), Time::from_secs(30));
 const SILENCE: (Time, Time) = (Time::from_secs(270), Time::from_secs(90));
 /// Pieces of metadata that wait to be sent at most; more are refused.
 const MAX_METADATA_QUEUE: usize = 64;
+/// What was recalled is given up after this time, if neither it comes nor a refusal.
+const RECALL_TIME: Time = Time::from_secs(1);
 /// Messages that wait to be sent; beyond that nothing more is read from this member.
 const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
 /// Events that wait to be told at most: nothing more is read before they are.
@@ -90,6 +92,8 @@ pub struct Session {
     /// Parts that it was told of: no other is served.
     shown: Shown,
     their_metadata: Option<u8>,
+    their_offer: Option<u8>,
+    their_pex: Option<u8>,
     their_queue: usize,
     /// Longest request in either direction.
     max_request: u32,
@@ -101,6 +105,8 @@ pub struct Session {
     /// How often it may still say `have` before that is called a flood.
     haves_left: u32,
     patience: Patience,
+    /// With being told of other members.
+    hearsay: Patience,
     requests: Requests,
     arriving: Option<Arriving>,
     uploads: uploads::Uploads,
@@ -131,12 +137,15 @@ impl Session {
             geometry,
             info,
             their_metadata: None,
+            their_offer: None,
+            their_pex: None,
             their_queue: QUEUE.0,
             max_request: BLOCK,
             choked: true,
             said_what_it_has: false,
             statements_left: hear::statements(&geometry),
-            patience: Patience::default(),
+            patience: Patience::with_idle_talk(),
+            hearsay: Patience::with_hearsay(),
             requests: Requests::default(),
             arriving: None,
             uploads: uploads::Uploads::default(),
@@ -233,14 +242,17 @@ impl Session {
     }
 
     /// Any command but `Fetch` and `Close`, which are the driver's.
-    pub fn command(&mut self, command: Command) {
+    pub fn command(&mut self, command: Command, now: Time) {
         match command {
             Command::Release(part) => self.give_up(part, false),
+            Command::Recall(part) => self.recall(part, now),
             Command::Have(part) => self.show(part),
             Command::ShowAll => self.geometry.all_parts().for_each(|part| self.show(part)),
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
+            Command::Offer => self.say_offer(),
+            Command::Exchange(exchange) => self.say_exchange(&exchange),
             Command::Complete if self.remote.extended => self.say_hello(None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
@@ -254,6 +266,16 @@ impl Session {
         };
         if fresh {
             self.messages.push_back(Message::Have(part.get()));
+        }
+    }
+
+    /// Blocks that the other side has sent by now come, and the rest is refused; only our own members answer a cancel so.
+    fn recall(&mut self, part: PartIndex, now: Time) {
+        if !self.is_ours() || !self.remote.fast {
+            return self.give_up(part, false);
+        }
+        for b in self.requests.recall(part, now) {
+            self.messages.push_back(Message::Cancel(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
         }
     }
 
@@ -281,6 +303,9 @@ impl Session {
                 break;
             };
             self.messages.push_back(Message::Request(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
+        }
+        while let Some(part) = self.requests.recalled() {
+            self.give_up(part, false);
         }
         if self.uploads.ended() {
             self.events.push_back(Event::Served);
@@ -365,7 +390,8 @@ impl Session {
     /// When [`Self::on_deadline`] wants to be called.
     pub fn deadline(&self) -> Time {
         let (keep_alive, silence) = self.limits();
-        (self.last_said + keep_alive).min(self.last_heard + silence)
+        let next = (self.last_said + keep_alive).min(self.last_heard + silence);
+        self.requests.first_recall().map_or(next, |at| next.min(at + RECALL_TIME))
     }
 
     /// Keep-alives, and the end of a conversation in which nothing is said.
@@ -377,6 +403,9 @@ impl Session {
         let (keep_alive, silence) = self.limits();
         if now >= self.last_heard + silence {
             return Err(Closed::Broken("nothing was heard for too long".to_owned()));
+        }
+        while let Some(part) = self.requests.recalled_until(now.saturating_sub(RECALL_TIME)) {
+            self.give_up(part, false);
         }
         if self.requests.owes_too_much() {
             return Err(Closed::Fault("it answers no requests".to_owned()));

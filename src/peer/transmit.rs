@@ -18,7 +18,7 @@ use super::{
 use crate::{
     geometry::BlockRange,
     net::limiter::Limiter,
-    storage::Store,
+    storage::{Slice, Store},
     time::Time,
     wire::{
         encode::{encode, encode_block_header},
@@ -273,9 +273,22 @@ fn unreadable(store: &Store, error: &io::Error) -> Closed {
     Closed::Broken(format!("{}: cannot read: {error}", store.path().display()))
 }
 
+/// At most so many zeroes are sent at once.
+#[cfg(target_os = "linux")]
+const ZEROES: &[u8] = &[0; 16 << 10];
+
 #[cfg(target_os = "linux")]
 fn send_file(talk: &Talk, offset: u64, len: usize) -> io::Result<usize> {
-    socket::send_file(&talk.stream, &talk.store.file(), offset, len)
+    match talk.store.slice(offset)? {
+        Slice::File { file, at, len: there } => {
+            let len = there.min(len as u64) as usize;
+            socket::send_file(&talk.stream, &file, at, len)
+        }
+        Slice::Zeroes { len: there } => {
+            let len = there.min(len.min(ZEROES.len()) as u64) as usize;
+            socket::send(&talk.stream, &ZEROES[..len], false)
+        }
+    }
 }
 
 /// No block is long enough for it: see [`BULK`].

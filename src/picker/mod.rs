@@ -24,6 +24,8 @@ use crate::{
 pub enum PartState {
     /// Nobody gives it to us.
     Missing,
+    /// It is missing, and nobody is asked for it.
+    Unwanted,
     /// This member was asked for it.
     Fetching(PeerKey),
     /// The first was asked for it; it is being taken back for the second.
@@ -53,6 +55,7 @@ pub struct Picker {
     /// No part below this one is missing.
     first_missing: u32,
     present: u32,
+    unwanted: u32,
 }
 
 impl Picker {
@@ -65,6 +68,7 @@ impl Picker {
             begun: Vec::new(),
             first_missing: 0,
             present: 0,
+            unwanted: 0,
         };
         for part in geometry.all_parts() {
             if have.has(part) {
@@ -77,12 +81,24 @@ impl Picker {
         picker
     }
 
+    /// Of what is missing, only these parts are wanted.
+    pub fn want_only(&mut self, wanted: &Bitfield) {
+        let missing = |part: &PartIndex| self.states[part.as_usize()] == PartState::Missing && !wanted.has(*part);
+        let unwanted: Vec<_> = self.geometry.all_parts().filter(missing).collect();
+        unwanted.into_iter().for_each(|part| self.set(part, PartState::Unwanted));
+    }
+
     pub fn state(&self, part: PartIndex) -> PartState {
         self.states[part.as_usize()]
     }
 
     pub fn is_complete(&self) -> bool {
         self.present == self.geometry.parts()
+    }
+
+    /// Whether all that is wanted is there.
+    pub fn is_satisfied(&self) -> bool {
+        self.present + self.unwanted == self.geometry.parts()
     }
 
     /// How many incomplete members have this part.
@@ -122,6 +138,8 @@ impl Picker {
         }
         self.present += u32::from(state == PartState::Present);
         self.present -= u32::from(old == PartState::Present);
+        self.unwanted += u32::from(state == PartState::Unwanted);
+        self.unwanted -= u32::from(old == PartState::Unwanted);
     }
 
     /// The next part to ask of a member that has `theirs`.
@@ -175,6 +193,23 @@ mod tests {
         let part = p.pick(&bits(g, theirs), among, in_order)?;
         p.set(part, PartState::Fetching(PeerKey(1)));
         Some(part.get())
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_picked() {
+        let (g, mut p) = picker("1000", "   *");
+        p.want_only(&bits(&g, " *  "));
+        assert!(!p.is_satisfied());
+        for in_order in [false, true] {
+            assert_eq!(p.pick(&bits(&g, "* * "), Among::All, in_order), None);
+        }
+        assert_eq!(pick(&g, &mut p, "****", Among::All, false), Some(1));
+        p.set(g.part(1).unwrap(), PartState::Present);
+        assert!(p.is_satisfied() && !p.is_complete());
+        // It may turn out to be on the disk all the same.
+        p.set(g.part(0).unwrap(), PartState::Present);
+        p.set(g.part(2).unwrap(), PartState::Present);
+        assert!(p.is_satisfied() && p.is_complete());
     }
 
     #[test]

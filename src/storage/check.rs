@@ -1,10 +1,9 @@
 //! Proving what was on the disk at the start: every part's SHA-1, on all cores, each part told as soon as it is proven.
 //!
-//! A file with its final name goes through [`hash_file`], from end to end with the whole file's SHA-1 in the same pass.
+//! A file with its final name goes through [`crate::hashing::file::hash_file`], from end to end with the whole file's SHA-1 in the same pass.
 //! A `NAME.part` is full of holes and a file to repair has to be copied: these go part by part.
 
 use std::{
-    fs::File,
     io,
     ops::{ControlFlow, Range},
     sync::{
@@ -14,10 +13,10 @@ use std::{
     thread,
 };
 
-use super::{DiskEvent, disk::Disk, os, store::Shared};
+use super::{Contents, DiskEvent, disk::Disk, files::Files, store::Shared};
 use crate::{
     geometry::PartIndex,
-    hashing::{Digest, Hasher, file::hash_file},
+    hashing::{Digest, Hasher},
 };
 
 /// Read in steps of this many bytes.
@@ -28,12 +27,12 @@ const MAX_THREADS: usize = 4;
 /// Where parts may be found.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// A file with its final name: every part must be right.
-    Final,
+    /// A file with its final name: every part must be right. `thorough`: all wrong ones are found.
+    Final { right_size: bool, thorough: bool },
     /// `NAME.part`: what is right counts, and what was never written is not read.
     Partial,
     /// Another file, whose right parts are taken over.
-    Other(Arc<File>),
+    Other(Arc<dyn Disk>),
 }
 
 /// A check that runs; dropping it stops it.
@@ -88,7 +87,7 @@ struct Work {
 /// Why a check ended early.
 enum Stop {
     Asked,
-    Different(PartIndex),
+    Different(Vec<PartIndex>),
     Failed(Option<PartIndex>, &'static str, io::Error),
 }
 
@@ -96,41 +95,71 @@ impl Work {
     fn run(&self, sources: &[Source]) {
         for source in sources {
             let done = match source {
-                Source::Final => self.look_at_all(),
+                Source::Final { right_size: true, thorough } => self.look_at_all(*thorough),
+                Source::Final { right_size: false, .. } => {
+                    self.look_through(source).and_then(|()| Err(Stop::Different(self.missing())))
+                }
                 Source::Partial | Source::Other(_) => self.look_through(source),
             };
             match done {
                 Ok(()) => {}
                 Err(Stop::Asked) => return,
-                Err(Stop::Different(part)) => return self.shared.tell(DiskEvent::Different(part)),
+                Err(Stop::Different(parts)) => return self.shared.tell(DiskEvent::Different(parts)),
                 Err(Stop::Failed(part, doing, error)) => {
                     return self.shared.failed(part, doing, error);
                 }
             }
         }
+        if let Some(part) = self.spoilt() {
+            return self.shared.tell(DiskEvent::Different(vec![part]));
+        }
         self.shared.unchecked.store(false, Ordering::Release);
         self.shared.tell(DiskEvent::Checked);
     }
 
+    /// The parts that are not on the disk, as far as is known.
+    fn missing(&self) -> Vec<PartIndex> {
+        let on_disk = self.shared.lock().on_disk.clone();
+        self.shared.contents.geometry.all_parts().filter(|part| !on_disk.has(*part)).collect()
+    }
+
+    /// A part that is wrong and could not be put right: its files have their final names already.
+    fn spoilt(&self) -> Option<PartIndex> {
+        let Shared { files: Files::Folder(tree), contents: Contents { geometry, .. }, .. } = &*self.shared else {
+            return None;
+        };
+        let parts = self.shared.lock();
+        let wrong = |part: &PartIndex| !parts.on_disk.has(*part) && tree.is_named_in(&geometry.part_range(*part));
+        geometry.all_parts().find(wrong)
+    }
+
     /// A file with its final name: every part must be right, and the whole too.
-    fn look_at_all(&self) -> Result<(), Stop> {
-        let Shared { contents, file, .. } = &*self.shared;
+    fn look_at_all(&self, thorough: bool) -> Result<(), Stop> {
+        let Shared { contents, files, .. } = &*self.shared;
         let mut stop = Ok(());
+        let mut wrong = Vec::new();
         let mut on_part = |part: PartIndex, digest| {
             if self.state.stop.load(Ordering::Relaxed) {
                 stop = Err(Stop::Asked);
-            } else if digest != contents.parts[part.as_usize()] {
-                stop = Err(Stop::Different(part));
+            } else if digest != contents.parts[part.as_usize()] && !thorough {
+                stop = Err(Stop::Different(vec![part]));
             } else {
                 self.count(u64::from(contents.geometry.part_len(part)));
-                self.shared.landed(part, DiskEvent::Proven(part), None);
+                match digest == contents.parts[part.as_usize()] {
+                    true => self.shared.landed(part, DiskEvent::Proven(part), None),
+                    false => wrong.push(part),
+                }
                 return ControlFlow::Continue(());
             }
             ControlFlow::Break(())
         };
-        let whole = hash_file(file, &contents.geometry, contents.whole.is_some(), &mut on_part)
+        let whole = files
+            .hash(&contents.geometry, contents.whole.is_some(), &mut on_part)
             .map_err(|e| Stop::Failed(None, "read", e))?;
         stop?;
+        if !wrong.is_empty() {
+            return Err(Stop::Different(wrong));
+        }
         match whole {
             Some(digest) if contents.whole != Some(digest) => {
                 self.shared.tell(DiskEvent::WholeWrong(digest));
@@ -172,14 +201,16 @@ impl Work {
         let shared = &*self.shared;
         let range = shared.contents.geometry.part_range(part);
         let known = shared.lock().on_disk.has(part);
-        let never_written = || matches!(source, Source::Partial) && os::is_hole(&shared.file, &range);
-        if known || never_written() {
+        let never_written = || matches!(source, Source::Partial) && shared.files.is_hole(&range);
+        let only = shared.contents.only.as_ref().filter(|_| matches!(source, Source::Other(_)));
+        let unwanted = only.is_some_and(|only| !only.parts().has(part));
+        if known || unwanted || never_written() {
             self.count(range.end - range.start);
             return Ok(());
         }
         let digest = match source {
-            Source::Final | Source::Partial => self.hash(&*shared.disk, range, part, scratch, None),
-            Source::Other(file) => self.hash(&**file, range, part, scratch, Some(&*shared.disk)),
+            Source::Final { .. } | Source::Partial => self.hash(&*shared.disk, range, part, scratch, None),
+            Source::Other(old) => self.hash(&**old, range, part, scratch, Some(&*shared.disk)),
         }?;
         if digest == Some(shared.contents.parts[part.as_usize()]) {
             shared.landed(part, DiskEvent::Proven(part), None);

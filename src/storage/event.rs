@@ -11,8 +11,9 @@ pub enum DiskEvent {
     Written(PartIndex),
     /// A part that was on the disk at the start is right: it may be shared.
     Proven(PartIndex),
-    /// A part of a file that was there already is not the composition's: other data is on the disk.
-    Different(PartIndex),
+    /// These parts of what was there already are not the composition's: other data is on the disk. As a rule it is the
+    /// first that was found, and all where notes are ignored; none if what is there is longer.
+    Different(Vec<PartIndex>),
     /// What was on the disk at the start is all known now.
     Checked,
     /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do). Of a file under
@@ -53,6 +54,13 @@ pub enum StorageError {
     Appeared { path: PathBuf, part: PathBuf },
     #[error("{path}: {what}, not a plain file: move it away, or fetch to another folder with -o")]
     NotAFile { path: PathBuf, what: &'static str },
+    #[error("{path}: {what}, and the composition is a folder: move it away, or fetch to another folder with -o")]
+    NotAFolder { path: PathBuf, what: &'static str },
+    /// What `--from` names.
+    #[error(
+        "{path}: {what}: --from takes an older version of the composition, a file for a file, a folder for a folder"
+    )]
+    NotOlder { path: PathBuf, what: &'static str },
     #[error("{path}: another member is fetching this file: wait for it, or fetch to another folder with -o")]
     Busy { path: PathBuf },
     /// Somebody took `NAME.part` away, or put something else in its place.
@@ -78,7 +86,7 @@ impl StorageError {
         }
     }
 
-    pub(super) fn io(path: impl Into<PathBuf>, doing: &'static str, source: io::Error) -> Self {
+    pub(crate) fn io(path: impl Into<PathBuf>, doing: &'static str, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom { path },

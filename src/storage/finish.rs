@@ -4,10 +4,10 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
-use super::{Proofs, Stamp, StorageError, note, os, state::State, store::Shared};
+use super::{Proofs, Stamp, StorageError, Tree, folder, note, os, state::State, store::Shared};
 
 /// Where a composition is on the disk.
 pub(super) struct Home {
@@ -21,6 +21,9 @@ pub(super) enum Place {
     Final { stamp: Stamp },
     /// In `NAME.part`, to take the place of the file with this stamp, if there was one.
     Part { replaces: Option<Stamp> },
+    /// In the folder `NAME.part`, to take the places of the files with these stamps, if there were any. `named`: those
+    /// that were wanted have their final names.
+    PartFolder { tree: Arc<Tree>, replaces: Vec<Option<Stamp>>, named: bool },
 }
 
 /// The names that belong to a composition.
@@ -49,13 +52,13 @@ impl Names {
 impl Home {
     pub fn path(&self) -> &Path {
         match self.place {
-            Place::Final { .. } => &self.names.whole,
-            Place::Part { .. } => &self.names.part,
+            Place::Final { .. } | Place::PartFolder { named: true, .. } => &self.names.whole,
+            Place::Part { .. } | Place::PartFolder { .. } => &self.names.part,
         }
     }
 
     /// Remembers the proof. A member works without: what fails is only logged.
-    fn remember(&self, shared: &Shared, stamp: &Stamp) {
+    pub fn remember(&self, shared: &Shared, stamp: &Stamp) {
         let Some(proofs) = &self.proofs else { return };
         if let Err(error) = proofs.remember(&self.names.whole, shared.contents.info_hash, stamp) {
             log::warn!("the file will be checked again next time: {error}");
@@ -91,6 +94,11 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
                 home.remember(shared, stamp);
             }
         }
+        Place::PartFolder { .. } => {
+            let path = folder::finish::finish(shared, home)?;
+            save_state(shared, home)?;
+            return Ok(path);
+        }
         Place::Part { replaces } => {
             give_final_name(&home.names, &synced, replaces.as_ref())?;
             tidy(&home.names);
@@ -111,7 +119,7 @@ fn synced_stamp(shared: &Shared, home: &Home) -> Result<Stamp, StorageError> {
 }
 
 fn stamp_of(shared: &Shared, path: &Path) -> Result<Stamp, StorageError> {
-    Stamp::of(&shared.file).map_err(|e| StorageError::io(path, "look at it", e))
+    shared.files.stamp().map_err(|e| StorageError::io(path, "look at it", e))
 }
 
 /// Renames `NAME.part`, which must still be the file with the stamp `ours`.
@@ -157,17 +165,17 @@ fn keep_mode(names: &Names) {
     }
 }
 
-fn appeared(names: &Names) -> StorageError {
+pub(super) fn appeared(names: &Names) -> StorageError {
     StorageError::Appeared { path: names.whole.clone(), part: names.part.clone() }
 }
 
 /// The stamp of what has this name, links not followed.
-fn stamp_at(path: &Path) -> Option<Stamp> {
+pub(super) fn stamp_at(path: &Path) -> Option<Stamp> {
     Some(Stamp::from_metadata(&fs::symlink_metadata(path).ok()?))
 }
 
 /// After the rename: makes it last, and removes the state. What fails here takes nothing from the file.
-fn tidy(names: &Names) {
+pub(super) fn tidy(names: &Names) {
     if let Err(error) = File::open(names.folder()).and_then(|folder| folder.sync_all()) {
         log::warn!("{}: its new name may not outlive a power cut: {error}", names.whole.display());
     }

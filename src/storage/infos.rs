@@ -8,7 +8,6 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use super::{StorageError, note, os, proof::state_folder};
@@ -52,24 +51,11 @@ impl Infos {
         fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
         let place = self.place(InfoHash::of(bytes));
         write(&place, bytes).map_err(|e| StorageError::io(&place, "write it", e))?;
-        self.forget_old().map_err(|e| StorageError::io(&self.folder, "tidy it", e))
+        note::forget_old(&self.folder, MOST)
     }
 
     fn place(&self, hash: InfoHash) -> PathBuf {
         self.folder.join(hash.to_string())
-    }
-
-    fn forget_old(&self) -> io::Result<()> {
-        let mut all: Vec<(SystemTime, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            all.push((entry.metadata()?.modified()?, entry.path()));
-        }
-        all.sort();
-        for (_, path) in all.iter().take(all.len().saturating_sub(MOST)) {
-            fs::remove_file(path)?;
-        }
-        Ok(())
     }
 }
 
@@ -85,6 +71,8 @@ fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use super::{StorageError, os};
@@ -53,6 +54,21 @@ pub fn open_seal(text: &str) -> Option<&str> {
     let body = &text[..rest.len() + 1];
     let expected: Digest = seal.strip_prefix("check ")?.parse().ok()?;
     (Digest::of(body.as_bytes()) == expected).then_some(body)
+}
+
+/// Removes the oldest files of a folder of notes, so that `most` stay.
+pub fn forget_old(folder: &Path, most: usize) -> Result<(), StorageError> {
+    let failed = |error| StorageError::io(folder, "tidy it", error);
+    let mut all: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        all.push((entry.metadata().and_then(|data| data.modified()).map_err(failed)?, entry.path()));
+    }
+    all.sort();
+    for (_, path) in all.iter().take(all.len().saturating_sub(most)) {
+        fs::remove_file(path).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// This path with something added to its last component.

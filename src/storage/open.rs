@@ -10,24 +10,29 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    DiskEvent, Proofs, Stamp, StorageError, Store,
+    DiskEvent, Proofs, Selection, Stamp, StorageError, Store,
     check::Source,
     disk::Disk,
+    files::Files,
     finish::{Home, Names, Place},
-    os,
+    folder, os,
     partial::{self, Partial},
     pool::Pool,
     store::{Parts, Shared},
     whole::{Follower, Task},
     writer,
 };
-use crate::{geometry::Geometry, hashing::Digest, metainfo::InfoHash, wire::bitfield::Bitfield};
+use crate::{geometry::Geometry, hashing::Digest, manifest::FileEntry, metainfo::InfoHash, wire::bitfield::Bitfield};
 
 /// What a composition should be.
 #[derive(Clone)]
 pub struct Contents {
-    /// The file's name: one safe path component.
+    /// The file's name, or the folder's: one safe path component.
     pub name: String,
+    /// The files of a folder, in order, padding too; none for a single file. Their sizes add up to the geometry's.
+    pub files: Vec<FileEntry>,
+    /// Those of them that are wanted; None: all.
+    pub only: Option<Selection>,
     pub geometry: Geometry,
     /// SHA-1 of each part.
     pub parts: Arc<[Digest]>,
@@ -53,6 +58,22 @@ pub enum Notes {
     Believed,
     /// Nothing: what is on the disk is hashed.
     Ignored,
+}
+
+/// What a person asked for.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    pub existing: Existing,
+    pub notes: Notes,
+    /// An older file, or folder, whose parts that are still the same are taken over.
+    pub old: Option<PathBuf>,
+}
+
+/// What is there is shared, notes are believed, and there is nothing older.
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { existing: Existing::Share, notes: Notes::Believed, old: None }
+    }
 }
 
 /// What was found.
@@ -83,35 +104,38 @@ pub struct Opened {
 pub fn open(
     contents: Contents,
     folder: &Path,
-    existing: Existing,
-    notes: Notes,
+    wishes: &Wishes,
     proofs: Option<Proofs>,
 ) -> Result<Opened, StorageError> {
-    open_on(contents, folder, existing, notes, proofs, |file| file)
+    open_on(contents, folder, wishes, proofs, |disk| disk)
 }
 
-/// As [`open`], with this disk in place of the file: for tests with a disk that fails.
+/// As [`open`], with this disk in place of the file or the folder: for tests with a disk that fails.
 pub fn open_on(
-    contents: Contents,
+    mut contents: Contents,
     folder: &Path,
-    existing: Existing,
-    notes: Notes,
+    wishes: &Wishes,
     proofs: Option<Proofs>,
-    disk: impl FnOnce(Arc<File>) -> Arc<dyn Disk>,
+    disk: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>,
 ) -> Result<Opened, StorageError> {
     debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
     let names = Names::new(folder, &contents.name);
-    let start = look_around(&contents, &names, folder, existing, notes, proofs.as_ref())?;
-    let home = Home { names, place: start.place, proofs };
-    let file = Arc::new(start.file);
-    let setup = Setup {
-        contents,
-        found: start.found,
-        have: start.have,
-        sources: start.sources,
-        disk: disk(file.clone()),
-        file,
+    let ask = Ask { contents: &contents, names: &names, folder, wishes, proofs: proofs.as_ref() };
+    let mut start = match contents.files.is_empty() {
+        true => ask.look_around()?,
+        false => folder::open::look_around(&ask)?,
     };
+    if let (Found::Ready | Found::Unchecked, Some(old)) = (start.found, &wishes.old) {
+        start.sources.push(Source::Other(ask.open_old(old)?));
+        start.found = Found::Unchecked;
+    }
+    let Start { files, found, have, place, sources } = start;
+    if matches!(place, Place::Final { .. }) {
+        // All of it is there, or said to be.
+        contents.only = None;
+    }
+    let home = Home { names, place, proofs };
+    let setup = Setup { contents, found, have, sources, disk: disk(files.disk()), files };
     let path = home.path().to_owned();
     setup.start(home).map_err(|e| StorageError::io(path, "start a thread for it", e))
 }
@@ -135,77 +159,106 @@ pub(super) fn plain_file(path: &Path) -> Result<Option<fs::Metadata>, StorageErr
 }
 
 /// What is on the disk at the start.
-struct Start {
-    file: File,
-    found: Found,
-    have: Bitfield,
-    place: Place,
-    sources: Vec<Source>,
+pub(super) struct Start {
+    pub files: Files,
+    pub found: Found,
+    pub have: Bitfield,
+    pub place: Place,
+    pub sources: Vec<Source>,
 }
 
-fn look_around(
-    contents: &Contents,
-    names: &Names,
-    folder: &Path,
-    existing: Existing,
-    notes: Notes,
-    proofs: Option<&Proofs>,
-) -> Result<Start, StorageError> {
-    let Some(meta) = plain_file(&names.whole)? else {
-        return fetch(contents, names, folder, existing, notes, None);
-    };
-    let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
-    let right_size = meta.len() == contents.geometry.size();
-    let holds = |proofs: &Proofs| proofs.holds(&names.whole, &file, contents.info_hash);
-    let proven = right_size && notes == Notes::Believed && proofs.is_some_and(holds);
-    match existing {
-        Existing::Repair if !proven => fetch(contents, names, folder, existing, notes, Some(file)),
-        _ if right_size => share(contents, names, file, proven),
-        _ => Err(StorageError::Different { path: names.whole.clone() }),
+/// What is asked of the disk.
+pub(super) struct Ask<'a> {
+    pub contents: &'a Contents,
+    pub names: &'a Names,
+    pub folder: &'a Path,
+    pub wishes: &'a Wishes,
+    pub proofs: Option<&'a Proofs>,
+}
+
+impl Ask<'_> {
+    fn look_around(&self) -> Result<Start, StorageError> {
+        let names = self.names;
+        let Some(meta) = plain_file(&names.whole)? else { return self.fetch(None) };
+        let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
+        let right_size = meta.len() == self.contents.geometry.size();
+        let stamp = stamp(&file, &names.whole)?;
+        let proven = right_size && self.is_proven(&stamp);
+        match self.wishes.existing {
+            Existing::Repair if !proven => self.fetch(Some((file, stamp))),
+            _ if right_size || self.is_thorough() => {
+                Ok(self.share(Files::One(Arc::new(file)), stamp, right_size, proven))
+            }
+            _ => Err(StorageError::Different { path: names.whole.clone() }),
+        }
+    }
+
+    /// Whether a note that is believed says that what has the final name, with this stamp, is the composition.
+    pub fn is_proven(&self, stamp: &Stamp) -> bool {
+        let holds = |proofs: &Proofs| proofs.holds(&self.names.whole, stamp, self.contents.info_hash);
+        self.wishes.notes == Notes::Believed && self.proofs.is_some_and(holds)
+    }
+
+    /// Whether all that is there is looked at, also what cannot be the composition any more.
+    pub fn is_thorough(&self) -> bool {
+        self.wishes.notes == Notes::Ignored
+    }
+
+    /// What is under the final name is shared, once it is proven; what of it has not the right size, part by part.
+    pub fn share(&self, files: Files, stamp: Stamp, right_size: bool, proven: bool) -> Start {
+        let source = Source::Final { right_size, thorough: self.is_thorough() };
+        let geometry = &self.contents.geometry;
+        let (found, have, sources) = match proven {
+            true => (Found::Whole, Bitfield::all(geometry), vec![]),
+            false => (Found::Unproven, Bitfield::none(geometry), vec![source]),
+        };
+        Start { files, found, have, place: Place::Final { stamp }, sources }
+    }
+
+    /// `old` is the file under the final name, to be repaired.
+    fn fetch(&self, old: Option<(File, Stamp)>) -> Result<Start, StorageError> {
+        make_folder(self.folder)?;
+        let Partial { file, have } = partial::open(self)?;
+        let (old, replaces) = old.unzip();
+        let place = Place::Part { replaces };
+        let old = old.map(|old| Source::Other(Arc::new(old)));
+        Ok(self.go_on(Files::One(Arc::new(file)), have, place, old))
+    }
+
+    /// What is not whole is fetched; `have` is None where that must be found out.
+    pub fn go_on(&self, files: Files, have: Option<Bitfield>, place: Place, old: Option<Source>) -> Start {
+        let partial = have.is_none().then_some(Source::Partial);
+        let sources: Vec<_> = partial.into_iter().chain(old).collect();
+        let found = if sources.is_empty() { Found::Ready } else { Found::Unchecked };
+        let have = have.unwrap_or_else(|| Bitfield::none(&self.contents.geometry));
+        Start { files, found, have, place, sources }
+    }
+
+    /// An older file or folder, to read.
+    fn open_old(&self, path: &Path) -> Result<Arc<dyn Disk>, StorageError> {
+        self.try_open_old(path).map_err(|error| match error {
+            StorageError::NotAFile { path, what } | StorageError::NotAFolder { path, what } => {
+                StorageError::NotOlder { path, what }
+            }
+            error => error,
+        })
+    }
+
+    fn try_open_old(&self, path: &Path) -> Result<Arc<dyn Disk>, StorageError> {
+        let missing = || StorageError::io(path, "open it", io::ErrorKind::NotFound.into());
+        match self.contents.files.is_empty() {
+            true => {
+                plain_file(path)?.ok_or_else(missing)?;
+                let old = os::open_existing(path, false).map_err(|e| StorageError::io(path, "open it", e))?;
+                Ok(Arc::new(old))
+            }
+            false => Ok(folder::open::old(path, self.contents)?.ok_or_else(missing)?),
+        }
     }
 }
 
-fn share(contents: &Contents, names: &Names, file: File, proven: bool) -> Result<Start, StorageError> {
-    let stamp = stamp(&file, &names.whole)?;
-    let (found, have, sources) = if proven {
-        (Found::Whole, Bitfield::all(&contents.geometry), vec![])
-    } else {
-        let none = Bitfield::none(&contents.geometry);
-        (Found::Unproven, none, vec![Source::Final])
-    };
-    Ok(Start { file, found, have, place: Place::Final { stamp }, sources })
-}
-
-/// `old` is the file under the final name, to be repaired.
-fn fetch(
-    contents: &Contents,
-    names: &Names,
-    folder: &Path,
-    existing: Existing,
-    notes: Notes,
-    old: Option<File>,
-) -> Result<Start, StorageError> {
-    fs::create_dir_all(folder).map_err(|e| StorageError::io(folder, "make the folder", e))?;
-    let replaces = old.as_ref().map(|f| stamp(f, &names.whole)).transpose()?;
-    let Partial { file, have } = partial::open(contents, names, folder, existing, notes)?;
-    let mut sources = Vec::new();
-    if have.is_none() {
-        sources.push(Source::Partial);
-    }
-    if let Some(old) = old {
-        sources.push(Source::Other(Arc::new(old)));
-    }
-    let found = match sources[..] {
-        [] => Found::Ready,
-        _ => Found::Unchecked,
-    };
-    Ok(Start {
-        file,
-        found,
-        have: have.unwrap_or_else(|| Bitfield::none(&contents.geometry)),
-        place: Place::Part { replaces },
-        sources,
-    })
+pub(super) fn make_folder(folder: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(folder).map_err(|e| StorageError::io(folder, "make the folder", e))
 }
 
 pub(super) fn stamp(file: &File, path: &Path) -> Result<Stamp, StorageError> {
@@ -218,7 +271,7 @@ struct Setup {
     found: Found,
     have: Bitfield,
     sources: Vec<Source>,
-    file: Arc<File>,
+    files: Files,
     disk: Arc<dyn Disk>,
 }
 
@@ -229,7 +282,7 @@ impl Setup {
         let path: PathBuf = home.path().to_owned();
         let under_final_name = matches!(self.found, Found::Whole | Found::Unproven);
         let follower = match self.contents.whole {
-            Some(expected) if !under_final_name => {
+            Some(expected) if !under_final_name && self.contents.only.is_none() => {
                 let task = Task {
                     geometry: self.contents.geometry,
                     expected,
@@ -243,20 +296,21 @@ impl Setup {
             _ => None,
         };
         let unchecked = matches!(self.found, Found::Unproven | Found::Unchecked);
+        let only = self.contents.only.as_ref().map(|only| only.parts().clone());
         let shared = Arc::new(Shared {
             contents: self.contents,
             path,
-            file: self.file,
+            final_path: home.names.whole.clone(),
+            files: self.files,
             disk: self.disk,
             events,
             follower,
             whole,
             unchecked: AtomicBool::new(unchecked),
-            parts: Mutex::new(Parts::new(self.have.clone())),
+            parts: Mutex::new(Parts::new(self.have.clone(), only)),
             lost: Mutex::new(false),
         });
-        let parts_must_do = self.found != Found::Whole && shared.contents.whole.is_none();
-        if parts_must_do && self.have.is_full() {
+        if self.found != Found::Whole && shared.parts_must_do() && shared.lock().are_all_in() {
             shared.is_whole();
         }
         let jobs = writer::start(shared.clone())?;

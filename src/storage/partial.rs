@@ -5,33 +5,28 @@ use std::{fs::File, io, os::unix::fs::MetadataExt, path::Path};
 use super::{
     Contents, Existing, Notes, Stamp, StorageError,
     finish::Names,
-    open::{plain_file, stamp},
+    open::{Ask, plain_file, stamp},
     os,
     state::State,
 };
 use crate::wire::bitfield::Bitfield;
 
 /// How often to look again when the file comes or goes while it is being opened.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// A `NAME.part` that is ours alone.
-pub struct Partial {
+pub(super) struct Partial {
     pub file: File,
     /// The parts in it that are right; None if that must be found out.
     pub have: Option<Bitfield>,
 }
 
 /// Opens `NAME.part`, or makes it.
-pub fn open(
-    contents: &Contents,
-    names: &Names,
-    folder: &Path,
-    existing: Existing,
-    notes: Notes,
-) -> Result<Partial, StorageError> {
+pub(super) fn open(ask: &Ask<'_>) -> Result<Partial, StorageError> {
+    let Ask { contents, names, folder, wishes, .. } = *ask;
     for _ in 0..ATTEMPTS {
         let opened = if plain_file(&names.part)?.is_some() {
-            go_on(contents, names, folder, existing, notes)?
+            go_on(contents, names, folder, wishes.existing, wishes.notes)?
         } else {
             begin(contents, names, folder)?
         };
@@ -108,18 +103,22 @@ fn go_on(
 
 /// Locks the file; false if `NAME.part` is another one by now.
 fn take_lock(file: &File, names: &Names) -> Result<bool, StorageError> {
-    match os::lock(file) {
-        Ok(true) => {}
-        Ok(false) => {
-            return Err(StorageError::Busy { path: names.part.clone() });
-        }
-        Err(error) => log::warn!(
-            "{}: this file system has no locks ({error}): see to it that no other member writes this file",
-            names.part.display()
-        ),
-    }
+    lock(file, &names.part)?;
     let ours = stamp(file, &names.part)?;
     Ok(plain_file(&names.part)?.is_some_and(|meta| Stamp::from_metadata(&meta).is_same_file(&ours)))
+}
+
+/// Takes the lock of the file or folder at this path.
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), StorageError> {
+    match os::lock(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StorageError::Busy { path: path.to_owned() }),
+        Err(error) => {
+            let path = path.display();
+            log::warn!("{path}: no locks on this file system ({error}): see to it that no other member writes this");
+            Ok(())
+        }
+    }
 }
 
 /// Bytes of the disk that the rest will take. Unknown counts as nothing: a file system that compresses sets less
@@ -138,7 +137,7 @@ fn still_needed(contents: &Contents, file: &File, names: &Names, have: Option<&B
     })
 }
 
-fn check_room(names: &Names, folder: &Path, needed: u64) -> Result<(), StorageError> {
+pub(super) fn check_room(names: &Names, folder: &Path, needed: u64) -> Result<(), StorageError> {
     match os::free_space(folder) {
         Some(free) if free < needed => Err(StorageError::Full { path: names.part.clone(), missing: needed - free }),
         _ => Ok(()),

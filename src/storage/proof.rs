@@ -4,8 +4,7 @@
 //! after a crash a note never speaks of data that did not reach the disk.
 
 use std::{
-    env,
-    fs::{self, File},
+    env, fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -38,7 +37,7 @@ impl Proofs {
         Self { folder: folder.into() }
     }
 
-    /// Notes that the file at `path` was verified to be this composition when its stamp was `stamp`. The caller took
+    /// Notes that the file, or folder, at `path` was verified to be this composition when its stamp was `stamp`. The caller took
     /// the stamp before it hashed, found it unchanged after, and synced the data.
     pub fn remember(&self, path: &Path, info_hash: InfoHash, stamp: &Stamp) -> Result<(), StorageError> {
         fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
@@ -46,12 +45,10 @@ impl Proofs {
         note::write(&place, &body(info_hash, stamp))
     }
 
-    /// Whether a note says that this open file, found at `path`, is this composition.
-    pub fn holds(&self, path: &Path, file: &File, info_hash: InfoHash) -> bool {
-        let (Ok(place), Ok(stamp)) = (self.place(path, info_hash), Stamp::of(file)) else {
-            return false;
-        };
-        note::read(&place).is_some_and(|text| text == body(info_hash, &stamp))
+    /// Whether a note says that what is at `path`, a file or a folder of this stamp, is this composition.
+    pub fn holds(&self, path: &Path, stamp: &Stamp, info_hash: InfoHash) -> bool {
+        let Ok(place) = self.place(path, info_hash) else { return false };
+        note::read(&place).is_some_and(|text| text == body(info_hash, stamp))
     }
 
     /// Where the note on this file as this composition is, under whatever name the file is reached.
@@ -69,9 +66,15 @@ fn body(info_hash: InfoHash, stamp: &Stamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     const THIS: InfoHash = InfoHash([1; 20]);
+
+    fn stamp(file: &File) -> Stamp {
+        Stamp::of(file).unwrap()
+    }
 
     #[test]
     fn a_proof_holds_until_the_file_changes() {
@@ -80,12 +83,12 @@ mod tests {
         let path = dir.path().join("file");
         fs::write(&path, "data").unwrap();
         let file = File::open(&path).unwrap();
-        assert!(!proofs.holds(&path, &file, THIS));
+        assert!(!proofs.holds(&path, &stamp(&file), THIS));
         proofs.remember(&path, THIS, &Stamp::of(&file).unwrap()).unwrap();
-        assert!(proofs.holds(&path, &file, THIS));
-        assert!(!proofs.holds(&path, &file, InfoHash([2; 20])));
+        assert!(proofs.holds(&path, &stamp(&file), THIS));
+        assert!(!proofs.holds(&path, &stamp(&file), InfoHash([2; 20])));
         fs::write(&path, "date").unwrap();
-        assert!(!proofs.holds(&path, &file, THIS));
+        assert!(!proofs.holds(&path, &stamp(&file), THIS));
     }
 
     #[test]
@@ -97,7 +100,7 @@ mod tests {
         fs::write(&other, "data").unwrap();
         let file = File::open(&one).unwrap();
         proofs.remember(&one, THIS, &Stamp::of(&file).unwrap()).unwrap();
-        assert!(!proofs.holds(&other, &File::open(&other).unwrap(), THIS));
-        assert!(proofs.holds(&dir.path().join("./one"), &file, THIS));
+        assert!(!proofs.holds(&other, &stamp(&File::open(&other).unwrap()), THIS));
+        assert!(proofs.holds(&dir.path().join("./one"), &stamp(&file), THIS));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    fs::File,
     io,
     ops::Range,
     path::PathBuf,
@@ -15,12 +14,12 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Assembly, Check, Contents, DiskEvent, StorageError,
+    Assembly, Check, Contents, DiskEvent, Selection, StorageError,
     assembly::Proven,
     check::{self, Source},
     disk::Disk,
+    files::{Files, Slice},
     finish::{self, Home},
-    os,
     pool::{Buffer, CHUNK, Pool},
     whole::Follower,
     writer::Job,
@@ -55,7 +54,9 @@ pub(super) struct Shared {
     pub contents: Contents,
     /// The name it was opened under, for messages.
     pub path: PathBuf,
-    pub file: Arc<File>,
+    /// The name it will have in the end.
+    pub final_path: PathBuf,
+    pub files: Files,
     pub disk: Arc<dyn Disk>,
     pub events: mpsc::UnboundedSender<DiskEvent>,
     /// The whole file's SHA-1 in the making; None if it is not known, or comes with the check.
@@ -74,11 +75,18 @@ pub(super) struct Parts {
     in_hand: HashSet<PartIndex>,
     /// What came wrong from several, and not right since: it is put together from one alone, to know whom to blame.
     suspect: HashSet<PartIndex>,
+    /// Those that are wanted, where not all are.
+    only: Option<Bitfield>,
 }
 
 impl Parts {
-    pub fn new(on_disk: Bitfield) -> Self {
-        Self { on_disk, in_hand: HashSet::new(), suspect: HashSet::new() }
+    pub fn new(on_disk: Bitfield, only: Option<Bitfield>) -> Self {
+        Self { on_disk, in_hand: HashSet::new(), suspect: HashSet::new(), only }
+    }
+
+    /// Whether all that are wanted are on the disk.
+    pub fn are_all_in(&self) -> bool {
+        self.on_disk.is_full() || self.only.as_ref().is_some_and(|only| self.on_disk.has_all_of(only))
     }
 }
 
@@ -91,14 +99,20 @@ impl Shared {
     pub fn landed(&self, part: PartIndex, event: DiskEvent, bytes: Option<Buffer>) {
         let full = {
             let mut parts = self.lock();
-            parts.on_disk.insert(part) && parts.on_disk.is_full()
+            let wanted = parts.only.as_ref().is_none_or(|only| only.has(part));
+            parts.on_disk.insert(part) && wanted && parts.are_all_in()
         };
         self.tell(event);
         match &self.follower {
             Some(follower) => follower.landed(part, bytes),
-            None if full && self.contents.whole.is_none() => self.is_whole(),
+            None if full && self.parts_must_do() => self.is_whole(),
             None => {}
         }
+    }
+
+    /// Whether there is no more to verify than the parts: the whole's SHA-1 is not known, or not all of it is wanted.
+    pub fn parts_must_do(&self) -> bool {
+        self.contents.whole.is_none() || self.contents.only.is_some()
     }
 
     /// Every part is in, and there is no more to verify.
@@ -130,7 +144,11 @@ impl Shared {
     }
 
     pub fn failed(&self, part: Option<PartIndex>, doing: &'static str, source: io::Error) {
-        let error = StorageError::io(&self.path, doing, source);
+        let error = match source.kind() {
+            // Of a file that has its final name already, in a folder.
+            io::ErrorKind::AlreadyExists => StorageError::Different { path: self.final_path.clone() },
+            _ => StorageError::io(&self.path, doing, source),
+        };
         self.tell(DiskEvent::Failed { part, error });
     }
 }
@@ -203,18 +221,28 @@ impl Store {
         self.home().path().to_owned()
     }
 
+    /// Where it will be in the end: `NAME`.
+    pub fn final_path(&self) -> PathBuf {
+        self.0.shared.final_path.clone()
+    }
+
+    /// The files that are wanted, where not all are.
+    pub fn only(&self) -> Option<&Selection> {
+        self.0.shared.contents.only.as_ref()
+    }
+
     /// The parts on the disk that are right.
     pub fn have(&self) -> Bitfield {
         self.0.shared.lock().on_disk.clone()
     }
 
-    /// The open file, for sendfile. Send only parts told as written or proven; 0 bytes sent means that somebody made
-    /// the file shorter.
-    pub fn file(&self) -> Arc<File> {
-        self.0.shared.file.clone()
+    /// Where these bytes are on the disk, for sendfile. Send only parts told as written or proven; 0 bytes sent means
+    /// that somebody made the file shorter. May open a file, for a folder.
+    pub fn slice(&self, offset: u64) -> io::Result<Slice> {
+        self.0.shared.files.slice(offset)
     }
 
-    /// Reads exactly these bytes of the composition. Blocks if they are not in the page cache. As for [`Self::file`],
+    /// Reads exactly these bytes of the composition. Blocks if they are not in the page cache. As for [`Self::slice`],
     /// the caller asks only for parts told as written or proven.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.0.shared.disk.read_exact_at(into, offset)
@@ -222,12 +250,12 @@ impl Store {
 
     /// Whether these bytes are in the page cache, as far as a few probes show; false where the system cannot tell.
     pub fn is_warm(&self, range: Range<u64>) -> bool {
-        os::is_warm(&self.0.shared.file, range)
+        self.0.shared.files.is_warm(range)
     }
 
     /// Brings these bytes into the page cache. Blocks.
     pub fn warm(&self, range: Range<u64>) -> io::Result<()> {
-        os::warm(&self.0.shared.file, range)
+        self.0.shared.files.warm(range)
     }
 
     /// Starts to put a part together, or goes on with what was parked of it. None: it is on the disk, or in other

@@ -36,7 +36,7 @@ fn time_to_come(due: f64, waited: f64) -> f64 {
 impl Swarm {
     /// Asks this neighbour for parts until enough is outstanding with it.
     pub(super) fn assign(&mut self, key: PeerKey, now: Time) {
-        if !self.checked || self.is_complete() {
+        if !self.checked || self.picker.is_satisfied() {
             return;
         }
         loop {
@@ -88,7 +88,8 @@ impl Swarm {
             }
             n.rate.start(now);
         }
-        n.fetches.push(Fetch { part, left, began: None });
+        let offered = std::mem::take(&mut n.offers);
+        n.fetches.push(Fetch { part, left, began: None, offered });
         self.picker.set(part, PartState::Fetching(key));
         self.tell(key, Command::Fetch(part));
     }
@@ -130,7 +131,7 @@ impl Swarm {
         if time > STEAL * (f64::from(fetch.left) / own_rate + STEAL_MARGIN) {
             self.picker.set(fetch.part, PartState::Moving(victim, thief));
             self.edit(victim, |n| n.lost_one |= fetch.began.is_none());
-            self.tell(victim, Command::Release(fetch.part));
+            self.tell(victim, Command::Recall(fetch.part));
         }
     }
 
@@ -140,7 +141,7 @@ impl Swarm {
         seconds * f64::from(fetch.left) / f64::from(came.max(1))
     }
 
-    fn is_moving_to(&self, thief: PeerKey) -> bool {
+    pub(super) fn is_moving_to(&self, thief: PeerKey) -> bool {
         let moving = |f: &Fetch| matches!(self.picker.state(f.part), PartState::Moving(_, to) if to == thief);
         self.neighbours.values().any(|n| n.fetches.iter().any(moving))
     }

@@ -1,12 +1,23 @@
 //! Addresses of members: which to dial, when to try again, whom to leave alone.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::collections::BTreeMap;
 
 use crate::{peer::PeerKey, time::Time, wire::handshake::PeerId};
 
 /// More addresses than this are not remembered: a liar cannot fill the memory.
 const MAX_KNOWN: usize = 2000;
+/// Of these so many at most that members told us of and that were not reached: in all, by one member, at one IP address.
+const MOST_HEARSAY: usize = 800;
+const MOST_OF_ONE: usize = 100;
+const MOST_AT_ONE: usize = 16;
+/// So many of them are dialled at the same time: the rest of the places is for addresses from better sources.
+const MOST_HEARSAY_DIALS: usize = 15;
+/// With so many connections nobody is dialled on hearsay: it is enough for parts to travel fast, and where everybody
+/// knows everybody each would for ever push another out of its place.
+const ENOUGH: usize = 16;
+/// What was only heard of and failed so often that the wait is longer is forgotten.
+const HEARSAY_WAIT: Time = Time::from_secs(4);
 const FIRST_WAIT: Time = Time::from_secs(1);
 const LONGEST_WAIT: Time = Time::from_secs(60);
 /// How long a member that sent a wrong part is left alone.
@@ -26,6 +37,10 @@ enum Contact {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     contact: Contact,
+    /// The neighbour that told us of it, while nobody else did and nobody was reached there.
+    hearsay: Option<PeerKey>,
+    /// When a member was last reached there by dialling.
+    reached: Option<Time>,
     not_before: Time,
     wait: Time,
 }
@@ -45,31 +60,63 @@ fn is_plausible(address: &SocketAddr) -> bool {
 impl KnownPeers {
     pub fn add(&mut self, address: SocketAddr, now: Time) {
         let address = plain(address);
-        if !is_plausible(&address) || self.known.contains_key(&address) {
-            return;
+        if let Some(known) = self.known.get_mut(&address) {
+            known.hearsay = None;
+        } else if is_plausible(&address) {
+            self.insert(address, None, now);
         }
-        if self.known.len() >= MAX_KNOWN && !self.forget_one() {
-            return;
-        }
-        self.known.insert(address, Known { contact: Contact::Idle, not_before: now, wait: FIRST_WAIT });
     }
 
-    /// Makes room: the address that failed most often goes. False: none failed yet.
+    /// The neighbour `key` says that members listen there. Each address is dialled, if there is nothing better to dial;
+    /// who tells of many that nobody listens at is soon not believed any more.
+    pub fn hear(&mut self, addresses: impl Iterator<Item = SocketAddr>, key: PeerKey, now: Time) {
+        let hearsay = self.known.values().filter_map(|known| known.hearsay);
+        let (mut all, mut its) = hearsay.fold((0, 0), |(all, its), by| (all + 1, its + usize::from(by == key)));
+        for address in addresses.map(plain) {
+            if all >= MOST_HEARSAY || its >= MOST_OF_ONE {
+                return;
+            }
+            let at = |port| at_port(address, port);
+            let full = self.known.range(at(0)..=at(u16::MAX)).count() >= MOST_AT_ONE;
+            if !full && is_plausible(&address) && !self.known.contains_key(&address) {
+                self.insert(address, Some(key), now);
+                (all, its) = (all + 1, its + 1);
+            }
+        }
+    }
+
+    fn insert(&mut self, address: SocketAddr, hearsay: Option<PeerKey>, now: Time) {
+        if self.known.len() < MAX_KNOWN || self.forget_one() {
+            let known = Known { contact: Contact::Idle, hearsay, reached: None, not_before: now, wait: FIRST_WAIT };
+            self.known.insert(address, known);
+        }
+    }
+
+    /// Makes room: what was only heard of goes first, then the address that failed most often. False: there is neither.
     fn forget_one(&mut self) -> bool {
-        let failed = self.known.iter().filter(|(_, k)| k.contact == Contact::Idle && k.wait > FIRST_WAIT);
-        let worst = failed.max_by_key(|(_, k)| k.wait).map(|(address, _)| *address);
+        let idle = self.known.iter().filter(|(_, k)| k.contact == Contact::Idle);
+        let poor = idle.filter(|(_, k)| k.hearsay.is_some() || k.wait > FIRST_WAIT);
+        let worst = poor.max_by_key(|(_, k)| (k.hearsay.is_some(), k.wait)).map(|(address, _)| *address);
         worst.is_some_and(|address| self.known.remove(&address).is_some())
     }
 
-    /// Up to `room` addresses that are due to be dialled.
-    pub fn due(&mut self, room: usize, now: Time, dice: &mut fastrand::Rng) -> Vec<SocketAddr> {
+    /// Addresses that are due to be dialled, so that there are `wanted` connections; `there` are open. Those that were
+    /// only heard of come last.
+    pub fn due(&mut self, wanted: usize, there: usize, now: Time, dice: &mut fastrand::Rng) -> Vec<SocketAddr> {
+        let taken = there + self.dialling();
+        let room = wanted.saturating_sub(taken);
         if room == 0 {
             return Vec::new();
         }
         let due = |k: &Known| k.contact == Contact::Idle && k.not_before <= now;
-        let mut all: Vec<_> = self.known.iter().filter(|(_, k)| due(k)).map(|(a, _)| *a).collect();
+        let due = self.known.iter().filter(|(_, k)| due(k));
+        let (mut heard, mut all): (Vec<_>, Vec<_>) = due.map(|(a, k)| (*a, k)).partition(|(_, k)| k.hearsay.is_some());
+        let tried = |k: &&Known| k.contact == Contact::Dialling && k.hearsay.is_some();
+        dice.shuffle(&mut heard);
         dice.shuffle(&mut all);
-        all.truncate(room);
+        let under_way = self.known.values().filter(tried).count();
+        heard.truncate(MOST_HEARSAY_DIALS.saturating_sub(under_way).min(ENOUGH.saturating_sub(taken + all.len())));
+        let all: Vec<_> = all.into_iter().chain(heard).take(room).map(|(address, _)| address).collect();
         for address in &all {
             self.set(*address, Contact::Dialling);
         }
@@ -82,7 +129,7 @@ impl KnownPeers {
         }
     }
 
-    pub fn dialling(&self) -> usize {
+    fn dialling(&self) -> usize {
         self.known.values().filter(|k| k.contact == Contact::Dialling).count()
     }
 
@@ -92,7 +139,20 @@ impl KnownPeers {
         self.set(address, Contact::Connected(key));
         if let Some(known) = self.known.get_mut(&plain(address)) {
             known.wait = FIRST_WAIT;
+            known.hearsay = None;
         }
+    }
+
+    /// We dialled it, and a member is there.
+    pub fn dialled(&mut self, address: SocketAddr, now: Time) {
+        if let Some(known) = self.known.get_mut(&plain(address)) {
+            known.reached = Some(now);
+        }
+    }
+
+    /// Where members were reached by dialling, and when last.
+    pub fn reached(&self) -> Vec<(SocketAddr, Time)> {
+        self.known.iter().filter_map(|(address, known)| Some((*address, known.reached?))).collect()
     }
 
     pub fn own(&mut self, address: SocketAddr) {
@@ -105,6 +165,9 @@ impl KnownPeers {
             known.contact = Contact::Idle;
             known.not_before = now + known.wait;
             known.wait = (known.wait * 2).min(LONGEST_WAIT);
+            if known.hearsay.is_some() && known.wait > HEARSAY_WAIT {
+                self.known.remove(&plain(address));
+            }
         }
     }
 
@@ -144,9 +207,20 @@ impl KnownPeers {
     }
 }
 
-/// `::ffff:a.b.c.d` is `a.b.c.d`.
+/// `::ffff:a.b.c.d` is `a.b.c.d`. A link-local address keeps the interface that it is behind.
 pub(super) fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
+        }
+        _ => SocketAddr::new(address.ip().to_canonical(), address.port()),
+    }
+}
+
+/// Another port at this address.
+pub(super) fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    plain(address)
 }
 
 #[cfg(test)]
@@ -163,14 +237,14 @@ mod tests {
         let mut dice = fastrand::Rng::with_seed(1);
         let a = address("10.0.0.1:9998");
         known.add(a, Time::ZERO);
-        assert_eq!(known.due(5, Time::ZERO, &mut dice), [a]);
-        assert!(known.due(5, Time::ZERO, &mut dice).is_empty(), "it is being dialled");
+        assert_eq!(known.due(5, 0, Time::ZERO, &mut dice), [a]);
+        assert!(known.due(5, 0, Time::ZERO, &mut dice).is_empty(), "it is being dialled");
         known.failed(a, Time::ZERO);
-        assert!(known.due(5, Time::from_millis(900), &mut dice).is_empty());
-        assert_eq!(known.due(5, Time::from_secs(1), &mut dice), [a]);
+        assert!(known.due(5, 0, Time::from_millis(900), &mut dice).is_empty());
+        assert_eq!(known.due(5, 0, Time::from_secs(1), &mut dice), [a]);
         known.failed(a, Time::from_secs(1));
-        assert!(known.due(5, Time::from_secs(2), &mut dice).is_empty());
-        assert_eq!(known.due(5, Time::from_secs(3), &mut dice), [a]);
+        assert!(known.due(5, 0, Time::from_secs(2), &mut dice).is_empty());
+        assert_eq!(known.due(5, 0, Time::from_secs(3), &mut dice), [a]);
     }
 
     #[test]
@@ -180,13 +254,13 @@ mod tests {
         for (place, end) in [("10.0.0.1:9998", Some(PeerKey(1))), ("10.0.0.2:9998", None)] {
             let place = address(place);
             known.add(place, Time::ZERO);
-            assert_eq!(known.due(5, Time::ZERO, &mut dice), [place]);
+            assert_eq!(known.due(5, 0, Time::ZERO, &mut dice), [place]);
             match end {
                 Some(key) => known.connected(place, key, Time::ZERO),
                 None => known.own(place),
             }
             known.failed(place, Time::ZERO);
-            assert!(known.due(5, Time::from_secs(1000), &mut dice).is_empty());
+            assert!(known.due(5, 0, Time::from_secs(1000), &mut dice).is_empty());
         }
     }
 
@@ -197,9 +271,9 @@ mod tests {
         for text in ["10.0.0.1:0", "0.0.0.0:80", "239.1.1.1:80", "[ff02::1]:80"] {
             known.add(address(text), Time::ZERO);
         }
-        assert!(known.due(9, Time::ZERO, &mut dice).is_empty());
+        assert!(known.due(9, 0, Time::ZERO, &mut dice).is_empty());
         known.add(address("[::ffff:10.0.0.1]:80"), Time::ZERO);
-        assert_eq!(known.due(9, Time::ZERO, &mut dice), [address("10.0.0.1:80")]);
+        assert_eq!(known.due(9, 0, Time::ZERO, &mut dice), [address("10.0.0.1:80")]);
     }
 
     #[test]
@@ -212,7 +286,7 @@ mod tests {
         let other = address("10.0.0.1:9998");
         known.add(other, Time::ZERO);
         assert!(!known.known.contains_key(&other), "nobody failed yet");
-        for lie in known.due(2, Time::ZERO, &mut dice) {
+        for lie in known.due(2, 0, Time::ZERO, &mut dice) {
             known.failed(lie, Time::ZERO);
         }
         known.add(other, Time::ZERO);

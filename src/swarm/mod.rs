@@ -8,12 +8,16 @@
 //! | `on_peer` | what follows from what a neighbour says |
 //! | `assign` | which part is asked of whom, and what is taken from a slow one |
 //! | `serve` | who is served, and what a first seed shows |
+//! | `offer` | what members with nothing to send are given to send |
+//! | `exchange` | whom a neighbour is told of, and whom we believe in |
 //! | `on_tick` | whom to dial, who stalls |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
 
 mod assign;
+mod exchange;
 mod known_peers;
 mod neighbour;
+mod offer;
 mod on_peer;
 mod on_tick;
 mod reveal;
@@ -41,7 +45,7 @@ pub struct Config {
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
     pub checked: bool,
-    /// Connections at most, in all.
+    /// Connections at most, in all; a few guests of a moment aside.
     pub max_peers: usize,
     /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
@@ -85,10 +89,14 @@ pub enum Effect {
 /// The swarm in numbers, for people and programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Snapshot {
+    /// Those that are wanted, as a rule all.
     pub parts: u32,
     pub parts_done: u32,
+    /// Of the parts that are wanted.
     pub bytes: u64,
     pub bytes_done: u64,
+    /// Bytes of the whole composition that are not here.
+    pub left: u64,
     /// Payload bytes that came from members, duplicates and wrong ones included.
     pub fetched: u64,
     /// Payload bytes sent to members.
@@ -110,10 +118,18 @@ pub struct Swarm {
     picker: Picker,
     /// What we have, as it is shown to a new neighbour.
     have: std::sync::Arc<Bitfield>,
+    /// The parts that are wanted.
+    wanted: Bitfield,
+    /// Bytes of the parts that are wanted, and of those that we have.
+    bytes_wanted: u64,
     bytes_done: u64,
+    /// Bytes of all parts that we do not have.
+    left: u64,
     checked: bool,
     neighbours: BTreeMap<PeerKey, Neighbour>,
     known: KnownPeers,
+    /// Counts how often it changed who the neighbours are and where they listen.
+    roster: u64,
     /// We were complete from the start: how we give each part away once.
     reveal: Option<Reveal>,
     /// Parts that came wrong in pieces from several members: fetched from one alone, to know whom to blame.
@@ -142,11 +158,15 @@ impl Swarm {
             picker: Picker::new(geometry, &config.have, dice.u64(..)),
             reveal: complete.then(|| Reveal::new(geometry.all_parts(), &mut dice)),
             have: std::sync::Arc::new(config.have.clone()),
-            bytes_done: config.have.ones(&geometry).map(|p| u64::from(geometry.part_len(p))).sum(),
+            wanted: Bitfield::all(&geometry),
+            bytes_wanted: geometry.size(),
+            bytes_done: bytes_of(&geometry, &config.have),
+            left: geometry.size() - bytes_of(&geometry, &config.have),
             checked: config.checked,
             config,
             neighbours: BTreeMap::new(),
             known: KnownPeers::default(),
+            roster: 0,
             suspect: BTreeSet::new(),
             lots: dice.u64(..),
             pace: 0.0,
@@ -163,6 +183,16 @@ impl Swarm {
             swarm.effects.push_back(Effect::Complete);
         }
         swarm
+    }
+
+    /// Only these parts are fetched. To be called before anything is heard.
+    pub fn want_only(&mut self, wanted: &Bitfield) {
+        let geometry = self.geometry();
+        let done = wanted.ones(&geometry).filter(|part| self.have.has(*part));
+        self.bytes_done = done.map(|part| u64::from(geometry.part_len(part))).sum();
+        self.bytes_wanted = bytes_of(&geometry, wanted);
+        self.wanted = wanted.clone();
+        self.picker.want_only(wanted);
     }
 
     pub fn handle(&mut self, input: Input, now: Time) {
@@ -219,10 +249,16 @@ impl Swarm {
         }
         self.picker.set(part, PartState::Present);
         std::sync::Arc::make_mut(&mut self.have).insert(part);
-        self.bytes_done += u64::from(self.geometry().part_len(part));
+        let len = u64::from(self.geometry().part_len(part));
+        self.left -= len;
         self.tell_all(&Command::Have(part));
+        if self.wanted.has(part) {
+            self.bytes_done += len;
+        }
         if self.is_complete() {
             self.on_complete();
+        } else if self.wanted.has(part) && self.picker.is_satisfied() {
+            self.tell_all(&Command::Interest(false));
         }
     }
 
@@ -250,10 +286,14 @@ impl Swarm {
     pub fn snapshot(&self, now: Time) -> Snapshot {
         let geometry = self.geometry();
         Snapshot {
-            parts: geometry.parts(),
-            parts_done: self.have.count(),
-            bytes: geometry.size(),
+            parts: self.wanted.count(),
+            parts_done: match self.wanted.is_full() {
+                true => self.have.count(),
+                false => self.wanted.ones(&geometry).filter(|part| self.have.has(*part)).count() as u32,
+            },
+            bytes: self.bytes_wanted,
             bytes_done: self.bytes_done,
+            left: self.left,
             fetched: self.fetched,
             uploaded: self.uploaded,
             rate_down: self.down.get(now),
@@ -263,6 +303,11 @@ impl Swarm {
             copies: self.copies.len(),
             wrong_parts: self.wrong_parts,
         }
+    }
+
+    /// Where members were reached by dialling, and when last.
+    pub fn reached(&self) -> Vec<(SocketAddr, Time)> {
+        self.known.reached()
     }
 
     /// Who was ever seen to have everything, we not counted: its name, or what its id says it runs. Not safe for a terminal.
@@ -294,6 +339,11 @@ impl Swarm {
     pub fn have(&self) -> &Bitfield {
         &self.have
     }
+}
+
+/// The bytes of these parts.
+fn bytes_of(geometry: &Geometry, parts: &Bitfield) -> u64 {
+    parts.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum()
 }
 
 #[cfg(test)]
@@ -345,6 +395,36 @@ mod tests {
         let mut fetched = swarm(Bitfield::none(&geometry), true);
         geometry.all_parts().for_each(|part| fetched.handle(Input::Have(part), Time::ZERO));
         assert_eq!(shown(&mut fetched), [Show::Everything, Show::Everything]);
+    }
+
+    #[test]
+    fn who_wants_only_some_parts_asks_for_no_other_and_is_no_seed() {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let mut swarm = swarm(Bitfield::none(&geometry), true);
+        let mut wanted = Bitfield::none(&geometry);
+        for part in geometry.all_parts().skip(40).take(5) {
+            wanted.insert(part);
+        }
+        swarm.want_only(&wanted);
+        swarm.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
+        for event in [Event::HasAll, Event::Choked(false)] {
+            swarm.handle(Input::Peer(PeerKey(1), event), Time::ZERO);
+        }
+        let effects = |swarm: &mut Swarm| std::iter::from_fn(|| swarm.next_effect()).collect::<Vec<_>>();
+        let asked: Vec<_> = effects(&mut swarm)
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Tell(_, Command::Fetch(part)) => Some(part),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(asked.iter().map(|part| part.get()).collect::<Vec<_>>(), [40, 41, 42, 43, 44]);
+        asked.iter().for_each(|part| swarm.handle(Input::Have(*part), Time::ZERO));
+        let snapshot = swarm.snapshot(Time::ZERO);
+        assert_eq!((snapshot.bytes, snapshot.bytes_done, snapshot.parts_done, snapshot.left), (5, 5, 5, 95));
+        let effects = effects(&mut swarm);
+        assert!(effects.contains(&Effect::Tell(PeerKey(1), Command::Interest(false))));
+        assert!(!effects.contains(&Effect::Complete));
     }
 
     /// Who is admitted when a member that we dialled dials us this long after.

@@ -1,5 +1,6 @@
 //! One connected member, as the swarm sees it.
 
+use super::exchange::Told;
 use crate::{
     geometry::{Geometry, PartIndex},
     peer::{
@@ -18,6 +19,8 @@ pub(super) struct Fetch {
     pub left: u32,
     /// When its first bytes came.
     pub began: Option<Time>,
+    /// It had nothing to send when it was asked for it, and said so.
+    pub offered: bool,
 }
 
 /// It owed us bytes and sent none.
@@ -30,9 +33,13 @@ pub(super) struct Stall {
 #[derive(Debug)]
 pub(super) struct Neighbour {
     pub introduction: Introduction,
+    /// It leaves as soon as it was told of others: there is no place for it.
+    pub guest: bool,
     /// When it was admitted.
     pub since: Time,
     pub hello: Option<Hello>,
+    /// Whom we told it of.
+    pub told: Told,
     pub has: Bitfield,
     /// It does not serve us.
     pub choked: bool,
@@ -58,6 +65,10 @@ pub(super) struct Neighbour {
     pub serving: bool,
     pub clogged: bool,
     pub served: Option<Time>,
+    /// When it was last told that we have little to send.
+    pub offered: Option<Time>,
+    /// It said that it has little to send, and was asked for nothing since.
+    pub offers: bool,
     pub up: Meter,
 }
 
@@ -68,8 +79,10 @@ impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
         Self {
             introduction,
+            guest: false,
             since: now,
             hello: None,
+            told: Told::default(),
             has: Bitfield::none(geometry),
             choked: true,
             interested: false,
@@ -87,6 +100,8 @@ impl Neighbour {
             serving: false,
             clogged: false,
             served: None,
+            offered: None,
+            offers: false,
             up: Meter::default(),
         }
     }

@@ -1,11 +1,11 @@
 //! What follows from what a neighbour says.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::{
     Effect, Swarm,
-    known_peers::plain,
+    known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
 use crate::{
@@ -24,6 +24,18 @@ const MAX_COPIES: usize = 50_000;
 /// Two connections with one member that are opened within this time may both be on their way before either side knows.
 const AT_ONCE: Time = Time::from_secs(2);
 
+/// Members that are here for a moment, while all places are taken.
+const MOST_GUESTS: usize = 4;
+
+/// How a new neighbour is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// For good.
+    Seat,
+    /// To be told of others.
+    Guest,
+}
+
 /// What this id draws when places are few.
 fn lot(lots: u64, id: PeerId) -> u64 {
     let seed = id.0.iter().fold(lots, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3).rotate_left(23));
@@ -32,25 +44,31 @@ fn lot(lots: u64, id: PeerId) -> u64 {
 
 impl Swarm {
     pub(super) fn on_introduced(&mut self, key: PeerKey, introduction: Introduction, now: Time) {
-        if let Err(why) = self.may_join(&introduction, now) {
-            if introduction.dialled {
-                self.known.failed(introduction.address, now);
+        let guest = match self.may_join(&introduction, now) {
+            Ok(place) => place == Place::Guest,
+            Err(why) => {
+                if introduction.dialled {
+                    self.known.failed(introduction.address, now);
+                }
+                self.effects.push_back(Effect::Refuse(key, why));
+                return;
             }
-            self.effects.push_back(Effect::Refuse(key, why));
-            return;
-        }
+        };
         if introduction.dialled {
             self.known.connected(introduction.address, key, now);
+            self.known.dialled(introduction.address, now);
         }
         let show = self.first_show(key, now);
         let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
-        let neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
+        let mut neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
+        neighbour.guest = guest;
         self.neighbours.insert(key, neighbour);
+        self.roster += 1;
         self.effects.push_back(Effect::Admit(key, show));
         self.update_reveal(now);
     }
 
-    fn may_join(&mut self, new: &Introduction, now: Time) -> Result<(), &'static str> {
+    fn may_join(&mut self, new: &Introduction, now: Time) -> Result<Place, &'static str> {
         if new.id == self.config.id {
             self.known.own(new.address);
             return Err("it is this member itself");
@@ -80,10 +98,12 @@ impl Swarm {
     /// that nobody can choose an id that wins. Only those take part who share the address from which most came, the
     /// new one counted: a thousand ids at one address push each other out, and nobody else. Those that we dialled
     /// ourselves are never sent away for another: who knocks with a thousand ids cannot surround us. Complete ones stay
-    /// while we need them, and go first when we do not.
-    fn make_room(&mut self, new: &Introduction, now: Time) -> Result<(), &'static str> {
-        if self.neighbours.len() < self.config.max_peers {
-            return Ok(());
+    /// while we need them, and go first when we do not. Who draws no place may know nobody else: a few of these stay for
+    /// as long as it takes to tell them of others.
+    fn make_room(&mut self, new: &Introduction, now: Time) -> Result<Place, &'static str> {
+        let guests = self.neighbours.values().filter(|n| n.guest).count();
+        if self.neighbours.len() - guests < self.config.max_peers {
+            return Ok(Place::Seat);
         }
         let (lots, complete) = (self.lots, self.is_complete());
         let mut crowds: BTreeMap<IpAddr, usize> = BTreeMap::new();
@@ -91,16 +111,16 @@ impl Swarm {
         came.chain([new]).for_each(|i| *crowds.entry(i.address.ip().to_canonical()).or_default() += 1);
         let largest = crowds.values().max().copied();
         let crowded = |i: &Introduction| crowds.get(&i.address.ip().to_canonical()).copied() == largest;
-        let others = self
-            .neighbours
-            .iter()
-            .filter(|(_, n)| !n.introduction.dialled && crowded(&n.introduction) && (complete || !n.is_complete()));
+        let others = self.neighbours.iter().filter(|(_, n)| {
+            !n.introduction.dialled && !n.guest && crowded(&n.introduction) && (complete || !n.is_complete())
+        });
         let lowest = others.map(|(key, n)| (!n.is_complete(), lot(lots, n.introduction.id), *key)).min();
         match lowest {
             Some((incomplete, lowest, key)) if !incomplete || !crowded(new) || lowest < lot(lots, new.id) => {
                 self.close(key, "another drew the place", now);
-                Ok(())
+                Ok(Place::Seat)
             }
+            _ if guests < MOST_GUESTS && new.extended => Ok(Place::Guest),
             _ => Err("this member has enough connections"),
         }
     }
@@ -111,6 +131,7 @@ impl Swarm {
         }
         match event {
             Event::Hello(hello) => self.on_hello(key, hello, now),
+            Event::Exchange(exchange) => self.on_exchange(key, &exchange, now),
             Event::HasAll => self.on_has_these(key, Bitfield::all(&self.geometry()), now),
             Event::HasNone => self.on_has_these(key, Bitfield::none(&self.geometry()), now),
             Event::HasThese(bits) => self.on_has_these(key, bits, now),
@@ -138,6 +159,7 @@ impl Swarm {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
             }
+            Event::Offer => self.on_offer(key, now),
             Event::Wants(part) => {
                 if let Some(reveal) = &mut self.reveal {
                     reveal.wanted(key, part, now);
@@ -163,14 +185,16 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&key) else {
             return;
         };
-        let ip = neighbour.introduction.address.ip();
+        self.roster += 1;
+        let at = neighbour.introduction.address;
         let known = neighbour.hello.get_or_insert_with(|| Hello { port: None, ..hello.clone() });
+        known.exchange = hello.exchange;
         // A later one says only what changed. Nobody moves to another port: one who says so again and again would fill
         // the list of those who are known.
         if let (None, Some(port)) = (known.port, hello.port) {
             known.port = Some(port);
             if !neighbour.introduction.dialled {
-                self.known.connected(SocketAddr::new(ip, port), key, now);
+                self.known.connected(at_port(at, port), key, now);
             }
         }
     }
@@ -263,10 +287,11 @@ impl Swarm {
         let Some(n) = self.neighbours.get_mut(&key) else {
             return;
         };
-        if n.told_interest || !self.checked || self.picker.is_complete() {
+        if n.told_interest || !self.checked || self.picker.is_satisfied() {
             return;
         }
-        let wants = n.has.ones(&geometry).any(|p| self.picker.state(p) != PartState::Present);
+        let idle = |part| matches!(self.picker.state(part), PartState::Present | PartState::Unwanted);
+        let wants = n.has.ones(&geometry).any(|part| !idle(part));
         if wants {
             n.told_interest = true;
             self.tell(key, Command::Interest(true));
@@ -380,6 +405,7 @@ impl Swarm {
         let Some(gone) = self.neighbours.remove(&key) else {
             return;
         };
+        self.roster += 1;
         let pause = match why {
             Closed::ByUs(_) | Closed::Fault(_) => super::known_peers::BAN,
             Closed::ByThem | Closed::Broken(_) => Time::from_secs(1),

@@ -28,6 +28,8 @@ impl Swarm {
     pub(super) fn on_tick(&mut self, now: Time) {
         self.pace = (self.pace * PACE_KEPT).max(self.down.get(now)).max(self.up.get(now));
         self.dial(now);
+        self.tell_of_others(now);
+        self.see_off_guests(now);
         self.end_pauses(now);
         self.find_stalls(now);
         self.look_again(now);
@@ -37,10 +39,8 @@ impl Swarm {
 
     /// Opens connections while there are addresses and fewer connections than we would like, whoever opened them.
     pub(super) fn dial(&mut self, now: Time) {
-        let dialling = self.known.dialling();
         let wanted = self.config.max_dialled.min(self.config.max_peers);
-        let room = wanted.saturating_sub(self.neighbours.len() + dialling);
-        for address in self.known.due(room, now, &mut self.dice) {
+        for address in self.known.due(wanted, self.neighbours.len(), now, &mut self.dice) {
             self.effects.push_back(Effect::Dial(address));
         }
     }

@@ -19,8 +19,8 @@ const SPREAD_TIME: Time = Time::from_secs(2);
 const REST_TIME: Time = Time::from_millis(300);
 /// What a member that sees everything asked for is left to it for so long.
 const WANTED_TIME: Time = Time::from_secs(10);
-/// What a member was shown and did not take by then (or by as long as taking turns takes here, at most by the second)
-/// is given to another.
+/// What a member was shown is given to another when it took nothing for so long (or for as long as taking turns takes
+/// here, at most the second).
 pub(super) const TAKE_TIME: (Time, Time) = (Time::from_secs(5), Time::from_secs(30));
 /// Nothing new for who holds more parts alone than this, plus twice the median.
 const CREDIT: u32 = 4;
@@ -40,7 +40,9 @@ struct Gift {
 struct Account {
     unsent: u32,
     lonely: u32,
-    /// It let something lie that it was shown, and took nothing since.
+    /// When it last took something, or was shown something again.
+    since: Time,
+    /// It let lie what it was shown, and took nothing since.
     idle: bool,
 }
 
@@ -50,8 +52,6 @@ pub(super) struct Reveal {
     fresh: Vec<PartIndex>,
     gifts: BTreeMap<PartIndex, Gift>,
     accounts: BTreeMap<PeerKey, Account>,
-    /// Parts that were shown to one, oldest first, and until when it has time to take them.
-    shown: VecDeque<(Time, PartIndex, PeerKey)>,
     /// Parts that were sent, oldest first: to look at once more.
     spreading: VecDeque<(Time, PartIndex)>,
     again: VecDeque<PartIndex>,
@@ -104,6 +104,7 @@ impl Reveal {
     pub fn sent(&mut self, key: PeerKey, part: PartIndex, now: Time) {
         if let Some(account) = self.accounts.get_mut(&key) {
             account.idle = false;
+            account.since = now;
         }
         let gift = self.gifts.entry(part).or_insert(Gift { to: key, sent: false, lonely: false });
         if gift.to != key {
@@ -146,15 +147,18 @@ impl Reveal {
         self.again.extend(back);
     }
 
-    /// Once in a while: which parts that were shown are not taken?
-    pub fn take_back(&mut self, now: Time) {
-        while let Some((_, part, key)) = self.shown.pop_front_if(|(until, ..)| now >= *until) {
-            let Some(gift) = self.gifts.get(&part).filter(|g| g.to == key && !g.sent).copied() else {
-                continue;
-            };
-            self.gifts.remove(&part);
-            self.revoke(&gift);
-            self.fresh.push(part);
+    /// Once in a while: who took nothing in this time of what it was shown? That is for others then.
+    pub fn take_back(&mut self, now: Time, patience: Time) {
+        let idle = |a: &Account| a.unsent > 0 && !a.idle && now >= a.since + patience;
+        let idle: Vec<_> = self.accounts.iter().filter(|(_, a)| idle(a)).map(|(key, _)| *key).collect();
+        for key in idle {
+            let back = self.gifts.iter().filter(|(_, gift)| gift.to == key && !gift.sent);
+            let back: Vec<_> = back.map(|(part, gift)| (*part, *gift)).collect();
+            for (part, gift) in back {
+                self.gifts.remove(&part);
+                self.revoke(&gift);
+                self.fresh.push(part);
+            }
             if let Some(account) = self.accounts.get_mut(&key) {
                 account.idle = true;
             }
@@ -184,13 +188,12 @@ impl Reveal {
         self.accounts.get(&key).is_some_and(|a| a.lonely <= CREDIT + 2 * median)
     }
 
-    /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent. It has until `until`
-    /// to take it.
+    /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent.
     pub fn next(
         &mut self,
         key: PeerKey,
         ahead: u32,
-        until: Time,
+        now: Time,
         theirs: impl Fn(PartIndex) -> bool,
         holders: impl Fn(PartIndex) -> u16,
     ) -> Option<PartIndex> {
@@ -206,10 +209,10 @@ impl Reveal {
         self.gifts.insert(part, Gift { to: key, sent, lonely: true });
         let account = self.accounts.entry(key).or_default();
         account.lonely += 1;
-        account.unsent += u32::from(!sent);
-        if !sent {
-            self.shown.push_back((until, part, key));
+        if account.unsent == 0 {
+            account.since = now;
         }
+        account.unsent += u32::from(!sent);
         Some(part)
     }
 
@@ -264,7 +267,7 @@ mod tests {
     }
 
     fn next(r: &mut Reveal, key: PeerKey) -> Option<PartIndex> {
-        r.next(key, 2, TAKE_TIME.0, |_| false, |_| 0)
+        r.next(key, 2, Time::ZERO, |_| false, |_| 0)
     }
 
     #[test]
@@ -308,9 +311,9 @@ mod tests {
         let mut r = reveal(4);
         let shown = [next(&mut r, A), next(&mut r, A), next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
         r.sent(B, shown[2], Time::from_secs(1));
-        r.take_back(Time::from_secs(4));
+        r.take_back(Time::from_secs(4), TAKE_TIME.0);
         assert!(!r.is_idle(A), "it still has time");
-        r.take_back(Time::from_secs(5));
+        r.take_back(Time::from_secs(5), TAKE_TIME.0);
         assert!(r.is_idle(A));
         assert_eq!(next(&mut r, A), None, "nothing new");
         r.sent(B, shown[3], Time::from_secs(5));

@@ -17,7 +17,7 @@ const SHOWN_BYTES: f64 = 512.0 * 1024.0;
 const SHOWN_TIME: f64 = 0.25;
 /// Who was given a part has it spread after so many times what it takes to send a part to each of its neighbours.
 const SPREAD_ROUNDS: u32 = 3;
-/// Who was shown parts has taken them after so many such times, unless it does not want them.
+/// Who was shown parts has taken one after so many such times, unless it does not want them.
 const TAKE_ROUNDS: u32 = 12;
 
 impl Swarm {
@@ -28,7 +28,7 @@ impl Swarm {
             let waiting = self.neighbours.iter().filter(|(_, n)| n.asks && !n.serving);
             let waiting = waiting.map(|(k, n)| Waiting { key: *k, parts: n.has.count(), served: n.served });
             let Some(key) = choker::next(waiting, self.around()) else {
-                return;
+                break;
             };
             self.edit(key, |n| {
                 n.asks = false;
@@ -37,6 +37,7 @@ impl Swarm {
             });
             self.tell(key, Command::Serve { bytes });
         }
+        self.offer(now);
     }
 
     fn around(&self) -> Neighbours {
@@ -110,12 +111,10 @@ impl Swarm {
         };
         let bytes = (n.up.get(now) * SHOWN_TIME).max(SHOWN_BYTES);
         let ahead = ((bytes / part_size) as u32).max(SHOWN_PARTS);
-        let turns = self.round().map_or(Time::ZERO, |round| round * TAKE_ROUNDS);
-        let until = now + turns.clamp(TAKE_TIME.0, TAKE_TIME.1);
         let mut shown = Vec::new();
         if let Some(reveal) = &mut self.reveal {
             let holders = |part| self.picker.holders(part);
-            while let Some(part) = reveal.next(key, ahead, until, |p| n.has.has(p), holders) {
+            while let Some(part) = reveal.next(key, ahead, now, |p| n.has.has(p), holders) {
                 shown.push(part);
             }
         }
@@ -125,7 +124,7 @@ impl Swarm {
     pub(super) fn look_again(&mut self, now: Time) {
         let round = self.round().unwrap_or(Time::ZERO);
         if let Some(reveal) = &mut self.reveal {
-            reveal.take_back(now);
+            reveal.take_back(now, (round * TAKE_ROUNDS).clamp(TAKE_TIME.0, TAKE_TIME.1));
             reveal.look_again(now, round * SPREAD_ROUNDS, |part| self.picker.holders(part));
             self.update_reveal(now);
         }

@@ -179,6 +179,13 @@ impl Screen {
         }
     }
 
+    /// Takes this composition's bar away for good.
+    pub fn leave(&self, slot: usize) {
+        if let Form::Terminal(terminal) = &self.form {
+            terminal.leave(slot);
+        }
+    }
+
     /// Takes the bars away; the next update draws them again.
     pub fn finish(&self) {
         if let Form::Terminal(terminal) = &self.form {
@@ -223,6 +230,7 @@ mod tests {
                 parts_done: 812,
                 bytes: 4 << 30,
                 bytes_done: 812 * (2 << 20),
+                left: 0,
                 fetched: 812 * (2 << 20),
                 uploaded: 1 << 30,
                 rate_down: 99.0 * 1048576.0,

@@ -28,6 +28,26 @@ pub enum Report {
         info_hash: String,
         port: u16,
     },
+    /// A file is shared, by a member that shares files and folders.
+    Shared {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        size: u64,
+        parts: u32,
+        part_size: u32,
+        info_hash: String,
+        port: u16,
+    },
+    /// A file that was shared is gone, and shared no more.
+    Withdrawn {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        info_hash: String,
+    },
+    /// All files that were found are shared: how many, and their bytes. `get`: what fetches them elsewhere.
+    Sharing { files: usize, size: u64, port: u16, get: Vec<String> },
     /// What is on disk is known, and something is missing.
     Fetch {
         name: String,
@@ -35,6 +55,17 @@ pub enum Report {
         path: PathBuf,
         size: u64,
         missing: u64,
+    },
+    /// Only some files of a folder are wanted, so many bytes.
+    Selected { name: String, wanted: usize, files: usize, size: u64 },
+    /// What was on disk is checked, as `--check` asked. `wrong`: the parts that are wrong or missing, as runs of their
+    /// numbers, first and last, counted from 1.
+    Checked {
+        name: String,
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        parts: u32,
+        wrong: Vec<(u32, u32)>,
     },
     /// The file has its final name, whole and verified. `seconds` since the start; `sharing`: the member stays.
     Whole {
@@ -94,6 +125,8 @@ impl Report {
                 let size = units::size(*size);
                 format!("{name}: {size} in {}; listening on port {port}", counted(u64::from(*parts), "part"))
             }
+            // Said by who knows how many there are.
+            Report::Shared { .. } | Report::Withdrawn { .. } | Report::Sharing { .. } => return None,
             Report::Fetch { name, path, size, missing } if missing == size => {
                 format!("{name}: fetching {} to {}", units::size(*size), place(path))
             }
@@ -101,6 +134,10 @@ impl Report {
                 let (missing, size) = (units::size(*missing), units::size(*size));
                 format!("{name}: fetching the missing {missing} of {size} to {}", place(path))
             }
+            Report::Selected { name, wanted, files, size } => {
+                format!("{name}: {wanted} of {} are wanted, {}", counted(*files as u64, "file"), units::size(*size))
+            }
+            Report::Checked { name, parts, wrong, .. } => format!("{name}: {}", checked(*parts, wrong)),
             Report::Whole { sharing: false, .. } => return None,
             Report::Whole { name, size, fetched, seconds, .. } => {
                 format!("{name}: {}; sharing it", whole(*size, *fetched, *seconds))
@@ -119,7 +156,9 @@ impl Report {
             }
             Report::Error { name, text, .. } => {
                 let word = console::Style::new().for_stderr().red().bold().apply_to("error:");
-                format!("{word} {}{}", of(name), shown(text))
+                // A list of what may be meant has lines.
+                let lines: Vec<_> = text.lines().map(shown).collect();
+                format!("{word} {}{}", of(name), lines.join("\n"))
             }
             Report::End(end) => return end.line(),
         })
@@ -140,6 +179,25 @@ impl End {
             (None, _) => None,
         }
     }
+}
+
+/// Runs of parts that people are told; a script is told all.
+const MOST_RUNS: usize = 20;
+
+/// `412 of 420 parts are right; wrong or missing: 3-5, 77, 100-103`.
+fn checked(parts: u32, wrong: &[(u32, u32)]) -> String {
+    let bad: u32 = wrong.iter().map(|(first, last)| last - first + 1).sum();
+    let right = format!("{} of {} are right", parts - bad, counted(u64::from(parts), "part"));
+    if wrong.is_empty() {
+        return right;
+    }
+    let run = |(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let runs: Vec<_> = wrong.iter().take(MOST_RUNS).map(run).collect();
+    let more = if wrong.len() > MOST_RUNS { " and more" } else { "" };
+    format!("{right}; wrong or missing: {}{more}", runs.join(", "))
 }
 
 /// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched.
@@ -230,6 +288,14 @@ pub(super) mod tests {
         let line = end.line().unwrap();
         assert_eq!(line, "vm.qcow2: interrupted; 9.3 GiB of 18.6 GiB are verified and kept: the same command goes on");
         assert_eq!(End { code: Exit::Missing, whole_after: None, ..end }.line(), None);
+    }
+
+    #[test]
+    fn a_check_says_which_parts_are_wrong() {
+        assert_eq!(checked(420, &[]), "420 of 420 parts are right");
+        assert_eq!(checked(420, &[(3, 5), (77, 77)]), "416 of 420 parts are right; wrong or missing: 3-5, 77");
+        let many: Vec<_> = (0..30).map(|n| (2 * n + 1, 2 * n + 1)).collect();
+        assert!(checked(100, &many).ends_with(", 39 and more"));
     }
 
     #[test]

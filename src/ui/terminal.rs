@@ -4,6 +4,7 @@
 //! what people type there. A terminal that goes away is no error: what cannot be drawn is not drawn.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, IsTerminal},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -34,7 +35,8 @@ pub struct Terminal {
 
 #[derive(Default)]
 struct Drawn {
-    bars: Vec<ProgressBar>,
+    /// By slot, from top to bottom.
+    bars: BTreeMap<usize, ProgressBar>,
     /// Columns of the terminal when the bars were drawn; None while they are not on the screen.
     width: Option<usize>,
 }
@@ -68,9 +70,10 @@ impl Terminal {
             drawn.width = None;
             return;
         }
-        while drawn.bars.len() <= slot {
+        if !drawn.bars.contains_key(&slot) {
             self.take_away(&mut drawn);
-            drawn.bars.push(self.bars.add(ProgressBar::new(STEPS)));
+            let above = drawn.bars.range(..slot).count();
+            drawn.bars.insert(slot, self.bars.insert(above, ProgressBar::new(STEPS)));
         }
         let width = self.width();
         if drawn.width.is_some_and(|then| then != width) {
@@ -79,7 +82,7 @@ impl Terminal {
         // The last column stays free: a cursor behind it wraps on some terminals.
         let frame = frame(view, width.saturating_sub(1), self.keys);
         let position = (frame.fraction * STEPS as f64) as u64;
-        let bar = &drawn.bars[slot];
+        let bar = &drawn.bars[&slot];
         bar.set_style(style(frame));
         bar.update(|state| state.set_pos(position));
         drawn.width = Some(width);
@@ -91,9 +94,20 @@ impl Terminal {
         let were_there = drawn.width.is_some();
         self.take_away(&mut drawn);
         super::to_stderr(line);
-        if were_there && let Some(bar) = drawn.bars.first() {
+        if were_there && let Some(bar) = drawn.bars.values().next() {
             bar.force_draw();
             drawn.width = Some(self.width());
+        }
+    }
+
+    /// Takes this composition's bar away for good; the others are drawn again by their next update.
+    pub fn leave(&self, slot: usize) {
+        let mut drawn = self.lock();
+        if drawn.bars.contains_key(&slot) {
+            self.take_away(&mut drawn);
+        }
+        if let Some(bar) = drawn.bars.remove(&slot) {
+            self.bars.remove(&bar);
         }
     }
 

@@ -66,6 +66,11 @@ impl Bitfield {
         self.words.get(word).is_some_and(|w| w & bit != 0)
     }
 
+    /// Whether every part of the other set, of the same geometry, is in this one.
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).all(|(ours, theirs)| theirs & !ours == 0)
+    }
+
     /// Returns whether the part is new here.
     pub fn insert(&mut self, part: PartIndex) -> bool {
         debug_assert!(part.get() < self.len);
@@ -83,6 +88,11 @@ impl Bitfield {
         self.words[word] &= !bit;
         self.ones -= u32::from(there);
         there
+    }
+
+    /// Whether something is in it that `other` lacks.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).any(|(ours, theirs)| ours & !theirs != 0)
     }
 
     /// How many parts it could hold.

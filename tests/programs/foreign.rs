@@ -3,7 +3,7 @@
 //!
 //! Each has an address of its own (127.0.0.x): Transmission and libtorrent know one member an address.
 
-mod client;
+pub mod client;
 
 use std::{
     env,

@@ -9,6 +9,11 @@ const SIZE: usize = 8 << 20;
 /// Two members fetch over links of 50 Mbit/s: the seed sends not much more than one copy, they help each other.
 #[test]
 fn three_hosts_on_shaped_links() {
+    in_lab("network::three_hosts_on_shaped_links", inside);
+}
+
+/// Runs `inside`, the body of the test of this name, where it is alone with its hosts; says so where that is not allowed.
+pub fn in_lab(test: &str, inside: impl FnOnce()) {
     if env::var_os("NETLAB_ALONE").is_some() {
         return inside();
     }
@@ -16,20 +21,24 @@ fn three_hosts_on_shaped_links() {
         return;
     }
     let mut alone = Command::new(netlab());
-    let this_test = ["--exact", "network::three_hosts_on_shaped_links", "--nocapture"];
-    alone.arg("alone").arg(env::current_exe().expect("a path")).args(this_test);
+    alone.arg("alone").arg(env::current_exe().expect("a path")).args(["--exact", test, "--nocapture"]);
     let ended = Program::start(alone).end();
     match ended.status.code() {
         Some(77) => skip("network namespaces are not allowed here"),
-        _ => drop(ended.with(0)),
+        _ => ended.with(0).says("1 passed"),
     }
+}
+
+/// Does this to the lab, such as `up 3`.
+pub fn lab(arguments: &[&str]) {
+    let mut command = Command::new(netlab());
+    command.args(arguments);
+    Program::start(command).end().with(0);
 }
 
 fn inside() {
     let place = Place::new();
-    let mut up = Command::new(netlab());
-    up.args(["up", "3", "50mbit"]);
-    Program::start(up).end().with(0);
+    lab(&["up", "3", "50mbit"]);
     let (_conductor, _) = listening(on("h1", &conductor_command(&place, "10.77.0.11:9999")));
     let data = bytes(SIZE, 40);
     let manifest = compose(&place, "big.bin", &data, &["10.77.0.11", "64K"]);
@@ -49,12 +58,12 @@ fn inside() {
     assert!(sent < SIZE as u64 * 3 / 2, "the seed sent {sent} bytes of {SIZE}: the two did not help each other");
 }
 
-fn netlab() -> PathBuf {
+pub fn netlab() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lab/netlab")
 }
 
 /// The same command on this host of the lab.
-fn on(host: &str, command: &Command) -> Command {
+pub fn on(host: &str, command: &Command) -> Command {
     let mut there = Command::new(netlab());
     there.args(["run", host]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

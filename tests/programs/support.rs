@@ -48,6 +48,8 @@ impl Place {
             .env("XDG_STATE_HOME", self.path("state"))
             .env("XDG_DATA_HOME", self.path("data"))
             .env("NO_COLOR", "1")
+            // Tests at the same time share the same bytes: on the local network they would meet.
+            .env("ORCHESTRA_NO_LAN", "1")
             .env_remove("RUST_LOG");
         command
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::{
     report::{HEADER, Report},
-    scenario::{CROWDED, HOSTILE, MIXED, SMALL, SMALL_HOSTILE, SMALL_MIXED, Scenario, TABLE},
+    scenario::{CONDUCTORLESS, CROWDED, HOSTILE, MIXED, ORPHANED, SMALL, SMALL_HOSTILE, SMALL_MIXED, Scenario, TABLE},
 };
 
 /// Runs it, says what came of it, and holds the time of the last to so many times the lower bound.
@@ -50,16 +50,27 @@ fn a_few_finish_beside_other_clients() {
     within(1.8, &SMALL_MIXED, 4);
 }
 
+/// A newcomer that went on knowing one other would take many times the bound: it would have a small share of one uplink.
+#[test]
+fn a_swarm_outlives_its_conductor() {
+    within(1.5, &ORPHANED, 5);
+}
+
+#[test]
+fn who_knows_one_is_told_of_all() {
+    within(1.5, &CONDUCTORLESS, 6);
+}
+
 // The limits keep what was reached; 1.06 and 1.10 are the aim of the next two.
 #[test]
 fn two_hundred_finish_near_the_bound() {
-    let report = within(1.1, &CROWDED, 1);
+    let report = within(1.07, &CROWDED, 1);
     assert!(report.seed_sent < 1.15, "the seed gives each part once");
 }
 
 #[test]
 fn two_hundred_finish_among_bad_ones() {
-    every_fault_happened(&within(1.22, &HOSTILE, 1));
+    every_fault_happened(&within(1.17, &HOSTILE, 1));
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Conn {
         let into = match landing? {
             Landing::Wanted(block) if disk.land(block.part, self.key) => Some(block),
             Landing::Wanted(block) => {
-                self.session.command(Command::Release(block.part));
+                self.session.command(Command::Release(block.part), now);
                 None
             }
             Landing::Unwanted => None,
@@ -214,7 +214,7 @@ impl Conn {
                 let missing = disk.take_up(part, self.key);
                 self.session.fetch(part, &missing, now);
             }
-            command => self.session.command(command),
+            command => self.session.command(command, now),
         }
     }
 

@@ -20,7 +20,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::Response,
-    routing::get,
+    routing::{get, put},
 };
 use hyper::body::Body as _;
 use percent_encoding::utf8_percent_encode;
@@ -28,17 +28,17 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::{
-    CatalogueError, Entry as Kept, Outcome,
+    CatalogueError, Entry as Kept, Outcome, StoreError,
     gate::{GateError, NO_PAGE, Said, asked},
     writers::{TokenRefused, Writer},
 };
 use crate::{
     announce::Counts,
     catalogue::{
-        Composition, Entry, Holder, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION, percent,
-        place::{ESCAPED, PlaceError, ROOT},
+        Coming, Composition, Entry, Holder, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION, percent,
+        place::{COMING, ESCAPED, PlaceError, ROOT},
     },
-    conductor::{Desk, table::Caller},
+    conductor::{Desk, http::TooMuch, table::Caller},
     manifest::Endpoint,
 };
 
@@ -62,6 +62,8 @@ enum ApiError {
     NotWritable,
     #[error("the manifest did not arrive: {0}")]
     Body(axum::Error),
+    #[error("expected a list of what is being hashed: {0}")]
+    Coming(#[from] serde_json::Error),
 }
 
 type Answer = Result<Response, ApiError>;
@@ -79,6 +81,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route(ROOT, get(list))
         .route(&format!("{ROOT}/"), get(list))
         .route(&format!("{ROOT}/{{*place}}"), get(read).put(register).delete(remove))
+        .route(COMING, put(expect))
         .with_state(office)
 }
 
@@ -103,11 +106,16 @@ async fn remove(State(office): State<Office>, headers: HeaderMap, uri: Uri) -> R
     office.answered(office.remove(&headers, &uri).await)
 }
 
+async fn expect(State(office): State<Office>, headers: HeaderMap, body: Body) -> Response {
+    office.answered(office.expect(&headers, body).await)
+}
+
 impl Office {
     fn list(&self, headers: &HeaderMap) -> Answer {
         self.desk.gate().may_read(said(headers))?;
         let compositions = self.compositions(self.desk.catalogue().list());
-        Ok(json(StatusCode::OK, &Listing { v: VERSION, compositions }))
+        let coming = self.desk.catalogue().expected();
+        Ok(json(StatusCode::OK, &Listing { v: VERSION, compositions, coming }))
     }
 
     async fn read(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri) -> Answer {
@@ -167,12 +175,29 @@ impl Office {
         Ok(json(StatusCode::OK, &self.entry(entry)))
     }
 
-    /// Who wants to write, and what.
-    fn may_write(&self, headers: &HeaderMap, uri: &Uri) -> Result<(Writer, Key), ApiError> {
+    /// Takes in what somebody hashes.
+    async fn expect(&self, headers: &HeaderMap, mut body: Body) -> Answer {
+        let writer = self.writer(headers);
+        let _place = self.uploads.acquire().await;
+        let mut text = Vec::new();
+        receive(&mut body, |bytes| text.extend_from_slice(bytes)).await?;
+        writer?;
+        let coming: Vec<Coming> = serde_json::from_slice(&text)?;
+        self.desk.catalogue().expect(coming);
+        Ok(json(StatusCode::OK, &self.desk.catalogue().expected()))
+    }
+
+    /// Who wants to write.
+    fn writer(&self, headers: &HeaderMap) -> Result<Writer, ApiError> {
         self.desk.gate().may_write(said(headers))?;
         let token = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let token = token.and_then(|value| value.strip_prefix(b"Bearer "));
-        let writer = self.desk.catalogue().writers().admit(token)?;
+        Ok(self.desk.catalogue().writers().admit(token)?)
+    }
+
+    /// Who wants to write, and what.
+    fn may_write(&self, headers: &HeaderMap, uri: &Uri) -> Result<(Writer, Key), ApiError> {
+        let writer = self.writer(headers)?;
         match Place::parse(uri.path())? {
             Place::Entry(key) => Ok((writer, key)),
             Place::Manifest(_) | Place::Members(_) => Err(ApiError::NotWritable),
@@ -220,6 +245,12 @@ impl Office {
     }
 }
 
+/// Said to a source that asks too much, whatever it asked for.
+pub fn too_much(error: &TooMuch) -> Response {
+    let refusal = Refusal { v: VERSION, error: error.to_string(), candidates: Vec::new() };
+    json(StatusCode::TOO_MANY_REQUESTS, &refusal)
+}
+
 fn composition(entry: Kept, counts: Counts) -> Composition {
     Composition {
         name: entry.name.as_str().to_owned(),
@@ -237,7 +268,9 @@ fn composition(entry: Kept, counts: Counts) -> Composition {
 fn status(error: &ApiError) -> StatusCode {
     match error {
         ApiError::Gate(GateError::Host(_)) => StatusCode::MISDIRECTED_REQUEST,
-        ApiError::Gate(GateError::NoHost) | ApiError::Place(_) | ApiError::Body(_) => StatusCode::BAD_REQUEST,
+        ApiError::Gate(GateError::NoHost) | ApiError::Place(_) | ApiError::Body(_) | ApiError::Coming(_) => {
+            StatusCode::BAD_REQUEST
+        }
         ApiError::Gate(GateError::Origin) => StatusCode::FORBIDDEN,
         ApiError::Token(_) => StatusCode::UNAUTHORIZED,
         ApiError::NotWritable => StatusCode::METHOD_NOT_ALLOWED,
@@ -247,8 +280,12 @@ fn status(error: &ApiError) -> StatusCode {
             CatalogueError::Closed | CatalogueError::NotYours { .. } => StatusCode::FORBIDDEN,
             CatalogueError::There(_) | CatalogueError::Taken { .. } => StatusCode::CONFLICT,
             CatalogueError::Unknown(_) => StatusCode::NOT_FOUND,
+            CatalogueError::Coming(_) => StatusCode::SERVICE_UNAVAILABLE,
             CatalogueError::Several { .. } => StatusCode::MULTIPLE_CHOICES,
             CatalogueError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            CatalogueError::Store(StoreError::Redis { .. } | StoreError::Raced { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             CatalogueError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         },
     }

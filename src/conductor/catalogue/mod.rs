@@ -9,8 +9,10 @@
 //! bytes of manifests.
 
 pub mod api;
+pub mod coming;
 pub mod gate;
 pub mod index;
+pub mod redis;
 pub mod sqlite;
 pub mod store;
 pub mod writers;
@@ -19,17 +21,20 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::Instant,
 };
 
+use coming::Soon;
 pub use gate::Gate;
 use index::{Found, Index};
+use redis::RedisStore;
 use sqlite::Sqlite;
 pub use store::{Store, StoreError};
 pub use writers::{Writer, Writers};
 
-use super::Config;
+use super::{Config, shared::RedisPlace};
 use crate::{
-    catalogue::{Key, MAX_MANIFEST},
+    catalogue::{Coming, Key, MAX_MANIFEST},
     manifest::{Manifest, ManifestError, Name},
     metainfo::InfoHash,
 };
@@ -67,6 +72,8 @@ pub enum Keep {
     Memory,
     /// In this SQLite file, made when missing.
     Sqlite(PathBuf),
+    /// In this Redis, in common with other conductors, as the members are.
+    Redis(RedisPlace),
 }
 
 /// What became of a manifest that was to be registered.
@@ -100,6 +107,8 @@ pub enum CatalogueError {
     NotYours { name: String, owner: String },
     #[error("{0} is not in this catalogue; GET /compositions lists what is")]
     Unknown(String),
+    #[error("{0}")]
+    Coming(Coming),
     #[error("{name} may mean {} compositions: ask for one by its info-hash, or as OWNER/NAME", .candidates.len())]
     Several { name: String, candidates: Vec<Entry> },
     #[error("the catalogue is full: ask its administrator to remove what nobody needs")]
@@ -120,6 +129,7 @@ pub fn open(config: &Config, addresses: &[SocketAddr]) -> Result<(Catalogue, Vec
     let store: Box<dyn Store> = match &config.store {
         Keep::Memory => Box::<store::Memory>::default(),
         Keep::Sqlite(path) => Box::new(Sqlite::open(path)?),
+        Keep::Redis(place) => Box::new(RedisStore::new(place.clone())),
         Keep::Here => match in_data_folder()? {
             Ok(store) => Box::new(store),
             Err(why) => {
@@ -155,6 +165,9 @@ pub struct Catalogue {
     writers: Writers,
     /// Whether a swarm needs an entry here to be conducted.
     only_registered: bool,
+    /// What will be an entry soon.
+    soon: Mutex<Soon>,
+    start: Instant,
 }
 
 impl Catalogue {
@@ -164,7 +177,14 @@ impl Catalogue {
     /// The store cannot be read.
     pub fn open(mut store: Box<dyn Store>, writers: Writers, only_registered: bool) -> Result<Self, StoreError> {
         let index = Index::new(store.load()?);
-        Ok(Self { store: Mutex::new(store), index: RwLock::new(index), writers, only_registered })
+        Ok(Self {
+            store: Mutex::new(store),
+            index: RwLock::new(index),
+            writers,
+            only_registered,
+            soon: Mutex::default(),
+            start: Instant::now(),
+        })
     }
 
     /// An empty one that forgets everything at its end, and that anyone may write to.
@@ -174,6 +194,8 @@ impl Catalogue {
             index: RwLock::default(),
             writers: Writers::default(),
             only_registered: false,
+            soon: Mutex::default(),
+            start: Instant::now(),
         }
     }
 
@@ -195,14 +217,50 @@ impl Catalogue {
     pub fn find(&self, key: &Key) -> Result<Entry, CatalogueError> {
         match self.index().find(key) {
             Found::One(entry) => Ok(entry),
-            Found::None => Err(CatalogueError::Unknown(key.to_string())),
+            Found::None => Err(match self.coming(key) {
+                Some(coming) => CatalogueError::Coming(coming),
+                None => CatalogueError::Unknown(key.to_string()),
+            }),
             Found::Several(candidates) => Err(CatalogueError::Several { name: key.to_string(), candidates }),
+        }
+    }
+
+    /// Takes in what somebody hashes.
+    pub fn expect(&self, coming: Vec<Coming>) {
+        self.soon().hear(coming, self.start.elapsed());
+    }
+
+    /// What will be an entry soon.
+    pub fn expected(&self) -> Vec<Coming> {
+        self.soon().list(self.start.elapsed())
+    }
+
+    fn coming(&self, key: &Key) -> Option<Coming> {
+        match key {
+            Key::Name(name) | Key::Owned { name, .. } => self.soon().get(name, self.start.elapsed()).cloned(),
+            Key::Hash(_) => None,
         }
     }
 
     /// The text of an entry's manifest; None where it was removed meanwhile. Blocks.
     pub fn manifest(&self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
         self.store().manifest(info_hash)
+    }
+
+    /// Takes in what other conductors changed, where they share this catalogue. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read; the index stays as it is.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        self.follow(&mut **self.store())
+    }
+
+    /// As [`Catalogue::refresh`], by who has the store.
+    fn follow(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        if let Some(entries) = store.reload()? {
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::new(entries);
+        }
+        Ok(())
     }
 
     /// Takes a manifest in under the writer's name. `named` is what the request called it. Blocks.
@@ -238,6 +296,7 @@ impl Catalogue {
         check_name(&entry, named)?;
         // Held until the index is changed too: one change at a time.
         let mut store = self.store();
+        self.follow(&mut **store)?;
         let old = self.index().get(&entry.info_hash).cloned();
         if let Some(old) = old {
             if store.manifest(&old.info_hash)?.as_ref() == Some(&text) {
@@ -277,12 +336,14 @@ impl Catalogue {
             None => Outcome::New,
         };
         index.insert(entry.clone());
+        self.soon().remove(&entry.name);
         Ok((entry, outcome))
     }
 
     /// Takes out what the key names. Blocks.
     pub fn remove(&self, writer: &Writer, key: &Key) -> Result<Entry, CatalogueError> {
         let mut store = self.store();
+        self.follow(&mut **store)?;
         let entry = self.find(key)?;
         writer.check(&entry)?;
         store.remove(&entry.info_hash)?;
@@ -293,6 +354,10 @@ impl Catalogue {
     // A panic in one request is a bug of that one; nothing is left half done in either.
     fn store(&self) -> MutexGuard<'_, Box<dyn Store>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn soon(&self) -> MutexGuard<'_, Soon> {
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {

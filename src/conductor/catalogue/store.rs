@@ -5,13 +5,20 @@
 
 use std::{collections::HashMap, io, path::PathBuf};
 
+use redis::RedisError;
+
 use super::Entry;
-use crate::metainfo::InfoHash;
+use crate::{conductor::shared::RedisPlace, metainfo::InfoHash};
 
 /// A place for entries and their manifests.
 pub trait Store: Send {
     /// All entries.
     fn load(&mut self) -> Result<Vec<Entry>, StoreError>;
+
+    /// All entries, if somebody else changed them since they were last read; None where nobody did, or can.
+    fn reload(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+        Ok(None)
+    }
 
     /// The text of an entry's manifest; None where there is no such entry.
     fn manifest(&mut self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError>;
@@ -39,6 +46,10 @@ pub enum StoreError {
     Later { path: PathBuf },
     #[error("{}: {error}", .path.display())]
     Sqlite { path: PathBuf, error: rusqlite::Error },
+    #[error("{place} does not answer ({error}): see to it that it runs and is reached from here, then try again")]
+    Redis { place: RedisPlace, error: RedisError },
+    #[error("{place}: another conductor changed the catalogue at the same moment: try again")]
+    Raced { place: RedisPlace },
 }
 
 /// Forgets everything at the end of the process.

@@ -1,4 +1,9 @@
-use std::path::Path;
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use super::{store::Memory, *};
 use crate::{
@@ -38,6 +43,91 @@ fn on_each_store(test: impl Fn(&Catalogue)) {
     for store in stores {
         test(&Catalogue::open(store, Writers::default(), false).unwrap());
     }
+    if let Some(redis) = Redis::start() {
+        let store = Box::new(RedisStore::new(redis.place.clone()));
+        test(&Catalogue::open(store, Writers::default(), false).unwrap());
+    }
+}
+
+/// A Redis of the test's own.
+struct Redis {
+    child: Child,
+    place: RedisPlace,
+}
+
+impl Redis {
+    /// None where there is none on this machine.
+    fn start() -> Option<Self> {
+        let quiet = |command: &mut Command| command.stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok();
+        if !quiet(Command::new("redis-server").arg("--version")) {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "redis-server is missing");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: redis-server is not installed");
+            return None;
+        }
+        // Between the look for a free port and Redis' own bind somebody else may take it.
+        (0..10).find_map(|_| {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let arguments = ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir", "/tmp"];
+            let mut child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn().unwrap();
+            while child.try_wait().unwrap().is_none() {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    let place = RedisPlace::parse(&format!("redis://127.0.0.1:{port}/1")).unwrap();
+                    return Some(Self { child, place });
+                }
+                std::thread::yield_now();
+            }
+            None
+        })
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::open(Box::new(RedisStore::new(self.place.clone())), Writers::default(), false).unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn of_two_conductors_one_alone_gives_a_name_away() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (redis.catalogue(), redis.catalogue());
+    let registered: Vec<_> = std::thread::scope(|scope| {
+        let threads = [(&one, 1), (&other, 2)].map(|(catalogue, salt)| {
+            scope.spawn(move || {
+                let put = |n| register(catalogue, &Writer::Anyone, &format!("{n}"), salt).map(|_| ()).map_err(drop);
+                (0..50).map(put).collect::<Vec<_>>()
+            })
+        });
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(registered[0].iter().zip(&registered[1]).all(|(a, b)| !(a.is_ok() && b.is_ok())));
+    one.refresh().unwrap();
+    other.refresh().unwrap();
+    assert!(!one.list().is_empty());
+    assert_eq!(one.list(), other.list());
+    let names: std::collections::BTreeSet<String> = names(&one).into_iter().collect();
+    assert_eq!(names.len(), one.list().len());
+}
+
+#[test]
+fn a_redis_that_lost_the_catalogue_is_given_it_again() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (redis.catalogue(), redis.catalogue());
+    register(&one, &Writer::Anyone, "a", 1).unwrap();
+    register(&one, &Writer::Anyone, "b", 1).unwrap();
+    one.remove(&Writer::Anyone, &key("a")).unwrap();
+    let mut connection = redis.place.client().get_connection().unwrap();
+    let gone: String = ::redis::cmd("FLUSHALL").query(&mut connection).unwrap();
+    assert_eq!(gone, "OK");
+    one.refresh().unwrap();
+    other.refresh().unwrap();
+    assert_eq!((names(&one), names(&other)), (vec!["b".to_owned()], vec!["b".to_owned()]));
+    assert_eq!(other.manifest(&manifest("b", 1).info_hash()).unwrap(), Some(text("b", 1)));
 }
 
 fn register(catalogue: &Catalogue, writer: &Writer, name: &str, salt: u8) -> Result<Outcome, CatalogueError> {

@@ -9,10 +9,11 @@
 //! strangers.
 //!
 //! What it gives an attacker: an entry of about 90 bytes for each announce under a new peer id, 0.6 KiB where it is in a
-//! swarm of its own; up to [`MAX_MEMBERS`], [`MAX_SWARMS`] and [`MAX_IN_SWARM`]. Then new members are refused until
-//! others expire, while those in the table go on.
+//! swarm of its own; up to [`MAX_MEMBERS`], [`MAX_SWARMS`], [`MAX_IN_SWARM`] and, for one address, [`MAX_AT_ADDRESS`]. Then
+//! new members are refused until others expire, while those in the table go on.
 
 mod address;
+mod crowd;
 mod member;
 mod roll;
 mod seed;
@@ -20,15 +21,17 @@ mod swarm;
 mod sweep;
 
 use core::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicUsize, Ordering},
 };
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 pub use address::{Caller, home, is_private, shown};
+use crowd::Crowd;
+pub use crowd::MOST as MAX_AT_ADDRESS;
 use member::Who;
 pub use seed::Seed;
 use swarm::Swarm;
@@ -97,6 +100,8 @@ pub enum Full {
     Table,
     #[error("this swarm is full, try again later")]
     Swarm,
+    #[error("too many members at your address, try again once some have left")]
+    Address,
 }
 
 type Shard = HashMap<InfoHash, Swarm, Seed>;
@@ -104,6 +109,7 @@ type Shard = HashMap<InfoHash, Swarm, Seed>;
 pub struct Table {
     seed: Seed,
     shards: Vec<Mutex<Shard>>,
+    crowd: Arc<Crowd>,
     members: AtomicUsize,
     swarms: AtomicUsize,
 }
@@ -112,7 +118,8 @@ impl Table {
     /// An empty table. The seed has to be a secret: see [`Seed`].
     pub fn new(seed: Seed) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::with_hasher(seed)));
-        Self { seed, shards: shards.collect(), members: AtomicUsize::new(0), swarms: AtomicUsize::new(0) }
+        let crowd = Arc::new(Crowd::new(seed));
+        Self { seed, shards: shards.collect(), crowd, members: AtomicUsize::new(0), swarms: AtomicUsize::new(0) }
     }
 
     /// Members in all swarms together; one who is in two swarms counts twice.
@@ -141,13 +148,14 @@ impl Table {
         if announce.event == Some(Event::Stopped) {
             return Ok(self.leave(&mut shard, &who, announce, caller, tell));
         }
+        let ip = address::home(announce, caller).ip();
         let known = match shard.get(&announce.info_hash) {
-            Some(swarm) => swarm.knows(&who) || !self.has_room(swarm.members())?,
-            None => !self.has_room(0)?,
+            Some(swarm) => swarm.knows(&who) || !self.has_room(swarm.members(), ip)?,
+            None => !self.has_room(0, ip)?,
         };
         let swarm = shard.entry(announce.info_hash).or_insert_with(|| {
             self.swarms.fetch_add(1, Ordering::Relaxed);
-            Swarm::new(self.seed)
+            Swarm::new(self.seed, self.crowd.clone())
         });
         let before = swarm.members();
         let interval = policy::interval(before + usize::from(!known), self.members());
@@ -170,8 +178,11 @@ impl Table {
         Ok(Word { interval, counts: swarm.counts() })
     }
 
-    /// Whether a swarm with this many members may take one more; never false.
-    fn has_room(&self, in_swarm: usize) -> Result<bool, Full> {
+    /// Whether a swarm with this many members may take one more, at this address; never false.
+    fn has_room(&self, in_swarm: usize, ip: IpAddr) -> Result<bool, Full> {
+        if !self.crowd.has_room(ip) {
+            return Err(Full::Address);
+        }
         let table = self.members() < MAX_MEMBERS && (in_swarm > 0 || self.swarms() < MAX_SWARMS);
         match (table, in_swarm < MAX_IN_SWARM) {
             (true, true) => Ok(true),

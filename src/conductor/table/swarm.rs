@@ -1,9 +1,11 @@
 //! One swarm as the conductor sees it: who is in it, at which addresses, until when.
 
 use core::{array, hint::black_box, net::SocketAddr};
+use std::sync::Arc;
 
 use super::{
     address::{Caller, home},
+    crowd::Crowd,
     member::{Door, Member, Second, Version, Who},
     roll::{Roll, shuffled},
     seed::Seed,
@@ -41,8 +43,9 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    pub fn new(seed: Seed) -> Self {
-        Self { roll: Roll::new(seed), downloaded: 0 }
+    /// Whoever is in it counts in this crowd.
+    pub fn new(seed: Seed, crowd: Arc<Crowd>) -> Self {
+        Self { roll: Roll::new(seed, crowd), downloaded: 0 }
     }
 
     pub fn members(&self) -> usize {

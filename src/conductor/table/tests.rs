@@ -323,7 +323,7 @@ fn a_full_swarm_refuses_newcomers_and_keeps_its_members() {
     let mut dice = fastrand::Rng::with_seed(1);
     let mut say = |n: u32| {
         let announce = Announce { numwant: Some(0), port: 1 + (n % 60_000) as u16, ..leecher(n) };
-        world.table.announce(&announce, &at(n / 60_000), world.now, &mut dice, drop, |_| true)
+        world.table.announce(&announce, &at(n / MAX_AT_ADDRESS), world.now, &mut dice, drop, |_| true)
     };
     for n in 0..MAX_IN_SWARM as u32 {
         say(n).unwrap();
@@ -331,4 +331,23 @@ fn a_full_swarm_refuses_newcomers_and_keeps_its_members() {
     assert_eq!(say(MAX_IN_SWARM as u32), Err(Full::Swarm));
     assert!(say(0).is_ok());
     assert_eq!(world.table.members(), MAX_IN_SWARM);
+}
+
+#[test]
+fn one_address_does_not_fill_the_table() {
+    let world = World::new();
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut say = |n: u32, caller: Caller, event| {
+        let announce = Announce { event, numwant: Some(0), port: 1 + n as u16, ..leecher(n) };
+        world.table.announce(&announce, &caller, world.now, &mut dice, drop, |_| true).map(drop)
+    };
+    let one = from("10.9.9.9");
+    for n in 0..MAX_AT_ADDRESS {
+        assert_eq!(say(n, one, None), Ok(()));
+    }
+    assert_eq!(say(MAX_AT_ADDRESS, one, None), Err(Full::Address));
+    assert_eq!(say(MAX_AT_ADDRESS, at(1), None), Ok(()), "others are let in");
+    assert_eq!(say(0, one, None), Ok(()), "who is there goes on");
+    assert_eq!(say(0, one, Some(Event::Stopped)), Ok(()));
+    assert_eq!(say(MAX_AT_ADDRESS + 1, one, None), Ok(()), "who leaves makes room");
 }

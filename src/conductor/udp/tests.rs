@@ -7,7 +7,7 @@ use crate::{
         udp_answer::{self, Reply, Said},
         udp_request::write,
     },
-    conductor::{report, table::Seed},
+    conductor::{Voice, report, table::Seed},
     metainfo::InfoHash,
     wire::handshake::PeerId,
 };
@@ -16,7 +16,7 @@ const NOW: Duration = Duration::from_secs(1_800_000_000);
 const KEY: [u8; 16] = [3; 16];
 
 fn counter(limits: Option<Seed>) -> Counter {
-    let (reporter, _) = report::start(true);
+    let (reporter, _) = report::start(Voice::Silent);
     Counter { desk: Arc::new(Desk::new(reporter, Seed(1, 2), limits)), ids: ConnectionIds::new(KEY) }
 }
 

@@ -1,4 +1,4 @@
-use std::{io, net::Ipv4Addr, sync::Arc};
+use std::{io, net::Ipv4Addr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -7,7 +7,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    conductor::{Desk, http, report, room::Room, table::Seed},
+    conductor::{Desk, Voice, http, report, room::Room, table::Seed},
     manifest::Endpoint,
     net::listen::Listeners,
 };
@@ -32,7 +32,8 @@ impl Member {
         id.0[18..].copy_from_slice(&port.to_be_bytes());
         let (name, key, via) = ("node".to_owned(), u32::from(port), Via::default());
         let identity = Identity { info_hash: HASH, id, key, name, port, ip: None, via };
-        let task = start(conductor.clone().into(), identity, watched, sender, stop.clone());
+        let http = Http::new(&Via::default(), false).expect("a client");
+        let task = start(conductor.clone().into(), identity, http, watched, sender, stop.clone());
         Self { stats, found, stop, task }
     }
 
@@ -54,7 +55,7 @@ fn endpoint(port: u16) -> Endpoint {
 async fn conductor(stop: &CancellationToken) -> (Endpoint, Arc<Desk>) {
     let listeners = Listeners::bind(Some(HERE.into()), 0, 0).expect("a free port");
     let endpoint = endpoint(listeners.port());
-    let (reporter, _) = report::start(false);
+    let (reporter, _) = report::start(Voice::Silent);
     let desk = Arc::new(Desk::new(reporter, Seed(1, 2), None));
     let serve = http::serve(listeners, desk.clone(), Room::new(), stop.clone());
     tokio::spawn(serve);

@@ -46,6 +46,11 @@ pub enum AskingFailed {
 }
 
 impl AskingFailed {
+    /// What was asked for is being hashed: it will be there soon.
+    pub fn is_coming(&self) -> bool {
+        matches!(self, Self::Ask(AskError::Coming { .. }))
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
@@ -82,7 +87,14 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
             Ok(list(&client, compositions, *all, question.json))
         }
         What::Locate { get } => {
-            let (client, roster) = named(get, async |client| client.members(&get.typed.key).await).await?;
+            let (client, roster) = named(get, async |client| {
+                let key = match &get.typed.key {
+                    Some(key) => key.clone(),
+                    None => Key::Hash(client.only().await?.info_hash),
+                };
+                client.members(&key).await
+            })
+            .await?;
             log::info!("asked {}", client.conductor());
             Ok(located(roster, question.json))
         }
@@ -105,8 +117,14 @@ pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<M
 }
 
 async fn fetch(get: &Get, may_ask: bool) -> Result<Manifest, AskingFailed> {
-    let found = named(get, async |client| match client.find(&get.typed.key).await {
-        Err(AskError::Several { candidates, .. }) if may_ask && choice::is_possible() => Ok(candidates),
+    let find = async |client: &Client| match &get.typed.key {
+        Some(key) => client.find(key).await,
+        None => client.only().await,
+    };
+    let found = named(get, async |client| match find(client).await {
+        Err(AskError::Several { candidates, .. }) if may_ask && get.typed.key.is_some() && choice::is_possible() => {
+            Ok(candidates)
+        }
         found => found.map(|composition| vec![composition]),
     });
     let (client, mut candidates) = found.await?;
@@ -160,8 +178,9 @@ async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) 
         AskError::Unknown { .. } => {
             let listed = first(&get.conductors, async |client| client.list().await).await;
             let (_, there) = listed?;
-            near(&get.typed.key, &there)
+            get.typed.key.as_ref().map(|key| near(key, &there)).unwrap_or_default()
         }
+        AskError::Several { candidates, .. } if get.typed.key.is_none() => some_names(candidates),
         AskError::Several { candidates, .. } => {
             format!("; take one by its info-hash:\n{}", choice::table(candidates, now(), None).trim_end())
         }
@@ -172,8 +191,17 @@ async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) 
 
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).
 const ALIKE: f64 = 0.8;
+/// Names that are listed where none was given, at most.
+const NAMED: usize = 10;
 /// Names that are suggested, at most.
 const SUGGESTIONS: usize = 3;
+
+/// What may be named instead of nothing.
+fn some_names(candidates: &[Composition]) -> String {
+    let names: Vec<_> = candidates.iter().take(NAMED).map(|there| shown(&there.name)).collect();
+    let more = if candidates.len() > NAMED { " and so on (member list)" } else { "" };
+    format!("; name one behind the /: {}{more}", names.join(", "))
+}
 
 /// What may have been meant instead.
 fn near(key: &Key, there: &[Composition]) -> String {

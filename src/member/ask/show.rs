@@ -67,6 +67,7 @@ struct Facts {
 struct Inside {
     size: u64,
     path: String,
+    executable: bool,
 }
 
 /// Reads the file, and says what is in it. Blocks.
@@ -124,13 +125,14 @@ fn of_torrent(torrent: &Torrent) -> Facts {
         mirrors: torrent.mirrors.clone(),
         comment: torrent.comment.clone(),
         created: torrent.created.and_then(convert::written_time),
+        files: torrent.info().files.iter().filter(|file| !file.padding).cloned().map(inside).collect(),
         magnet: None,
         ..of_manifest(&Manifest::from(torrent.info()))
     }
 }
 
 fn inside(file: FileEntry) -> Inside {
-    Inside { size: file.size, path: file.path.as_str().to_owned() }
+    Inside { size: file.size, path: file.path.as_str().to_owned(), executable: file.executable }
 }
 
 fn text(facts: &Facts) -> String {

@@ -7,15 +7,19 @@ use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
         blocking, report,
+        teller::Teller,
         until::{self, Copies, Facts},
     },
     peer::Event,
     time::Time,
-    ui::{End, Report, Screen},
+    ui::{End, Report},
 };
 
 /// How long the neighbours have to put away what they hold.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Nobody being there for so long, a composition that may sleep does: longer than an attempt to dial takes.
+const WATCH: Time = Time::from_secs(6);
 
 /// What ends the loop.
 pub(super) struct Ending {
@@ -23,10 +27,10 @@ pub(super) struct Ending {
     pub error: Option<String>,
 }
 
-impl Owner<'_> {
+impl Owner {
     /// `q`, Ctrl-C, or a signal. Verified and about to get its name, the file gets it first: the exit code has to be
     /// true of what is on the disk.
-    pub(super) async fn interrupted(&mut self, screen: &Screen) -> Ending {
+    pub(super) async fn interrupted(&mut self, screen: &Teller) -> Ending {
         if let Stage::Naming(_) = self.stage {
             let named = named(&mut self.stage).await;
             if let Some(ending) = self.on_named(named, screen) {
@@ -47,13 +51,13 @@ impl Owner<'_> {
     }
 
     pub(super) fn copies_missing(&self) -> bool {
-        let all = self.parts.settings.until.all.as_ref();
+        let all = self.parts.station.settings.until.all.as_ref();
         all.is_some_and(|all| !self.copies(all).is_enough())
     }
 
     /// Who has it whole and who has not, of those that are waited for; this member counts like the others.
     pub(super) fn copies(&self, all: &UntilAll) -> Copies {
-        let own = matches!(self.stage, Stage::Whole { .. }).then(|| self.parts.settings.name.clone());
+        let own = matches!(self.stage, Stage::Whole { .. }).then(|| self.parts.station.settings.name.clone());
         let swarm = &self.parts.swarm;
         match all {
             UntilAll::Members(wanted) => Copies::of_number(*wanted, own, swarm.copies(), swarm.names_of_lacking()),
@@ -61,31 +65,36 @@ impl Owner<'_> {
         }
     }
 
-    /// One of the conditions that were given is met.
-    pub(super) fn is_over(&self) -> Option<Ending> {
+    /// One of the conditions that were given is met, by every composition of the process.
+    pub(super) fn is_over(&mut self) -> Option<Ending> {
         let Stage::Whole { since } = self.stage else { return None };
         let snapshot = self.parts.swarm.snapshot(self.now());
         let facts = Facts {
             since,
             uploaded: snapshot.uploaded,
             size: snapshot.bytes,
-            copies_missing: self.parts.settings.until.all.as_ref().map(|_| self.copies_missing()),
+            copies_missing: self.parts.station.settings.until.all.as_ref().map(|_| self.copies_missing()),
         };
-        let met = until::met(&self.parts.settings.until, &facts, self.now())?;
-        log::info!("ends: {}", met.reason());
-        Some(self.leave())
+        let met = until::met(&self.parts.station.settings.until, &facts, self.now())?;
+        if self.parts.pending.take().is_some() {
+            log::info!("{}: over: {}", self.name(), met.reason());
+        }
+        self.parts.unmet.is_empty().then(|| self.leave())
     }
 
     /// No part came, and no copy was made, for as long as was allowed.
     pub(super) fn gives_up(&self, now: Time) -> Option<Ending> {
-        let timeout = self.parts.settings.timeout?;
-        if now < self.progress + timeout || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_)) {
+        let timeout = self.parts.station.settings.timeout?;
+        if self.parts.pending.is_none()
+            || now < self.progress + timeout
+            || matches!(self.stage, Stage::Checking(_) | Stage::Naming(_))
+        {
             return None;
         }
         let (exit, error) = match &self.stage {
             Stage::Whole { .. } if self.copies_missing() => {
                 let after = units::duration(timeout);
-                let all = self.parts.settings.until.all.as_ref();
+                let all = self.parts.station.settings.until.all.as_ref();
                 let missing = all.map(|all| self.copies(all).missing()).unwrap_or_default();
                 let text = format!("no further copy was made within {after}: {missing}; go on with the same command");
                 (Exit::CopiesMissing, text)
@@ -99,11 +108,21 @@ impl Owner<'_> {
         Some(Ending { exit, error: Some(error) })
     }
 
+    /// It may sleep, and nobody has been there for a while.
+    pub(super) fn rests(&mut self, now: Time) -> Option<Ending> {
+        let last = self.wanted?;
+        if !self.parts.links.are_all_closed() || !matches!(self.stage, Stage::Whole { .. }) {
+            self.wanted = Some(now);
+            return None;
+        }
+        (now >= last + WATCH).then(|| self.leave())
+    }
+
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
-    pub(super) async fn end(mut self, ending: Ending, screen: &Screen) -> Exit {
+    pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
         self.lookout.ended().cancel();
         self.parts.links.close_all();
-        let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
+        let (links, heard, now) = (&mut self.parts.links, &mut self.parts.heard, self.parts.station.start.elapsed());
         let farewell = async {
             while !links.are_all_closed() {
                 let Some((key, events)) = heard.events.recv().await else { return };
@@ -114,18 +133,23 @@ impl Owner<'_> {
         };
         let whole = matches!(self.stage, Stage::Whole { .. });
         let store = self.parts.store.clone();
+        let met = self.parts.acquaintances.note(self.parts.swarm.reached(), now);
         let noted = async {
             let _ = tokio::time::timeout(FAREWELL, farewell).await;
-            if !whole {
-                blocking(move || save(&store)).await;
-            }
+            let note = move || {
+                if !whole {
+                    save(&store);
+                }
+                met();
+            };
+            blocking(note).await;
         };
         tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);
         ending.exit
     }
 
-    pub(super) fn tell_end(&self, ending: &Ending, screen: &Screen) {
+    pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
         let snapshot = self.parts.swarm.snapshot(self.now());
         screen.finish();
         if let Some(text) = &ending.error {

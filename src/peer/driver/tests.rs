@@ -18,7 +18,7 @@ use crate::{
         Introduction,
         session::{Setup, Show},
     },
-    storage::{self, Contents, DiskEvent, Existing, Found, Notes},
+    storage::{self, Contents, DiskEvent, Found, Wishes},
     wire::{
         decode::decode,
         encode::{encode, encode_block_header},
@@ -36,6 +36,8 @@ fn composition(size: usize) -> Vec<u8> {
 fn contents(bytes: &[u8], part_size: usize) -> Contents {
     Contents {
         name: "composition".into(),
+        files: Vec::new(),
+        only: None,
         geometry: Geometry::new(bytes.len() as u64, part_size as u64).unwrap(),
         parts: bytes.chunks(part_size).map(Digest::of).collect(),
         whole: Some(Digest::of(bytes)),
@@ -44,7 +46,7 @@ fn contents(bytes: &[u8], part_size: usize) -> Contents {
 }
 
 async fn opened(contents: Contents, folder: &Path) -> (Store, UnboundedReceiver<DiskEvent>) {
-    let mut opened = storage::open(contents, folder, Existing::Share, Notes::Believed, None).unwrap();
+    let mut opened = storage::open(contents, folder, &Wishes::default(), None).unwrap();
     if opened.found == Found::Unproven {
         let _check = opened.store.check();
         while !matches!(opened.events.recv().await, Some(DiskEvent::Whole)) {}

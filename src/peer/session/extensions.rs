@@ -1,11 +1,13 @@
-//! What a conversation says and hears in the envelope of BEP 10: who is who, and the metadata (BEP 9).
+//! What a conversation says and hears in the envelope of BEP 10: who is who, the metadata (BEP 9), and whom
+//! each has met (BEP 11).
 
 use super::{Fault, MAX_METADATA_QUEUE, MAX_REQUEST, QUEUE, Session};
 use crate::{
     geometry::BLOCK,
     peer::{Event, Hello, uploads},
+    time::Time,
     wire::{
-        extension::{self, handshake::ExtensionHandshake, metadata},
+        extension::{self, handshake::ExtensionHandshake, metadata, pex::Exchange},
         message::Message,
     },
 };
@@ -14,6 +16,8 @@ impl Session {
     pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
+            offer: Some(extension::OUR_OFFER),
+            ut_pex: Some(extension::OUR_PEX),
             metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
             port,
             reqq: Some(uploads::MAX_QUEUE as u32),
@@ -22,18 +26,23 @@ impl Session {
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
             name,
-            ..Default::default()
         };
         self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }
 
-    pub(super) fn on_extended(&mut self, id: u8, payload: &[u8]) -> Result<(), Fault> {
+    pub(super) fn on_extended(&mut self, id: u8, payload: &[u8], now: Time) -> Result<(), Fault> {
         match id {
             extension::HANDSHAKE => {
                 let hello = ExtensionHandshake::decode(payload).map_err(|e| Fault(e.to_string()))?;
                 self.on_hello(hello);
             }
             extension::OUR_METADATA => self.on_metadata(payload)?,
+            extension::OUR_OFFER => self.events.push_back(Event::Offer),
+            // One who says more than can be news is not listened to.
+            extension::OUR_PEX if self.hearsay.bears_another(now) => {
+                let exchange = Exchange::decode(payload).map_err(|e| Fault(e.to_string()))?;
+                self.events.push_back(Event::Exchange(exchange));
+            }
             _ => {}
         }
         Ok(())
@@ -42,6 +51,12 @@ impl Session {
     fn on_hello(&mut self, hello: ExtensionHandshake) {
         if let Some(id) = hello.ut_metadata {
             self.their_metadata = Some(id).filter(|id| *id > 0);
+        }
+        if let Some(id) = hello.offer {
+            self.their_offer = Some(id).filter(|id| *id > 0);
+        }
+        if let Some(id) = hello.ut_pex {
+            self.their_pex = Some(id).filter(|id| *id > 0);
         }
         if let Some(queue) = hello.reqq {
             self.their_queue = (queue as usize).clamp(1, QUEUE.1);
@@ -54,7 +69,20 @@ impl Session {
             name: hello.name,
             port: hello.port.filter(|p| *p > 0),
             max_request: hello.max_request.map(|_| self.max_request),
+            exchange: self.their_pex.is_some(),
         }));
+    }
+
+    pub(super) fn say_offer(&mut self) {
+        if let Some(id) = self.their_offer {
+            self.messages.push_back(Message::Extended { id, payload: Vec::new() });
+        }
+    }
+
+    pub(super) fn say_exchange(&mut self, exchange: &Exchange) {
+        if let Some(id) = self.their_pex {
+            self.messages.push_back(Message::Extended { id, payload: exchange.encode() });
+        }
     }
 
     fn on_metadata(&mut self, payload: &[u8]) -> Result<(), Fault> {

@@ -43,7 +43,7 @@ impl Session {
             Message::Request(raw) => self.on_request(raw, now)?,
             Message::Cancel(raw) => self.on_cancel(raw),
             Message::Reject(raw) => self.on_reject(raw, now)?,
-            Message::Extended { id, payload } => self.on_extended(id, &payload)?,
+            Message::Extended { id, payload } => self.on_extended(id, &payload, now)?,
             // We unchoke everybody, so nobody needs the parts that choked members may have; and we run no DHT node.
             Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
             Message::Unknown { .. } => {}
@@ -137,6 +137,7 @@ impl Session {
             return Ok(());
         }
         match self.requests.arrived(raw) {
+            Some(block) if self.requests.refused(block.part) => {}
             Some(block) => self.give_up(block.part, true),
             None => self.bear(now)?,
         }

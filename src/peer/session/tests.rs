@@ -3,7 +3,10 @@
 use core::net::SocketAddr;
 
 use super::*;
-use crate::wire::handshake::PeerId;
+use crate::wire::{
+    extension::{self, handshake::ExtensionHandshake},
+    handshake::PeerId,
+};
 
 fn session(fast: bool) -> Session {
     let remote = Introduction {
@@ -106,4 +109,78 @@ fn who_falls_silent_has_broken_no_rule() {
     let mut session = session(true);
     assert_eq!(session.on_deadline(Time::from_secs(8)), Ok(()));
     assert!(matches!(session.on_deadline(Time::from_secs(270)), Err(Closed::Broken(_))));
+}
+
+/// One of our own members that serves us and hears offers under the number 7.
+fn ours() -> Session {
+    let mut session = session(true);
+    let hello = ExtensionHandshake { max_request: Some(MAX_REQUEST), offer: Some(7), ..Default::default() };
+    let hello = Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() };
+    session.remote.extended = true;
+    session.on_message(hello, Time::ZERO).unwrap();
+    session.on_message(Message::Unchoke, Time::ZERO).unwrap();
+    session
+}
+
+fn requested(session: &mut Session) -> Vec<RawBlock> {
+    let said = std::iter::from_fn(|| session.next_message());
+    said.filter_map(|message| if let Message::Request(raw) = message { Some(raw) } else { None }).collect()
+}
+
+fn told(session: &mut Session) -> Vec<Event> {
+    std::iter::from_fn(|| session.next_event()).collect()
+}
+
+#[test]
+fn what_is_recalled_is_free_when_the_last_of_it_is_refused() {
+    let mut session = ours();
+    let part = session.geometry.part(5).unwrap();
+    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    let asked = requested(&mut session);
+    session.command(Command::Recall(part), Time::ZERO);
+    let cancels = std::iter::from_fn(|| session.next_message());
+    assert_eq!(cancels.collect::<Vec<_>>(), asked.iter().map(|raw| Message::Cancel(*raw)).collect::<Vec<_>>());
+    told(&mut session);
+    session.on_block(asked[0], Time::ZERO).unwrap();
+    assert_eq!(session.on_block_end(Time::ZERO), None);
+    for raw in &asked[1..] {
+        assert_eq!(told(&mut session), []);
+        session.on_message(Message::Reject(*raw), Time::ZERO).unwrap();
+    }
+    assert_eq!(told(&mut session), [Event::Released { part, refused: false }]);
+}
+
+#[test]
+fn what_is_recalled_is_not_waited_for_long_and_from_strangers_not_at_all() {
+    let mut session = ours();
+    let part = session.geometry.part(5).unwrap();
+    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    session.command(Command::Recall(part), Time::from_secs(3));
+    told(&mut session);
+    assert_eq!(session.deadline(), Time::from_secs(3) + RECALL_TIME);
+    session.on_deadline(Time::from_secs(3)).unwrap();
+    assert_eq!(told(&mut session), []);
+    session.on_deadline(Time::from_secs(3) + RECALL_TIME).unwrap();
+    assert_eq!(told(&mut session), [Event::Released { part, refused: false }]);
+
+    let mut stranger = self::session(true);
+    stranger.on_message(Message::Unchoke, Time::ZERO).unwrap();
+    stranger.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    told(&mut stranger);
+    stranger.command(Command::Recall(part), Time::ZERO);
+    assert_eq!(told(&mut stranger), [Event::Released { part, refused: false }]);
+}
+
+#[test]
+fn an_offer_is_made_under_the_number_that_was_said_and_to_nobody_else() {
+    let mut session = ours();
+    requested(&mut session);
+    session.command(Command::Offer, Time::ZERO);
+    assert_eq!(session.next_message(), Some(Message::Extended { id: 7, payload: Vec::new() }));
+    told(&mut session);
+    session.on_message(Message::Extended { id: extension::OUR_OFFER, payload: Vec::new() }, Time::ZERO).unwrap();
+    assert_eq!(told(&mut session), [Event::Offer]);
+    let mut stranger = self::session(true);
+    stranger.command(Command::Offer, Time::ZERO);
+    assert_eq!(stranger.next_message(), None);
 }

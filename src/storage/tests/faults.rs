@@ -1,7 +1,6 @@
 //! Disks that are full, that fail, and that do things by halves. Each test sees to it that its fault happened.
 
 use std::{
-    fs::File,
     io,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
@@ -12,7 +11,7 @@ use super::{disk::Disk, *};
 
 /// A file with faults.
 struct Faulty {
-    file: Arc<File>,
+    file: Arc<dyn Disk>,
     /// Bytes that it takes before it is full.
     room: AtomicU64,
     /// At most so many bytes a call, and every third call is interrupted.
@@ -64,7 +63,7 @@ impl Disk for Faulty {
 fn open_faulty(lab: &Lab, change: impl FnOnce(&mut Faulty)) -> (Opened, Arc<AtomicUsize>) {
     let faults = Arc::new(AtomicUsize::new(0));
     let counted = faults.clone();
-    let opened = open_on(lab.contents.clone(), lab.folder.path(), Existing::Share, Notes::Believed, None, |file| {
+    let opened = open_on(lab.contents.clone(), lab.folder.path(), &Wishes::default(), None, |file| {
         let mut faulty = Faulty {
             file,
             room: AtomicU64::new(u64::MAX),

@@ -2,6 +2,7 @@
 
 mod faults;
 mod finishing;
+mod folders;
 mod notes;
 mod opening;
 mod receiving;
@@ -44,6 +45,8 @@ impl Lab {
         let geometry = Geometry::new(size as u64, part_size.into()).unwrap();
         let contents = Contents {
             name: NAME.into(),
+            files: Vec::new(),
+            only: None,
             geometry,
             parts: bytes.chunks(part_size as usize).map(Digest::of).collect(),
             whole: Some(Digest::of(&bytes)),
@@ -65,12 +68,18 @@ impl Lab {
     }
 
     fn try_open(&self, existing: Existing) -> Result<Opened, StorageError> {
-        open(self.contents.clone(), self.folder.path(), existing, Notes::Believed, Some(self.proofs()))
+        open(self.contents.clone(), self.folder.path(), &Wishes { existing, ..Wishes::default() }, Some(self.proofs()))
     }
 
     /// Believes no note.
     fn open_anew(&self) -> Opened {
-        open(self.contents.clone(), self.folder.path(), Existing::Share, Notes::Ignored, Some(self.proofs())).unwrap()
+        open(
+            self.contents.clone(),
+            self.folder.path(),
+            &Wishes { notes: Notes::Ignored, ..Wishes::default() },
+            Some(self.proofs()),
+        )
+        .unwrap()
     }
 
     fn open(&self) -> Opened {

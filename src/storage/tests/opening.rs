@@ -6,7 +6,7 @@ use super::*;
 async fn where_nothing_is_room_is_made() {
     let lab = Lab::new();
     let folder = lab.folder.path().join("made/when missing");
-    let opened = open(lab.contents.clone(), &folder, Existing::Share, Notes::Believed, None).unwrap();
+    let opened = open(lab.contents.clone(), &folder, &Wishes::default(), None).unwrap();
     assert_eq!(opened.found, Found::Ready);
     assert!(opened.have.is_empty());
     let part = folder.join("big.iso.part");
@@ -54,7 +54,7 @@ async fn a_different_file_is_told_and_left_alone() {
     let _check = opened.store.check();
     let (parts, end) = proven(&mut opened.events).await;
     assert_eq!(parts, [0]);
-    assert!(matches!(end, DiskEvent::Different(part) if part == lab.part(1)), "{end:?}");
+    assert!(matches!(end, DiskEvent::Different(ref wrong) if *wrong == [lab.part(1)]), "{end:?}");
     assert!(matches!(finish(&opened.store).await, Err(StorageError::NotWhole { .. })));
     assert_eq!(fs::read(lab.path("")).unwrap(), other);
 }

@@ -4,7 +4,6 @@
 //! that was verified is fetched again, nothing else is trusted, and the file comes out right.
 
 use std::{
-    fs::File,
     io,
     ops::Range,
     sync::{
@@ -42,7 +41,7 @@ const FAULTS: [Fault; 6] = [
 
 /// A disk whose n-th call has a fault. As on a real one, a sync that fails loses what was written since the last one.
 struct Failing {
-    file: Arc<File>,
+    file: Arc<dyn Disk>,
     fault: Fault,
     at: usize,
     calls: AtomicUsize,
@@ -226,10 +225,11 @@ async fn survives(before: Before, spooled: bool, fault: Fault, at: usize) -> boo
     let (lab, existing) = prepared(before);
     let faults = Arc::new(AtomicUsize::new(0));
     let counted = faults.clone();
-    let opened = open_on(lab.contents.clone(), lab.folder.path(), existing, Notes::Believed, None, |file| {
-        let unsynced = Mutex::default();
-        Arc::new(Failing { file, fault, at, calls: AtomicUsize::new(0), faults: counted, unsynced })
-    });
+    let opened =
+        open_on(lab.contents.clone(), lab.folder.path(), &Wishes { existing, ..Wishes::default() }, None, |file| {
+            let unsynced = Mutex::default();
+            Arc::new(Failing { file, fault, at, calls: AtomicUsize::new(0), faults: counted, unsynced })
+        });
     let first = fetch(&lab, opened.unwrap(), spooled).await;
     let happened = faults.load(Ordering::Relaxed) > 0;
     let harmless = matches!(fault, Fault::Short | Fault::Once(Errno::INTR));
@@ -301,7 +301,7 @@ async fn what_was_lost_on_the_way_is_lost_for_good() {
     let counted = faults.clone();
     // The eight parts before it are written in one call each.
     let (fault, at, calls) = (Fault::Once(Errno::IO), 8, AtomicUsize::new(0));
-    let mut opened = open_on(lab.contents.clone(), lab.folder.path(), Existing::Share, Notes::Believed, None, |file| {
+    let mut opened = open_on(lab.contents.clone(), lab.folder.path(), &Wishes::default(), None, |file| {
         Arc::new(Failing { file, fault, at, calls, faults: counted, unsynced: Mutex::default() })
     })
     .unwrap();
@@ -326,7 +326,7 @@ async fn what_was_lost_on_the_way_is_lost_for_good() {
 
 /// A disk that takes nothing until it is let go.
 struct Stuck {
-    file: Arc<File>,
+    file: Arc<dyn Disk>,
     gate: Arc<(Mutex<bool>, Condvar)>,
     waited: Arc<AtomicU64>,
 }
@@ -358,7 +358,7 @@ async fn a_disk_that_is_stuck_is_waited_for_in_bounded_memory() {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let waited = Arc::new(AtomicU64::new(0));
     let (at_the_gate, counted) = (gate.clone(), waited.clone());
-    let mut opened = open_on(lab.contents.clone(), lab.folder.path(), Existing::Share, Notes::Believed, None, |file| {
+    let mut opened = open_on(lab.contents.clone(), lab.folder.path(), &Wishes::default(), None, |file| {
         Arc::new(Stuck { file, gate: at_the_gate, waited: counted })
     })
     .unwrap();

@@ -1,5 +1,5 @@
 //! The BitTorrent clients that people already run, driven as their users do: with their own defaults, except that they
-//! look for nobody but through our conductor.
+//! look for members in one way alone: through our conductor, or on the local network.
 
 use std::{
     ffi::OsStr,
@@ -14,8 +14,8 @@ use crate::support::{Place, Program, skip, tool};
 /// Drives libtorrent: takes part until it is ended.
 const LIBTORRENT: &str = r#"
 import sys, threading, libtorrent as lt
-source, folder, listen = sys.argv[1:]
-session = lt.session({"listen_interfaces": listen, "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+source, folder, listen, near = sys.argv[1:]
+session = lt.session({"listen_interfaces": listen, "enable_dht": False, "enable_lsd": bool(near), "enable_upnp": False,
     "enable_natpmp": False})
 if source.startswith("magnet:"):
     parameters = lt.parse_magnet_uri(source)
@@ -62,58 +62,81 @@ impl Client {
     /// Fetches or shares what `source` names (the path of a `.torrent`, or a magnet link) in this folder, until it is
     /// dropped. Only rqbit is reached at an address that it chooses itself: it dials from 127.0.0.1 wherever it listens.
     pub fn start(self, place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Program {
+        Program::start(self.command(place, Some(ip), folder, source))
+    }
+
+    /// The same at every address, looking for members on the local network alone; to be run on a host of a lab.
+    pub fn near(self, place: &Place, folder: &Path, source: &OsStr) -> Command {
+        self.command(place, None, folder, source)
+    }
+
+    fn command(self, place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Command {
         fs::create_dir_all(folder).expect("a folder");
-        Program::start(match self {
+        match self {
             Self::Aria2 => aria2(place, ip, folder, source),
             Self::Libtorrent => libtorrent(place, ip, folder, source),
             Self::Rqbit => rqbit(place, ip, folder, source),
             Self::Transmission => transmission(place, ip, folder, source),
-        })
+        }
     }
 }
 
-fn aria2(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+fn aria2(place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Command {
     let mut command = place.command("aria2c");
-    command.args(["--no-conf", "--enable-dht=false", "--bt-enable-lpd=false", "--file-allocation=none"]);
+    command.args(["--no-conf", "--enable-dht=false", "--file-allocation=none"]);
+    command.arg(format!("--bt-enable-lpd={}", ip.is_none()));
     command.args(["--listen-port=20000-60000", "--check-integrity=true", "--seed-ratio=0.0"]);
-    command.args(["--show-console-readout=false", &format!("--interface={ip}")]);
+    command.arg("--show-console-readout=false").args(ip.map(|ip| format!("--interface={ip}")));
     command.arg("-d").arg(folder).arg(source);
     command
 }
 
-fn libtorrent(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+fn libtorrent(place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Command {
     let mut command = place.command("python3");
-    command.args(["-c", LIBTORRENT]).arg(source).arg(folder).arg(SocketAddr::new(ip, 0).to_string());
+    let listen = ip.map_or("0.0.0.0:6881,[::]:6881".to_owned(), |ip| SocketAddr::new(ip, 0).to_string());
+    let near = if ip.is_none() { "near" } else { "" };
+    command.args(["-c", LIBTORRENT]).arg(source).arg(folder).args([&listen, near]);
     command
 }
 
-fn rqbit(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
-    let ip = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { ip };
-    let port = free_port(ip).to_string();
+fn rqbit(place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Command {
     let mut command = place.command("rqbit");
-    command.args(["-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
-    // Without the last it says that it is at 4240.
-    command.args(["--listen-ip", &ip.to_string(), "--listen-port", &port, "--announce-port", &port]);
+    command.args(["-v", "error", "--disable-dht", "--disable-upnp-port-forward"]);
+    if let Some(ip) = ip {
+        let ip = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { ip };
+        let port = free_port(ip).to_string();
+        // Without the last it says that it is at 4240.
+        command.args([
+            "--disable-lsd",
+            "--listen-ip",
+            &ip.to_string(),
+            "--listen-port",
+            &port,
+            "--announce-port",
+            &port,
+        ]);
+    }
     command.args(["download", "--disable-http-api", "--overwrite", "-o"]).arg(folder).arg(source);
     command.env("HOME", place.path(""));
     command
 }
 
-fn transmission(place: &Place, ip: IpAddr, folder: &Path, source: &OsStr) -> Command {
+fn transmission(place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Command {
     let settings = folder.with_extension("transmission");
     fs::create_dir_all(&settings).expect("a folder");
     let (v4, v6) = match ip {
-        IpAddr::V4(ip) => (ip.to_string(), "::1".to_owned()),
+        None => (Ipv4Addr::UNSPECIFIED.to_string(), "::".to_owned()),
+        Some(IpAddr::V4(ip)) => (ip.to_string(), "::1".to_owned()),
         // Its announces would leave from another IPv4 address.
-        IpAddr::V6(ip) => (Ipv4Addr::UNSPECIFIED.to_string(), ip.to_string()),
+        Some(IpAddr::V6(ip)) => (Ipv4Addr::UNSPECIFIED.to_string(), ip.to_string()),
     };
     let text = serde_json::json!({
         "bind-address-ipv4": v4,
         "bind-address-ipv6": v6,
         "dht-enabled": false,
-        "lpd-enabled": false,
+        "lpd-enabled": ip.is_none(),
         "port-forwarding-enabled": false,
-        "peer-port": free_port(ip),
+        "peer-port": ip.map_or(51413, free_port),
     });
     fs::write(settings.join("settings.json"), text.to_string()).expect("written");
     let mut command = place.command("transmission-cli");

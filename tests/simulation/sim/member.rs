@@ -130,7 +130,7 @@ impl Member {
             }
             Effect::Tell(key, command) => {
                 if let Some(conn) = self.touch(key) {
-                    conn.session.command(command);
+                    conn.session.command(command, now);
                 }
             }
             Effect::Complete => self.asks.push_back(Ask::Complete),

@@ -60,6 +60,8 @@ pub struct Scenario {
     pub delay_us: u64,
     pub max_peers: usize,
     pub max_dialled: usize,
+    /// After so many milliseconds the conductor answers nobody, and who starts knows one other.
+    pub conductor_dies: Option<u64>,
     pub crowd: Crowd,
 }
 
@@ -77,6 +79,7 @@ const LAN: Scenario = Scenario {
     delay_us: 750,
     max_peers: 30,
     max_dialled: 28,
+    conductor_dies: None,
     crowd: NOBODY,
 };
 
@@ -115,12 +118,28 @@ pub const SMALL_MIXED: Scenario = Scenario {
     ..SMALL
 };
 
+/// The conductor dies when a tenth is there, and ten come later that know one other each.
+pub const ORPHANED: Scenario = Scenario {
+    name: "100 leechers, the conductor dies",
+    leechers: 100,
+    rate: ETHERNET,
+    conductor_dies: Some(1_300),
+    crowd: Crowd { late: 10, late_by_ms: 2_000, ..NOBODY },
+    ..SMALL
+};
+
+/// Nobody ever knows more than one other, but by being told.
+pub const CONDUCTORLESS: Scenario =
+    Scenario { name: "100 leechers without a conductor", conductor_dies: Some(0), crowd: NOBODY, ..ORPHANED };
+
 /// The table of benches/RESULTS.md.
 #[rustfmt::skip]
 pub const TABLE: &[Scenario] = &[
     SMALL,
     SMALL_HOSTILE,
     SMALL_MIXED,
+    ORPHANED,
+    CONDUCTORLESS,
     Scenario { name: "1 leecher", leechers: 1, ..LAN },
     Scenario { name: "a second leecher after 5 s", leechers: 2, crowd: Crowd { late: 1, late_by_ms: 5_000, ..NOBODY }, ..LAN },
     Scenario { name: "8 leechers", leechers: 8, ..LAN },
@@ -216,7 +235,7 @@ impl Scenario {
             quantum: if self.leechers < 500 { 16 } else { 32 } * KIB,
             window: 128 * KIB,
         };
-        let mut world = World::new(network, dice.u64(..));
+        let mut world = World::new(network, self.conductor_dies.map(|ms| ms * 1_000_000), dice.u64(..));
         let up = self.rate * self.seed_factor;
         let first = self.member(0, Bitfield::all(&self.geometry()), dice.u64(..));
         world.add(Host::new(first, Fault::None, up, up), 0, None, false);

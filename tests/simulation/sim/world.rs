@@ -123,6 +123,8 @@ pub struct World {
     pub(super) ends: Vec<EndState>,
     pub(super) queue: Queue,
     dice: fastrand::Rng,
+    /// From then on the conductor answers nobody, and who starts knows one other.
+    conductor_dies: Option<Nanos>,
     /// Whom the conductor knows.
     known: Vec<HostId>,
     /// Hosts that must be whole for the run to end, and those of them that are not yet.
@@ -136,7 +138,7 @@ pub(super) fn time(now: Nanos) -> Time {
 }
 
 impl World {
-    pub fn new(network: Network, seed: u64) -> Self {
+    pub fn new(network: Network, conductor_dies: Option<Nanos>, seed: u64) -> Self {
         Self {
             network,
             hosts: Vec::new(),
@@ -146,6 +148,7 @@ impl World {
             ends: Vec::new(),
             queue: Queue::default(),
             dice: fastrand::Rng::with_seed(seed),
+            conductor_dies,
             known: Vec::new(),
             counted: Vec::new(),
             awaited: BTreeSet::new(),
@@ -234,7 +237,10 @@ impl World {
 
     fn start(&mut self, host: HostId) {
         self.hosts[host as usize].running = true;
-        self.announce(host);
+        match self.conductor_dies.is_some_and(|at| self.now >= at) {
+            true => self.tell_of_others(host, 1),
+            false => self.announce(host),
+        }
         self.known.push(host);
         self.tick(host);
     }
@@ -250,10 +256,17 @@ impl World {
         if !self.hosts[host as usize].running {
             return;
         }
-        self.queue.push(self.now + ANNOUNCE, Event::Announce(host));
+        if self.conductor_dies.is_none_or(|at| self.now < at) {
+            self.queue.push(self.now + ANNOUNCE, Event::Announce(host));
+            self.tell_of_others(host, ADDRESSES);
+        }
+    }
+
+    /// Somebody tells this host where so many others are.
+    fn tell_of_others(&mut self, host: HostId, count: usize) {
         let mut others = self.known.clone();
         others.retain(|&o| o != host);
-        let addresses = self.dice.choose_multiple(others, ADDRESSES).into_iter().map(address).collect();
+        let addresses = self.dice.choose_multiple(others, count).into_iter().map(address).collect();
         self.tell(host, |a, now| a.on_endpoints(addresses, now));
     }
 

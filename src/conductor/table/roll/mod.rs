@@ -8,10 +8,12 @@
 //! to the start meets everybody who was there when it began, whatever is removed on the way.
 
 use core::net::SocketAddr;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::{
+    crowd::Crowd,
     member::{Door, Member, Second, Version, Who},
     seed::Seed,
 };
@@ -45,6 +47,8 @@ impl Spot {
 
 pub struct Roll {
     seed: Seed,
+    /// How many doors there are at each address, in all rolls.
+    crowd: Arc<Crowd>,
     row: Vec<Member>,
     seeds: usize,
     by_who: HashTable<u32>,
@@ -54,9 +58,10 @@ pub struct Roll {
 }
 
 impl Roll {
-    pub fn new(seed: Seed) -> Self {
+    pub fn new(seed: Seed, crowd: Arc<Crowd>) -> Self {
         Self {
             seed,
+            crowd,
             row: Vec::new(),
             seeds: 0,
             by_who: HashTable::new(),
@@ -227,8 +232,10 @@ impl Roll {
     }
 
     fn enter_door(&mut self, place: usize, version: Version) {
-        let Self { seed, row, by_address, .. } = self;
-        if let Some(door) = row[place].door(version).filter(|door| door.address.port() != 0) {
+        let Self { seed, row, by_address, crowd, .. } = self;
+        let door = row[place].door(version);
+        door.iter().for_each(|door| crowd.add(door.address.ip()));
+        if let Some(door) = door.filter(|door| door.address.port() != 0) {
             let hash = seed.place(&door.address);
             by_address.insert_unique(hash, Spot::new(place, version), |spot| spot.hash(row, *seed));
         }
@@ -236,6 +243,7 @@ impl Roll {
 
     fn strike_door(&mut self, place: usize, version: Version) {
         let Some(door) = self.row[place].door(version) else { return };
+        self.crowd.take_off(door.address.ip());
         let hash = self.seed.place(&door.address);
         if let Ok(entry) = self.by_address.find_entry(hash, |spot| *spot == Spot::new(place, version)) {
             entry.remove();

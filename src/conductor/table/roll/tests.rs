@@ -131,7 +131,7 @@ fn check(roll: &Roll, model: &Model) {
 proptest! {
     #[test]
     fn it_holds_what_a_map_holds(steps in steps()) {
-        let (mut roll, mut model) = (Roll::new(SEED), Model::new());
+        let (mut roll, mut model) = (Roll::new(SEED, Arc::new(Crowd::new(SEED))), Model::new());
         for step in steps {
             take(&mut roll, &mut model, step);
             roll.shrink();
@@ -159,7 +159,7 @@ fn every_place_comes_first_about_as_often() {
 
 #[test]
 fn who_moves_past_a_walk_under_way_is_met_by_the_next() {
-    let mut roll = Roll::new(SEED);
+    let mut roll = Roll::new(SEED, Arc::new(Crowd::new(SEED)));
     (1..=9).for_each(|n| _ = roll.add(member(n), n < 5));
     let now = Time::from_secs(2);
     roll.begin_walk();
@@ -175,7 +175,7 @@ fn who_moves_past_a_walk_under_way_is_met_by_the_next() {
 
 #[test]
 fn a_row_that_got_short_gives_memory_back() {
-    let mut roll = Roll::new(SEED);
+    let mut roll = Roll::new(SEED, Arc::new(Crowd::new(SEED)));
     for n in 0..=255u8 {
         for port in 1..5 {
             let mut member = Member::new(who(n));

@@ -1,0 +1,269 @@
+//! From what was named to a swarm that runs: one composition of a member, from its first word to its last.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    StartError,
+    acquaintances::Acquaintances,
+    asking, blocking,
+    links::{self, Links, Visitors},
+    load::{Composition, Named, Trackers},
+    lookout::Lookout,
+    owner::{Owner, Parts},
+    station::{Pending, Station},
+    teller::Teller,
+};
+use crate::{
+    cli::{Exit, member::Settings},
+    discovery::conductor::Stats,
+    manifest::{Endpoint, FilePath},
+    metainfo::{InfoHash, Magnet},
+    storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
+    swarm::{Config, Swarm},
+    ui::Report,
+    wire::handshake::{Handshake, PeerId},
+};
+
+/// Connections at most, and up to how many of them more are dialled.
+const MAX_PEERS: usize = 60;
+const MAX_DIALLED: usize = 30;
+
+/// One composition that begins.
+#[derive(Clone)]
+pub struct Beginning {
+    pub station: Arc<Station>,
+    pub screen: Teller,
+}
+
+impl Beginning {
+    /// Fetches and shares what is named, until it is to end.
+    pub async fn run(self, named: Named, pending: Pending) -> Exit {
+        let mut lookout = self.station.lookout(&self.station.stop);
+        match self.begin(named, pending, &mut lookout).await {
+            Ok(parts) => Owner::new(parts, lookout).run(&self.screen).await,
+            Err(error) => {
+                self.screen.finish();
+                let exit = error.told(&self.station.screen);
+                lookout.leave().await;
+                exit
+            }
+        }
+    }
+
+    async fn begin(&self, named: Named, pending: Pending, lookout: &mut Lookout) -> Result<Parts, StartError> {
+        match named {
+            Named::Composition(composition) => {
+                let opened = self.open(&composition).await?;
+                let acquaintances = Acquaintances::of(composition.info_hash);
+                lookout.known = acquaintances.recall().await;
+                if let Some(lan) = &self.station.lan {
+                    lookout.look_near(lan, composition.info_hash);
+                }
+                let (trackers, left) = (composition.trackers.clone(), left(&opened));
+                let info_hash = composition.info_hash;
+                let parts = self.share(composition, opened, acquaintances, pending)?;
+                self.look_for(&trackers, &[], info_hash, left, lookout);
+                Ok(parts)
+            }
+            Named::Magnet(magnet) => {
+                let acquaintances = Acquaintances::of(magnet.hash);
+                lookout.known = acquaintances.recall().await;
+                let composition = self.resolve(&magnet, lookout).await?;
+                let opened = self.open(&composition).await?;
+                lookout.tell(left(&opened));
+                self.share(composition, opened, acquaintances, pending)
+            }
+        }
+    }
+
+    /// Starts to look for members: at these trackers and addresses, and where the settings say.
+    fn look_for(
+        &self,
+        trackers: &Trackers,
+        peers: &[Endpoint],
+        info_hash: InfoHash,
+        stats: Stats,
+        lookout: &mut Lookout,
+    ) {
+        let settings = &self.station.settings;
+        let peers = [&settings.peers, peers].concat();
+        let identity = self.station.identity(info_hash);
+        lookout.start(trackers, &settings.conductors, peers, &identity, stats, &self.screen);
+    }
+
+    /// The composition that a magnet link names: remembered, or asked of other members.
+    async fn resolve(&self, magnet: &Magnet, lookout: &mut Lookout) -> Result<Composition, StartError> {
+        let trackers = Trackers::of(&magnet.trackers);
+        // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
+        let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
+        self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
+        if let Some(lan) = &self.station.lan {
+            lookout.look_near(lan, magnet.hash);
+        }
+        let name = asking::name_of(magnet);
+        let hash = magnet.hash;
+        let infos = Infos::of_this_user();
+        let remembered = match infos.clone() {
+            Some(infos) => blocking(move || infos.get(hash)).await,
+            None => None,
+        };
+        if let Some(info) = remembered {
+            log::info!("{name}: its info dictionary is remembered");
+            return Ok(Composition::of_info(info.into(), trackers, &name)?);
+        }
+        let mut dice = fastrand::Rng::new();
+        // Not the id of the member: who is slow to see these connections end would take the next one for a second
+        // to the same member, and refuse it (aria2 does).
+        let ours = Handshake { id: PeerId::fresh(&mut dice), ..self.station.ours(magnet.hash) };
+        let setup = asking::Setup { station: &self.station, name: name.clone(), ours, dice };
+        let info = asking::ask(setup, lookout, &self.screen).await?;
+        let composition = Composition::of_info(info.clone(), trackers, &name)?;
+        if let Some(infos) = infos
+            && let Err(error) = blocking(move || infos.remember(&info)).await
+        {
+            log::warn!("the info dictionary is asked for again next time: {error}");
+        }
+        Ok(composition)
+    }
+
+    async fn open(&self, composition: &Composition) -> Result<Opened, StartError> {
+        let Settings { output, repair, check, from, .. } = &self.station.settings;
+        let wishes = Wishes {
+            existing: if *repair { Existing::Repair } else { Existing::Share },
+            notes: if *check { Notes::Ignored } else { Notes::Believed },
+            old: from.clone(),
+        };
+        let only = self.select(composition)?;
+        Ok(open(composition, output.clone(), only, wishes).await?)
+    }
+
+    /// The files that `--only` means; None: all.
+    fn select(&self, composition: &Composition) -> Result<Option<Selection>, StartError> {
+        let Composition { manifest, files, .. } = composition;
+        let globs = &self.station.settings.only;
+        if globs.is_empty() {
+            return Ok(None);
+        }
+        let means = |path: &FilePath| globs.iter().any(|glob| glob.means(path));
+        let selection = Selection::new(files, &manifest.geometry, means);
+        match selection.count() {
+            0 => Err(StartError::NothingSelected { name: manifest.name.shown().into_owned() }),
+            _ => Ok(Some(selection)),
+        }
+    }
+
+    /// Starts to connect, with all that is known now.
+    fn share(
+        &self,
+        composition: Composition,
+        opened: Opened,
+        acquaintances: Acquaintances,
+        pending: Pending,
+    ) -> Result<Parts, StartError> {
+        let station = &self.station;
+        let Composition { manifest, info_hash, .. } = &composition;
+        let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
+        let Some(visitors) = Visitors::of(station, *info_hash) else {
+            return Err(StartError::Twice { name, info_hash: *info_hash });
+        };
+        log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
+        self.screen.event(&Report::Start {
+            name,
+            path: opened.store.path(),
+            size,
+            parts: manifest.geometry.parts(),
+            part_size: manifest.geometry.part_size(),
+            info_hash: info_hash.to_string(),
+            port: station.port,
+        });
+        if let Some(only) = opened.store.only() {
+            let files = composition.files.iter().filter(|file| !file.padding).count();
+            let name = manifest.name.shown().into_owned();
+            self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
+        }
+        Ok(Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) })
+    }
+}
+
+/// All that an owner works with.
+pub fn parts(
+    station: &Arc<Station>,
+    composition: Composition,
+    opened: Opened,
+    visitors: Visitors,
+    pending: Option<Pending>,
+) -> Parts {
+    let Opened { store, found, have, events: disk } = opened;
+    let Composition { manifest, info, info_hash, .. } = composition;
+    let acquaintances = Acquaintances::of(info_hash);
+    let common = links::Common {
+        store: store.clone(),
+        geometry: manifest.geometry,
+        ours: station.ours(info_hash),
+        info,
+        name: station.settings.name.clone(),
+        port: station.reached.port,
+        via: station.via(),
+        start: station.start,
+        upload: station.upload.another(),
+        download: station.download.another(),
+    };
+    let (links, heard) = Links::new(common, visitors);
+    let mut swarm = Swarm::new(Config {
+        geometry: manifest.geometry,
+        id: station.id,
+        have,
+        checked: found == Found::Ready,
+        max_peers: MAX_PEERS,
+        max_dialled: MAX_DIALLED,
+        seed: fastrand::Rng::new().u64(..),
+    });
+    if let Some(only) = store.only() {
+        swarm.want_only(only.parts());
+    }
+    let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
+    let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
+    Parts {
+        station,
+        stop,
+        manifest,
+        swarm,
+        store,
+        found,
+        disk,
+        links,
+        heard,
+        acquaintances,
+        pending,
+        unmet,
+        uploaded: 0,
+    }
+}
+
+/// What is on the disk of a composition in this folder, or room for it.
+pub async fn open(
+    composition: &Composition,
+    folder: PathBuf,
+    only: Option<Selection>,
+    wishes: Wishes,
+) -> Result<Opened, StorageError> {
+    let manifest = &composition.manifest;
+    let contents = Contents {
+        name: manifest.name.as_str().to_owned(),
+        geometry: manifest.geometry,
+        parts: manifest.parts.clone(),
+        whole: manifest.whole,
+        info_hash: composition.info_hash,
+        files: composition.files.clone(),
+        only,
+    };
+    let proofs = Proofs::of_this_user();
+    blocking(move || storage::open(contents, &folder, &wishes, proofs)).await
+}
+
+/// What the conductors are told first of what is on the disk.
+fn left(opened: &Opened) -> Stats {
+    let geometry = opened.store.geometry();
+    let there: u64 = opened.have.ones(geometry).map(|part| u64::from(geometry.part_len(part))).sum();
+    Stats { left: geometry.size() - there, ..Stats::default() }
+}

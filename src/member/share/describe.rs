@@ -1,0 +1,189 @@
+//! From a file on the disk to the composition that it is: remembered, described by a manifest beside it, or hashed.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use super::memory::{Memory, MemoryError};
+use crate::{
+    composer::{self, ComposeError},
+    member::load::{self, Composition, LoadError, Named},
+    storage::{Proofs, Stamp},
+};
+
+/// Why a file is not shared.
+#[derive(Debug, thiserror::Error)]
+pub enum DescribeError {
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// A file, and what it is.
+#[derive(Debug)]
+pub struct Described {
+    pub path: PathBuf,
+    /// Of the file that this is true of.
+    pub stamp: Stamp,
+    pub composition: Composition,
+    /// A manifest beside it describes other data: for people.
+    pub warning: Option<String>,
+}
+
+/// What the file at `path`, which has this stamp, is. `believed`: what is remembered counts. Blocks.
+///
+/// `on_progress` is told how many of its bytes are hashed, and ends it by breaking off.
+///
+/// # Errors
+/// It cannot be read, or changed meanwhile.
+pub fn describe(
+    path: &Path,
+    stamp: &Stamp,
+    memory: &Memory,
+    believed: bool,
+    on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Described, DescribeError> {
+    let beside = beside(path).filter(|beside| beside.manifest.geometry.size() == stamp.size);
+    let described = |composition, stamp, warning| Described { path: path.to_owned(), stamp, composition, warning };
+    if believed && let Some(mut known) = logged(memory.recall(path, stamp)).flatten() {
+        match &beside {
+            None => return Ok(described(known, *stamp, None)),
+            Some(beside) if beside.info_hash == known.info_hash => {
+                known.trackers = beside.trackers.clone();
+                return Ok(described(known, *stamp, None));
+            }
+            Some(_) => {}
+        }
+    }
+    let (composition, stamp, warning) = match beside {
+        Some(beside) if believed && is_proven(path, stamp, &beside) => (beside, *stamp, None),
+        beside => {
+            let hashed = hash(path, beside, on_progress)?;
+            log::info!("{}: hashed", path.display());
+            hashed
+        }
+    };
+    logged(memory.remember(path, &stamp, &composition));
+    Ok(described(composition, stamp, warning))
+}
+
+fn hash(
+    path: &Path,
+    beside: Option<Composition>,
+    on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<(Composition, Stamp, Option<String>), DescribeError> {
+    let geometry = beside.as_ref().map(|beside| beside.manifest.geometry);
+    let (manifest, stamp) = composer::describe(path, geometry, on_progress)?;
+    let is_same = |beside: &Composition| {
+        let whole = beside.manifest.whole.is_none() || beside.manifest.whole == manifest.whole;
+        beside.manifest.geometry == manifest.geometry && beside.manifest.parts == manifest.parts && whole
+    };
+    match beside {
+        Some(beside) if is_same(&beside) => Ok((beside, stamp, None)),
+        Some(_) => {
+            let text = "it is not what the manifest beside it says: shared as what it is now".to_owned();
+            Ok((Composition::of_manifest(manifest, path.to_owned())?, stamp, Some(text)))
+        }
+        None => Ok((Composition::of_manifest(manifest, path.to_owned())?, stamp, None)),
+    }
+}
+
+/// Whether a note says that the file of this stamp is this composition: composer leaves one.
+fn is_proven(path: &Path, stamp: &Stamp, composition: &Composition) -> bool {
+    Proofs::of_this_user().is_some_and(|proofs| proofs.holds(path, stamp, composition.info_hash))
+}
+
+/// What a manifest or a `.torrent` beside this file says of a file of its name, if one does.
+fn beside(path: &Path) -> Option<Composition> {
+    let name = path.file_name()?.to_str()?;
+    let appended = |ending: &str| path.with_file_name(format!("{name}.{ending}"));
+    let places = ["orch", "torrent"].map(|ending| [appended(ending), path.with_extension(ending)]);
+    let found = places.into_iter().flatten().filter(|place| place != path && place.is_file());
+    found.filter_map(|place| read(&place)).find(|is| is.files.is_empty() && is.manifest.name.as_str() == name)
+}
+
+fn read(place: &Path) -> Option<Composition> {
+    match load::load(place.as_os_str().to_owned()) {
+        Ok(Named::Composition(composition)) => Some(composition),
+        Ok(Named::Magnet(_)) => None,
+        Err(error) => {
+            log::warn!("{error}");
+            None
+        }
+    }
+}
+
+/// A member works without its memory: what fails there is only logged.
+fn logged<T>(result: Result<T, MemoryError>) -> Option<T> {
+    result.map_err(|error| log::warn!("what was hashed is not remembered: {error}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Stamp;
+
+    struct Desk {
+        folder: tempfile::TempDir,
+        memory: Memory,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = Memory::in_folder(&folder.path().join("state")).unwrap();
+            Self { folder, memory }
+        }
+
+        fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+
+        /// What it is, and whether it was hashed.
+        fn describe(&self, path: &Path, believed: bool) -> (Described, bool) {
+            let stamp = Stamp::from_metadata(&std::fs::metadata(path).unwrap());
+            let mut hashed = false;
+            let described = describe(path, &stamp, &self.memory, believed, &mut |_| {
+                hashed = true;
+                ControlFlow::Continue(())
+            });
+            (described.unwrap(), hashed)
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_not_hashed_again() {
+        let desk = Desk::new();
+        let path = desk.write("x.iso", "data");
+        let (first, hashed) = desk.describe(&path, true);
+        assert!(hashed && first.composition.manifest.name.as_str() == "x.iso");
+        let (second, hashed) = desk.describe(&path, true);
+        assert!(!hashed && second.composition.info_hash == first.composition.info_hash);
+        assert!(desk.describe(&path, false).1, "unless that is asked for");
+        desk.write("x.iso", "date");
+        let (third, hashed) = desk.describe(&path, true);
+        assert!(hashed && third.composition.info_hash != first.composition.info_hash);
+    }
+
+    #[test]
+    fn a_manifest_beside_it_is_used_if_it_is_true() {
+        let desk = Desk::new();
+        let path = desk.write("x.iso", "data");
+        let (plain, _) = desk.describe(&path, true);
+        let mut manifest = plain.composition.manifest;
+        manifest.conductor = "head:7".parse().unwrap();
+        desk.write("x.orch", manifest.render());
+        let (with, hashed) = desk.describe(&path, true);
+        assert_eq!((with.composition.trackers.asked.len(), hashed), (1, false));
+        desk.write("x.iso", "date");
+        let (other, _) = desk.describe(&path, true);
+        assert!(other.warning.is_some() && other.composition.trackers.asked.is_empty());
+        desk.write("y.iso", "data");
+        desk.write("y.orch", manifest.render());
+        assert!(desk.describe(&desk.folder.path().join("y.iso"), true).0.composition.trackers.asked.is_empty());
+    }
+}

@@ -1,0 +1,239 @@
+//! `member share`: files and folders as they are, by name, without a manifest.
+//!
+//! [`run`] is the list of what it starts. [`scan`] looks what there is and [`watch`] tells when to look again; the
+//! [`shelf`] has [`describe`] find out what new files are (hashed, or remembered in [`memory`]), and gives each a
+//! [`sleeper`], which is announced and listened for, and wakes an owner of its swarm when somebody wants it. [`register`]
+//! keeps the catalogue of the [`conductor`], which may be one that runs in here.
+
+mod conductor;
+mod describe;
+mod elsewhere;
+pub mod memory;
+mod register;
+mod scan;
+mod shelf;
+mod sleeper;
+mod watch;
+
+use std::{
+    fs,
+    path::{self, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{StartError, blocking, leave_on_q, station::Station, teller::Sum};
+use crate::{
+    cli::{Exit, offer::Offer, units},
+    manifest::shown,
+    net::own_address::own_addresses,
+    swarm::Snapshot,
+    ui::{Phase, Report, Screen, View},
+};
+use memory::Memory;
+use register::Registrar;
+use shelf::Shelf;
+use watch::Watch;
+
+const TICK: Duration = Duration::from_millis(250);
+/// The catalogue is told so often what is being hashed.
+const EXPECT: Duration = Duration::from_secs(3);
+/// After something changed, the disk is looked at when this has passed.
+const SETTLE: Duration = Duration::from_millis(300);
+/// The disk is looked at so often where nobody tells of changes, and where somebody does.
+const LOOK: Duration = Duration::from_secs(5);
+const LOOK_SELDOM: Duration = Duration::from_secs(300);
+
+/// Shares what is offered until it is told to stop. To be called inside a tokio runtime.
+pub async fn run(offer: Offer, stop: CancellationToken) -> Exit {
+    let start = Instant::now();
+    let screen = Arc::new(Screen::new(offer.settings.screen, &offer.settings.log_dir, SystemTime::now));
+    match share(offer, start, screen.clone(), stop.child_token()).await {
+        Ok(exit) => exit,
+        Err(error) => error.told(&screen),
+    }
+}
+
+async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: CancellationToken) -> Result<Exit, StartError> {
+    let Offer { paths, may_conduct, token, mut settings } = offer;
+    let named = absolute(paths)?;
+    let (memory, warning) = blocking(Memory::of_this_user).await?;
+    if let Some(error) = warning {
+        screen.event(&Report::Warning { name: None, text: format!("what is hashed is not remembered: {error}") });
+    }
+    let (memory, conducts) = (Arc::new(memory), CancellationToken::new());
+    let conducting = conductor::find(&settings, may_conduct, &conducts).await?;
+    if let (Some(_), [own]) = (&conducting.own, &conducting.conductors[..]) {
+        screen.say(&format!("no conductor was found: this member is one, on port {}", own.port));
+    }
+    settings.conductors = conducting.conductors;
+    let station = Arc::new(Station::open(settings, start, screen.clone(), stop.clone(), true).await?);
+    let registrar = Registrar::start(&station.settings.conductors, token, &memory, &screen, &stop)?;
+    let _keys = leave_on_q(&stop);
+    let sum = Arc::<Sum>::default();
+    let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
+    let watch = Watch::start(&named);
+    let exit = Work { station, named, shelf, watch, sum, settled: None }.run().await;
+    conducts.cancel();
+    if let Some(own) = conducting.own {
+        let _ = own.await;
+    }
+    Ok(exit)
+}
+
+/// The paths as they are remembered.
+fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, StartError> {
+    let one = |path: PathBuf| {
+        let there = fs::symlink_metadata(&path).and_then(|_| path::absolute(&path));
+        // A folder may be named through a link.
+        let there = there.and_then(|there| if there.is_dir() { there.canonicalize() } else { Ok(there) });
+        there.map_err(|error| StartError::NotThere { path, error })
+    };
+    paths.into_iter().map(one).collect()
+}
+
+struct Work {
+    station: Arc<Station>,
+    named: Vec<PathBuf>,
+    shelf: Shelf,
+    watch: Watch,
+    sum: Arc<Sum>,
+    /// All that was there is shared, and people heard so: whether there was anything.
+    settled: Option<bool>,
+}
+
+impl Work {
+    async fn run(mut self) -> Exit {
+        let stop = self.station.stop.clone();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expect = interval(EXPECT);
+        expect.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let wait = self.look(true).await;
+        self.shelf.tell_coming();
+        self.tell_elsewhere();
+        let mut look_again = pin!(sleep(wait));
+        loop {
+            let soon = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = &mut look_again => {
+                    let wait = self.look(false).await;
+                    look_again.as_mut().reset(tokio::time::Instant::now() + wait);
+                    None
+                }
+                () = self.watch.changed() => Some(SETTLE),
+                again = self.shelf.next() => again.then_some(shelf::QUIET),
+                _ = expect.tick() => {
+                    self.shelf.tell_coming();
+                    None
+                }
+                _ = tick.tick() => {
+                    self.show();
+                    if self.has_nothing() {
+                        break;
+                    }
+                    None
+                }
+            };
+            if let Some(soon) = soon {
+                let at = tokio::time::Instant::now() + soon;
+                if at < look_again.deadline() {
+                    look_again.as_mut().reset(at);
+                }
+            }
+        }
+        self.station.screen.finish();
+        self.shelf.leave().await;
+        match self.has_nothing() {
+            true => Exit::Other,
+            false => {
+                self.tell_end();
+                Exit::Done
+            }
+        }
+    }
+
+    /// None of the files that were named can be shared, and no folder was from which others may come.
+    fn has_nothing(&self) -> bool {
+        self.settled == Some(false) && self.shelf.cannot() > 0 && self.named.iter().all(|path| !path.is_dir())
+    }
+
+    /// Compares the disk with what is shared; gives when to do so again.
+    async fn look(&mut self, first: bool) -> Duration {
+        let named = self.named.clone();
+        let found = blocking(move || scan::scan(&named)).await;
+        let again = self.shelf.compare(found, first);
+        let regularly = if self.watch.works() { LOOK_SELDOM } else { LOOK };
+        again.map_or(regularly, |again| again.min(regularly))
+    }
+
+    fn show(&mut self) {
+        let (files, size) = self.shelf.count();
+        let elapsed = self.station.start.elapsed();
+        let screen = &self.station.screen;
+        let swarm = Snapshot { bytes: size, bytes_done: size, ..self.sum.snapshot() };
+        if let Some((path, hashed)) = self.shelf.progress() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let phase = Phase::Checking { done_bytes: hashed.done };
+            let swarm = Snapshot { bytes: hashed.total, ..swarm };
+            return screen.update(0, &View { name: shown(&name).into_owned(), phase, swarm, eta: None, elapsed });
+        }
+        if self.shelf.is_settled() && self.settled.is_none_or(|any| !any && files > 0) {
+            if self.settled == Some(false) {
+                self.tell_elsewhere();
+            }
+            self.settled = Some(files > 0);
+            self.shelf.tells_each = true;
+            self.tell_settled(files, size);
+        }
+        let name = match &self.shelf.names(2)[..] {
+            [name] => name.clone(),
+            _ => format!("{files} files"),
+        };
+        screen.update(0, &View { name, phase: Phase::Sharing, swarm, eta: None, elapsed });
+    }
+
+    /// What to type elsewhere; also before it is hashed: who asks then is told so, and waits.
+    fn tell_elsewhere(&self) {
+        let screen = &self.station.screen;
+        if self.shelf.count().0 + self.shelf.waiting() == 0 {
+            return screen.say("nothing to share yet: what is put there is shared");
+        }
+        if self.station.settings.conductors.is_empty() {
+            screen.say("no conductor is asked: others find it by its info-hash and --peer alone");
+        }
+        for (n, line) in self.commands().iter().enumerate() {
+            screen.say(&format!("{}  {line}", if n == 0 { "On the others:" } else { "              " }));
+        }
+    }
+
+    fn commands(&self) -> Vec<String> {
+        let files = self.shelf.count().0 + self.shelf.waiting();
+        match self.station.settings.conductors.first() {
+            Some(conductor) => elsewhere::commands(conductor, &own_addresses(), &self.shelf.names(1), files),
+            None => Vec::new(),
+        }
+    }
+
+    /// Everything that was found is shared.
+    fn tell_settled(&self, files: usize, size: u64) {
+        let Station { screen, port, .. } = &*self.station;
+        screen.event(&Report::Sharing { files, size, port: *port, get: self.commands() });
+        match files {
+            0 => {}
+            1 => screen.say(&format!("{}: {} shared", self.shelf.names(1).concat(), units::size(size))),
+            _ => screen.say(&format!("{files} files shared, {}", units::size(size))),
+        }
+    }
+
+    fn tell_end(&self) {
+        let sent = self.sum.snapshot().uploaded;
+        log::info!("ends: {sent} bytes sent");
+        self.station.screen.say(&format!("shared no more; {} sent", units::size(sent)));
+    }
+}

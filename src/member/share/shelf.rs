@@ -1,0 +1,376 @@
+//! What is shared now, and what is to be: compares what is on the disk with what is shared, has new and changed files
+//! hashed one after the other, and withdraws those that are gone.
+//!
+//! A file is taken up once it has been quiet for [`QUIET`]: one that is being written is neither read nor shared.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    describe::{DescribeError, Described, describe},
+    memory::Memory,
+    register::{Job, Registrar},
+    scan::Found,
+    sleeper::{AWAKE, Gone, Sleeper},
+};
+use crate::{
+    catalogue::Coming,
+    cli::units,
+    composer::ComposeError,
+    manifest::shown,
+    member::{
+        station::Station,
+        teller::{Sum, Teller},
+    },
+    metainfo::InfoHash,
+    storage::Stamp,
+    ui::Report,
+};
+
+/// So long after its last change a file is taken up.
+pub const QUIET: Duration = Duration::from_secs(2);
+/// The local network is told of so many files: it asks for no more than that of anybody's patience.
+const NEAR: usize = 64;
+/// Files are told of one by one unless so many more wait.
+const FEW: usize = 20;
+
+/// The catalogues are told of so many that are to be hashed.
+const MOST_COMING: usize = 100;
+
+pub struct Shelf {
+    station: Arc<Station>,
+    memory: Arc<Memory>,
+    registrar: Registrar,
+    sum: Arc<Sum>,
+    awake: Arc<Semaphore>,
+    /// What is shared, by where it is.
+    shared: HashMap<PathBuf, Shared>,
+    /// What could not be shared, and when it was what it was: not tried again until it changes.
+    failed: HashMap<PathBuf, Stamp>,
+    /// Files and folders that were passed over at the last look.
+    passed: usize,
+    queue: VecDeque<(PathBuf, Stamp)>,
+    hashing: Option<Hashing>,
+    sleepers: JoinSet<(PathBuf, InfoHash, Gone)>,
+    /// What is gone from the disk, and still taking leave.
+    withdrawn: HashSet<InfoHash>,
+    /// What people heard of already.
+    told: HashSet<String>,
+    next_slot: usize,
+    /// People hear of each file that comes.
+    pub tells_each: bool,
+    hashed: Hashed,
+}
+
+struct Shared {
+    stamp: Stamp,
+    info_hash: InfoHash,
+    name: String,
+    size: u64,
+    stop: CancellationToken,
+}
+
+struct Hashing {
+    path: PathBuf,
+    stamp: Stamp,
+    task: JoinHandle<Result<Described, DescribeError>>,
+    done: Arc<AtomicU64>,
+}
+
+/// How far the hashing is, in bytes; of all since nothing was left to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hashed {
+    pub done: u64,
+    pub total: u64,
+}
+
+impl Shelf {
+    pub fn new(station: Arc<Station>, memory: Arc<Memory>, registrar: Registrar, sum: Arc<Sum>) -> Self {
+        Self {
+            station,
+            memory,
+            registrar,
+            sum,
+            awake: Arc::new(Semaphore::new(AWAKE)),
+            shared: HashMap::new(),
+            failed: HashMap::new(),
+            passed: 0,
+            queue: VecDeque::new(),
+            hashing: None,
+            sleepers: JoinSet::new(),
+            withdrawn: HashSet::new(),
+            told: HashSet::new(),
+            next_slot: 0,
+            tells_each: false,
+            hashed: Hashed::default(),
+        }
+    }
+
+    /// Files that are shared, and their bytes.
+    pub fn count(&self) -> (usize, u64) {
+        (self.shared.len(), self.shared.values().map(|shared| shared.size).sum())
+    }
+
+    /// The names of what is shared or about to be, sorted; at most so many.
+    pub fn names(&self, most: usize) -> Vec<String> {
+        let soon = self.hashing.iter().map(|one| &one.path).chain(self.queue.iter().map(|(path, _)| path));
+        let soon = soon.filter_map(|path| path.file_name()).map(|name| shown(&name.to_string_lossy()).into_owned());
+        let mut names: Vec<String> = self.shared.values().map(|shared| shared.name.clone()).chain(soon).collect();
+        names.sort();
+        names.truncate(most);
+        names
+    }
+
+    /// Files that are there and cannot be shared.
+    pub fn cannot(&self) -> usize {
+        self.failed.len() + self.passed
+    }
+
+    /// Files that are to be hashed.
+    pub fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.hashing.is_some())
+    }
+
+    /// Whether everything that was found is shared (or cannot be).
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.hashing.is_none()
+    }
+
+    /// The file that is being hashed, and the bytes of all that are to be, done and in all.
+    pub fn progress(&self) -> Option<(&PathBuf, Hashed)> {
+        let hashing = self.hashing.as_ref()?;
+        let done = self.hashed.done + hashing.done.load(Ordering::Relaxed);
+        Some((&hashing.path, Hashed { done, ..self.hashed }))
+    }
+
+    /// Tells the catalogues what is being hashed, and is to be: who asks for it there waits.
+    pub fn tell_coming(&self) {
+        let hashing = self.hashing.iter().map(|one| (&one.path, one.stamp.size, one.done.load(Ordering::Relaxed)));
+        let waiting = self.queue.iter().map(|(path, stamp)| (path, stamp.size, 0));
+        let coming: Vec<Coming> = hashing.chain(waiting).take(MOST_COMING).filter_map(coming).collect();
+        if !coming.is_empty() {
+            self.registrar.tell(Job::Expect(coming));
+        }
+    }
+
+    /// Takes in what is on the disk now. Says when to look again, where something was not quiet yet. `quiet`: whatever is
+    /// there is to be taken up now.
+    pub fn compare(&mut self, found: Found, quiet: bool) -> Option<Duration> {
+        self.passed = found.passed.len();
+        for passed in &found.passed {
+            self.warn(None, passed.to_string());
+        }
+        let there: HashMap<PathBuf, Stamp> = found.files.into_iter().collect();
+        let gone: Vec<PathBuf> = self.shared.keys().filter(|path| !there.contains_key(*path)).cloned().collect();
+        gone.iter().for_each(|path| self.withdraw(path));
+        self.failed.retain(|path, _| there.contains_key(path));
+        self.queue.retain(|(path, stamp)| there.get(path) == Some(stamp));
+        let mut again = None;
+        let mut new: Vec<(PathBuf, Stamp)> =
+            there.into_iter().filter(|(path, stamp)| !self.knows(path, stamp)).collect();
+        new.sort_by(|a, b| a.0.cmp(&b.0));
+        for (path, stamp) in new {
+            if self.shared.contains_key(&path) {
+                self.replace(&path);
+            }
+            match left_of_quiet(&stamp).filter(|_| !quiet) {
+                Some(left) => again = again.max(Some(left)),
+                None => {
+                    self.hashed.total += stamp.size;
+                    self.queue.push_back((path, stamp));
+                }
+            }
+        }
+        self.start_next();
+        again
+    }
+
+    fn knows(&self, path: &PathBuf, stamp: &Stamp) -> bool {
+        self.shared.get(path).is_some_and(|shared| shared.stamp == *stamp)
+            || self.failed.get(path) == Some(stamp)
+            || self.queue.iter().any(|(queued, _)| queued == path)
+            || self.hashing.as_ref().is_some_and(|hashing| hashing.path == *path && hashing.stamp == *stamp)
+    }
+
+    fn start_next(&mut self) {
+        if self.hashing.is_some() {
+            return;
+        }
+        let Some((path, stamp)) = self.queue.pop_front() else {
+            self.hashed = Hashed::default();
+            return;
+        };
+        let (memory, done) = (self.memory.clone(), Arc::new(AtomicU64::new(0)));
+        let (stop, believed) = (self.station.stop.clone(), !self.station.settings.check);
+        let (place, counted) = (path.clone(), done.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            describe(&place, &stamp, &memory, believed, &mut |bytes| {
+                counted.store(bytes, Ordering::Relaxed);
+                match stop.is_cancelled() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })
+        });
+        self.hashing = Some(Hashing { path, stamp, task, done });
+    }
+
+    /// The next thing that happens to what is shared; true: the disk should be looked at again.
+    pub async fn next(&mut self) -> bool {
+        tokio::select! {
+            described = described(&mut self.hashing) => self.on_described(described),
+            Some(ended) = self.sleepers.join_next() => match ended {
+                Ok((path, info_hash, gone)) => self.on_gone(&path, info_hash, gone),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            },
+        }
+    }
+
+    fn on_described(&mut self, described: Result<Described, DescribeError>) -> bool {
+        let Some(hashing) = self.hashing.take() else { return false };
+        self.hashed.done += hashing.stamp.size;
+        let mut again = false;
+        match described {
+            Ok(described) => self.put(described),
+            Err(DescribeError::Compose(ComposeError::Interrupted)) => {}
+            // Somebody writes to it: once that is over.
+            Err(DescribeError::Compose(ComposeError::Changed(_))) => again = true,
+            Err(error) => {
+                self.failed.insert(hashing.path, hashing.stamp);
+                self.warn(None, error.to_string());
+            }
+        }
+        self.start_next();
+        again
+    }
+
+    fn put(&mut self, described: Described) {
+        let Described { path, stamp, composition, warning } = described;
+        let (name, info_hash) = (composition.manifest.name.shown().into_owned(), composition.info_hash);
+        let geometry = composition.manifest.geometry;
+        if let Some(text) = warning {
+            self.warn(Some(name.clone()), text);
+        }
+        let (size, stop) = (geometry.size(), self.station.stop.child_token());
+        self.station.screen.event(&Report::Shared {
+            name: name.clone(),
+            path: path.clone(),
+            size,
+            parts: geometry.parts(),
+            part_size: geometry.part_size(),
+            info_hash: info_hash.to_string(),
+            port: self.station.port,
+        });
+        log::info!("{name}: shared, {size} bytes, {info_hash}");
+        if self.tells_each && self.queue.len() < FEW {
+            self.station.screen.say(&format!("{name}: {} shared", units::size(size)));
+        }
+        let sleeper = Sleeper {
+            station: self.station.clone(),
+            teller: Teller::of_many(self.station.screen.clone(), self.next_slot, self.sum.clone()),
+            path: path.clone(),
+            stamp,
+            info_hash,
+            trackers: composition.trackers.clone(),
+            memory: self.memory.clone(),
+            is_told_near: self.shared.len() < NEAR,
+            awake: self.awake.clone(),
+            stop: stop.clone(),
+        };
+        self.next_slot += 1;
+        self.registrar.tell(Job::put(&path, &stamp, &composition));
+        let place = path.clone();
+        self.sleepers.spawn(async move { (place, info_hash, sleeper.run().await) });
+        self.shared.insert(path, Shared { stamp, info_hash, name, size, stop });
+    }
+
+    fn on_gone(&mut self, path: &PathBuf, info_hash: InfoHash, gone: Gone) -> bool {
+        // Told only now that our leave was taken: who still shares it then is somebody else.
+        if self.withdrawn.remove(&info_hash) {
+            self.registrar.tell(Job::Remove(info_hash));
+        }
+        let current = self.shared.get(path).is_some_and(|shared| shared.info_hash == info_hash);
+        if !current {
+            return false;
+        }
+        match gone {
+            Gone::Left if self.station.stop.is_cancelled() => {}
+            Gone::Twice => self.warn(None, format!("{}: the same as another file that is shared", path.display())),
+            Gone::Left | Gone::Changed => drop(self.shared.remove(path)),
+        }
+        gone == Gone::Changed
+    }
+
+    /// It is not there any more.
+    fn withdraw(&mut self, path: &PathBuf) {
+        let Some(shared) = self.shared.remove(path) else { return };
+        shared.stop.cancel();
+        let Shared { name, info_hash, .. } = shared;
+        log::info!("{name}: withdrawn");
+        self.station.screen.say(&format!("{name}: withdrawn: the file is gone"));
+        self.station.screen.event(&Report::Withdrawn { name, path: path.clone(), info_hash: info_hash.to_string() });
+        self.withdrawn.insert(info_hash);
+        let (memory, path) = (self.memory.clone(), path.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = memory.forget(&path) {
+                log::warn!("{error}");
+            }
+        });
+    }
+
+    /// It is another one now: the old one is not shared while the new one is hashed.
+    fn replace(&mut self, path: &PathBuf) {
+        let Some(shared) = self.shared.remove(path) else { return };
+        shared.stop.cancel();
+        self.station.screen.say(&format!("{}: changed: shared again once it is hashed", shared.name));
+    }
+
+    /// Once, however often it is found.
+    fn warn(&mut self, name: Option<String>, text: String) {
+        if self.told.insert(text.clone()) {
+            log::warn!("{text}");
+            self.station.screen.event(&Report::Warning { name, text });
+        }
+    }
+
+    /// Waits until all took leave.
+    pub async fn leave(&mut self) {
+        while self.sleepers.join_next().await.is_some() {}
+    }
+}
+
+fn coming((path, size, done): (&PathBuf, u64, u64)) -> Option<Coming> {
+    Some(Coming { name: path.file_name()?.to_str()?.to_owned(), size, done })
+}
+
+async fn described(hashing: &mut Option<Hashing>) -> Result<Described, DescribeError> {
+    match hashing {
+        Some(hashing) => match (&mut hashing.task).await {
+            Ok(described) => described,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// How long this file still has to be quiet; None: it is.
+fn left_of_quiet(stamp: &Stamp) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = now.as_nanos() as i128 - stamp.changed;
+    let age = Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX));
+    QUIET.checked_sub(age).filter(|left| !left.is_zero())
+}

@@ -1,0 +1,172 @@
+//! One shared composition: asleep while nobody wants it, awake while somebody does.
+//!
+//! Asleep it is announced and listened for, and takes neither an open file nor its manifest. A visitor wakes it, and so
+//! does a conductor that names somebody: it names no seeds to a seed, so that one fetches. What it costs an attacker: who
+//! names an info-hash wakes its composition for seconds; at most [`AWAKE`] are awake, and visitors of others are sent away.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::memory::Memory;
+use crate::{
+    discovery::conductor::Stats,
+    member::{
+        begin, blocking,
+        links::{Arrival, Visitors},
+        load::{Composition, Trackers},
+        lookout::Lookout,
+        owner::{Asleep, Owner, Parts},
+        station::Station,
+        teller::Teller,
+    },
+    metainfo::InfoHash,
+    storage::{Existing, Found, Notes, Opened, Proofs, Stamp, Wishes},
+    swarm::Input,
+};
+
+/// Compositions that are awake at the same time, at most: each holds an open file and two threads.
+pub const AWAKE: usize = 128;
+
+/// What is known of a composition that sleeps.
+pub struct Sleeper {
+    pub station: Arc<Station>,
+    pub teller: Teller,
+    pub path: PathBuf,
+    pub stamp: Stamp,
+    pub info_hash: InfoHash,
+    pub trackers: Trackers,
+    pub memory: Arc<Memory>,
+    /// The local network is told of it too.
+    pub is_told_near: bool,
+    /// A place for each that is awake.
+    pub awake: Arc<Semaphore>,
+    /// Withdraws it.
+    pub stop: CancellationToken,
+}
+
+/// Why it is shared no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It was told to end, or failed and said so.
+    Left,
+    /// The file is not what it was.
+    Changed,
+    /// Another file of this process is the same composition.
+    Twice,
+}
+
+impl Sleeper {
+    /// Shares it until it is withdrawn.
+    pub async fn run(self) -> Gone {
+        let Some(mut visitors) = Visitors::of(&self.station, self.info_hash) else {
+            return Gone::Twice;
+        };
+        let mut lookout = self.station.lookout(&self.stop);
+        let settings = &self.station.settings;
+        let identity = self.station.identity(self.info_hash);
+        let (peers, stats) = (settings.peers.clone(), Stats::default());
+        lookout.start(&self.trackers, &settings.conductors, peers, &identity, stats, &self.teller);
+        if let Some(lan) = self.station.lan.as_ref().filter(|_| self.is_told_near) {
+            lookout.look_near(lan, self.info_hash);
+        }
+        let mut uploaded = 0;
+        while self.sleep(&mut lookout, &mut visitors).await {
+            let Ok(_place) = self.awake.acquire().await else { break };
+            // In a box of its own: it is large, and most sleep.
+            log::info!("{}: wakes", self.path.display());
+            let waking = Box::pin(self.wake(lookout, visitors, uploaded));
+            match waking.await {
+                Ok(asleep) => {
+                    Asleep { lookout, visitors, uploaded } = asleep;
+                    log::info!("{}: sleeps", self.path.display());
+                }
+                Err(gone) => return gone,
+            }
+        }
+        lookout.leave().await;
+        Gone::Left
+    }
+
+    /// Until somebody wants it; false: it is withdrawn.
+    async fn sleep(&self, lookout: &mut Lookout, visitors: &mut Visitors) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return false,
+                Some(arrival) = visitors.arrivals.recv() => {
+                    // Nobody is dialled in its sleep; what comes of earlier dialling is too late.
+                    let Arrival::Met(met) = arrival else { continue };
+                    if self.awake.available_permits() > 0 {
+                        return visitors.arrivals_in.try_send(Arrival::Met(met)).is_ok();
+                    }
+                    log::info!("{}: a visitor is sent away: too many are awake", self.path.display());
+                }
+                Some(found) = lookout.hear() => {
+                    match lookout.take(found, &self.teller) {
+                        Some(Input::Endpoints(addresses)) => lookout.known = addresses,
+                        Some(Input::Left(gone)) => lookout.known.retain(|address| !gone.contains(address)),
+                        _ => {}
+                    }
+                    if !lookout.known.is_empty() {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves it until nobody wants it any more.
+    async fn wake(&self, mut lookout: Lookout, visitors: Visitors, uploaded: u64) -> Result<Asleep, Gone> {
+        let opened = match self.open().await {
+            Ok(opened) => opened,
+            Err(gone) => {
+                lookout.leave().await;
+                return Err(gone);
+            }
+        };
+        let (composition, opened) = opened;
+        let mut parts: Parts = begin::parts(&self.station, composition, opened, visitors, None);
+        (parts.stop, parts.uploaded) = (self.stop.clone(), uploaded);
+        Owner::new(parts, lookout).serve(&self.teller).await.ok_or(Gone::Left)
+    }
+
+    async fn open(&self) -> Result<(Composition, Opened), Gone> {
+        let (memory, path, stamp, hash) = (self.memory.clone(), self.path.clone(), self.stamp, self.info_hash);
+        let recalled = blocking(move || recall(&memory, &path, &stamp, hash)).await;
+        let composition = recalled.ok_or(Gone::Changed)?;
+        let folder = self.path.parent().map(PathBuf::from).unwrap_or_default();
+        let wishes = Wishes { existing: Existing::Share, notes: Notes::Believed, old: None };
+        match begin::open(&composition, folder, None, wishes).await {
+            Ok(opened) if matches!(opened.found, Found::Whole | Found::Unproven) => Ok((composition, opened)),
+            Ok(_) => Err(Gone::Changed),
+            Err(error) => {
+                log::warn!("{error}");
+                Err(Gone::Changed)
+            }
+        }
+    }
+}
+
+/// What this file is, if it still is what it was.
+fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash) -> Option<Composition> {
+    let now = fs::symlink_metadata(path).ok().map(|meta| Stamp::from_metadata(&meta))?;
+    if now != *stamp {
+        return None;
+    }
+    // The proof in the form in which the storage reads it; without one it would hash the file.
+    if let Some(proofs) = Proofs::of_this_user()
+        && let Err(error) = proofs.remember(path, hash, stamp)
+    {
+        log::warn!("{error}");
+    }
+    memory.recall(path, stamp).unwrap_or_else(|error| {
+        log::error!("{}: {error}", path.display());
+        None
+    })
+}

@@ -1,0 +1,166 @@
+//! What all compositions of one member share: its port and who it is there, its limits, its screen, and when to leave.
+//!
+//! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
+
+use std::{
+    num::NonZeroU64,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    StartError,
+    advertised::{self, Reached},
+    door::Door,
+    lookout::Lookout,
+    news::News,
+};
+use crate::{
+    cli::member::{DEFAULT_PORT, Settings},
+    discovery::{
+        conductor::{Http, Identity},
+        lan::Lan,
+    },
+    manifest::endpoint::CONDUCTOR_PORT,
+    metainfo::InfoHash,
+    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    ui::Screen,
+    wire::handshake::{Handshake, PeerId},
+};
+
+/// Ports tried after the first one above the conductor's, where the default one is taken.
+const MORE_PORTS: u16 = 100;
+
+pub struct Station {
+    pub settings: Settings,
+    /// When time was zero.
+    pub start: Instant,
+    pub screen: Arc<Screen>,
+    /// Ends everything: a signal, or q.
+    pub stop: CancellationToken,
+    pub id: PeerId,
+    /// What the announces have in common.
+    key: u32,
+    /// The port on which it listens.
+    pub port: u16,
+    pub reached: Reached,
+    pub door: Door,
+    pub upload: Limiter,
+    pub download: Limiter,
+    pub news: Arc<News>,
+    pub http: Http,
+    /// None: nobody is looked for on the local network.
+    pub lan: Option<Lan>,
+}
+
+impl Station {
+    /// Listens, and lets visitors in until it is told to stop. `many`: compositions are to be counted in thousands.
+    ///
+    /// # Errors
+    /// The port cannot be had, or the advertised name has no address.
+    pub async fn open(
+        settings: Settings,
+        start: Instant,
+        screen: Arc<Screen>,
+        stop: CancellationToken,
+        many: bool,
+    ) -> Result<Self, StartError> {
+        let listeners = listen(&settings)?;
+        let port = listeners.port();
+        utp::refuse(&listeners.addresses(), &via(&settings), &stop);
+        let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
+        let (door, ended) = (Door::default(), stop.clone());
+        let welcome = door.clone().welcome(listeners);
+        tokio::spawn(async move { ended.run_until_cancelled(welcome).await });
+        let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
+        let (upload, download) = (limiter(settings.upload), limiter(settings.download));
+        let mut dice = fastrand::Rng::new();
+        let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
+        let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
+        let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
+        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan })
+    }
+
+    pub fn via(&self) -> Via {
+        via(&self.settings)
+    }
+
+    /// For a composition that ends with `stop`: with no source of members yet.
+    pub fn lookout(&self, stop: &CancellationToken) -> Lookout {
+        Lookout::new(stop.child_token(), self.news.clone(), self.http.clone())
+    }
+
+    /// Our 68 bytes.
+    pub fn ours(&self, info_hash: InfoHash) -> Handshake {
+        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: false }
+    }
+
+    /// Whom the conductors hear of.
+    pub fn identity(&self, info_hash: InfoHash) -> Identity {
+        let Reached { port, ip } = self.reached;
+        let (name, via) = (self.settings.name.clone(), self.via());
+        Identity { info_hash, id: self.id, key: self.key, name, port, ip, via }
+    }
+}
+
+fn via(settings: &Settings) -> Via {
+    let Settings { listen, interface, .. } = settings;
+    Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
+}
+
+fn listen(settings: &Settings) -> Result<Listeners, StartError> {
+    let via = Via { address: settings.listen, interface: settings.interface.clone() };
+    Ok(match settings.port {
+        Some(port) => Listeners::bind_via(&via, port, 0)?,
+        None => match Listeners::bind_via(&via, DEFAULT_PORT, 0) {
+            // Not the port between: a conductor that is started here later needs it.
+            Err(error) if error.taken() => Listeners::bind_via(&via, CONDUCTOR_PORT + 1, MORE_PORTS)?,
+            bound => bound?,
+        },
+    })
+}
+
+/// How many compositions have not met yet what ends them: those that have go on sharing until nobody is left.
+#[derive(Clone, Default)]
+pub struct Unmet(Weak<()>);
+
+/// Kept by a composition for as long as it has not met what ends it.
+pub struct Pending(Arc<()>);
+
+impl Pending {
+    pub fn new() -> Self {
+        Self(Arc::new(()))
+    }
+
+    /// For another composition of the same process.
+    pub fn again(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    pub fn all(&self) -> Unmet {
+        Unmet(Arc::downgrade(&self.0))
+    }
+}
+
+impl Unmet {
+    pub fn is_empty(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_have_to_meet_it() {
+        let one = Pending::new();
+        let (other, unmet) = (one.again(), one.all());
+        drop(one);
+        assert!(!unmet.is_empty());
+        drop(other);
+        assert!(unmet.is_empty());
+    }
+}

@@ -1,0 +1,207 @@
+//! What is on the disk of a folder at the start, and what to make of it.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use super::{Root, There, Tree};
+use crate::{
+    storage::{
+        Contents, Existing, Notes, Stamp, StorageError,
+        check::Source,
+        disk::Disk,
+        files::Files,
+        finish::{Names, Place},
+        open::{Ask, Start, make_folder},
+        partial::{ATTEMPTS, check_room, lock},
+        state::State,
+    },
+    wire::bitfield::Bitfield,
+};
+
+/// What has the final name, if it is to be repaired.
+struct Old {
+    tree: Tree,
+    survey: Vec<Option<There>>,
+}
+
+/// A `NAME.part` that is ours alone.
+struct Partial {
+    tree: Tree,
+    have: Option<Bitfield>,
+}
+
+pub fn look_around(ask: &Ask<'_>) -> Result<Start, StorageError> {
+    let names = ask.names;
+    if !is_folder(&names.whole)? {
+        return fetch(ask, None);
+    }
+    let tree = Tree::to_read(open_root(&names.whole)?, &ask.contents.files);
+    let looked = |error| StorageError::io(&names.whole, "look through it", error);
+    let survey = tree.survey().map_err(looked)?;
+    let complete = tree.is_all_there(&survey);
+    let stamp = tree.stamp_of(&survey).map_err(looked)?;
+    let proven = complete && ask.is_proven(&stamp);
+    match ask.wishes.existing {
+        Existing::Repair if !proven => fetch(ask, Some(Old { tree, survey })),
+        _ if complete => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, true, proven)),
+        _ if is_kept_apart(ask)? => fetch(ask, None),
+        _ if ask.is_thorough() => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, false, false)),
+        _ => Err(StorageError::Different { path: names.whole.clone() }),
+    }
+}
+
+/// An older folder, to read: files of it may be missing, or of another size. None if it is not there.
+pub fn old(path: &Path, contents: &Contents) -> Result<Option<Arc<dyn Disk>>, StorageError> {
+    if !is_folder(path)? {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Tree::to_read(open_root(path)?, &contents.files))))
+}
+
+/// Whether a folder has this name, links not followed; false if nothing has.
+fn is_folder(path: &Path) -> Result<bool, StorageError> {
+    let what = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => return Ok(true),
+        Ok(meta) if meta.is_symlink() => "this is a symbolic link",
+        Ok(_) => "this is a file",
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(StorageError::io(path, "look at it", e)),
+    };
+    Err(StorageError::NotAFolder { path: path.to_owned(), what })
+}
+
+fn open_root(path: &Path) -> Result<Root, StorageError> {
+    Root::open(path).map_err(|e| StorageError::io(path, "open it", e))
+}
+
+/// Whether `NAME` has some of the files only because others are still in `NAME.part`.
+fn is_kept_apart(ask: &Ask<'_>) -> Result<bool, StorageError> {
+    let ours = |state: State| state.info_hash == ask.contents.info_hash;
+    Ok(is_folder(&ask.names.part)? && State::read(&ask.names.state).is_some_and(ours))
+}
+
+/// `old` is the folder under the final name, to be repaired.
+fn fetch(ask: &Ask<'_>, old: Option<Old>) -> Result<Start, StorageError> {
+    make_folder(ask.folder)?;
+    let Partial { tree, have } = open(ask, old.is_some())?;
+    let replaces = old.as_ref().map(|old| old.survey.iter().map(|there| there.map(|there| there.stamp)).collect());
+    if old.is_some() {
+        tree.name_in(open_root(&ask.names.whole)?);
+    }
+    let place = Place::PartFolder { tree: Arc::new(tree), replaces: replaces.unwrap_or_default(), named: false };
+    let Place::PartFolder { tree, .. } = &place else { unreachable!("just made") };
+    let files = Files::Folder(tree.clone());
+    Ok(ask.go_on(files, have, place, old.map(|old| Source::Other(Arc::new(old.tree)))))
+}
+
+/// Opens `NAME.part`, or makes it.
+fn open(ask: &Ask<'_>, repair: bool) -> Result<Partial, StorageError> {
+    for _ in 0..ATTEMPTS {
+        let opened = match is_folder(&ask.names.part)? {
+            true => go_on(ask, repair)?,
+            false => begin(ask)?,
+        };
+        if let Some(partial) = opened {
+            return Ok(partial);
+        }
+    }
+    Err(StorageError::Busy { path: ask.names.part.clone() })
+}
+
+/// Makes a new one; None if somebody else was faster.
+fn begin(ask: &Ask<'_>) -> Result<Option<Partial>, StorageError> {
+    let Ask { contents, names, .. } = ask;
+    check_room(names, ask.folder, contents.only.as_ref().map_or(contents.geometry.size(), |only| only.size()))?;
+    match fs::create_dir(&names.part) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(e) => return Err(StorageError::io(&names.part, "make it", e)),
+    }
+    let Some(root) = locked(names)? else { return Ok(None) };
+    let tree = tree_of(ask, root);
+    let none = Bitfield::none(&contents.geometry);
+    let noted = (tree.stamp().map_err(|e| StorageError::io(&names.part, "look at it", e)))
+        .and_then(|stamp| State::new(contents.info_hash, stamp, &none).write(&names.state));
+    match noted {
+        Ok(()) => Ok(Some(Partial { tree, have: Some(none) })),
+        Err(error) => {
+            // It holds nothing, and it is ours.
+            let _ = fs::remove_dir(&names.part);
+            Err(error)
+        }
+    }
+}
+
+/// Goes on with one that is there; None if it was taken away meanwhile.
+fn go_on(ask: &Ask<'_>, repair: bool) -> Result<Option<Partial>, StorageError> {
+    let Ask { contents, names, wishes, .. } = ask;
+    let Some(root) = locked(names)? else { return Ok(None) };
+    let tree = tree_of(ask, root);
+    if !repair && is_folder(&names.whole)? {
+        let looked = tree.some_are_named(open_root(&names.whole)?);
+        if !looked.map_err(|e| StorageError::io(&names.whole, "look through it", e))? {
+            return Err(StorageError::Different { path: names.whole.clone() });
+        }
+    }
+    let looked = |error| StorageError::io(&names.part, "look through it", error);
+    let survey = tree.survey().map_err(looked)?;
+    let stamp = tree.stamp_of(&survey).map_err(looked)?;
+    let state = State::read(&names.state);
+    let foreign = match &state {
+        Some(state) => state.info_hash != contents.info_hash,
+        None => is_something_else(&names.part, &tree, &survey)?,
+    };
+    if foreign && wishes.existing == Existing::Share {
+        return Err(StorageError::Foreign { path: names.part.clone() });
+    }
+    let believed = state.filter(|_| wishes.notes == Notes::Believed);
+    let have = believed.and_then(|state| state.proves(contents.info_hash, &stamp, &contents.geometry));
+    check_room(names, ask.folder, still_needed(ask, &tree, &survey, have.as_ref()))?;
+    Ok(Some(Partial { tree, have }))
+}
+
+fn tree_of(ask: &Ask<'_>, root: Root) -> Tree {
+    let wanted = |number| ask.contents.only.as_ref().is_none_or(|only| only.has(number));
+    Tree::to_write(root, &ask.contents.files, wanted)
+}
+
+/// Opens `NAME.part` and locks it; None if it is another one by now.
+fn locked(names: &Names) -> Result<Option<Root>, StorageError> {
+    let root = match Root::open(&names.part) {
+        Ok(root) => root,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StorageError::io(&names.part, "open it", e)),
+    };
+    lock(root.file(), &names.part)?;
+    let ours = Stamp::of(root.file()).map_err(|e| StorageError::io(&names.part, "look at it", e))?;
+    let there = fs::symlink_metadata(&names.part).map(|meta| Stamp::from_metadata(&meta));
+    Ok(there.is_ok_and(|there| there.is_same_file(&ours)).then_some(root))
+}
+
+/// Whether a `NAME.part` without a note is none of ours: not empty, and without any file of ours, or with one of another
+/// size.
+fn is_something_else(path: &Path, tree: &Tree, survey: &[Option<There>]) -> Result<bool, StorageError> {
+    let ours = tree.files().zip(survey).filter_map(|(file, there)| Some((file.size, (*there)?.stamp.size)));
+    let ours: Vec<_> = ours.collect();
+    let mut entries = fs::read_dir(path).map_err(|e| StorageError::io(path, "look at it", e))?;
+    Ok(ours.iter().any(|(wanted, there)| wanted != there) || (ours.is_empty() && entries.next().is_some()))
+}
+
+/// Bytes of the disk that the rest will take. Unknown counts as nothing, as for a single file.
+fn still_needed(ask: &Ask<'_>, tree: &Tree, survey: &[Option<There>], have: Option<&Bitfield>) -> u64 {
+    let Contents { only, geometry, .. } = ask.contents;
+    let wanted = |number: &usize| only.as_ref().is_none_or(|only| only.has(*number));
+    let files = tree.files().zip(survey).enumerate().filter(|(number, (file, _))| wanted(number) && !file.padding);
+    let not_set_aside = files.map(|(_, (file, there))| match (there, have) {
+        (Some(there), Some(_)) => file.size.saturating_sub(there.room),
+        (Some(_), None) => 0,
+        (None, _) => file.size,
+    });
+    let not_set_aside = not_set_aside.sum::<u64>();
+    match have {
+        Some(have) => {
+            let missing = geometry.all_parts().filter(|part| !have.has(*part));
+            not_set_aside.min(missing.map(|part| u64::from(geometry.part_len(part))).sum())
+        }
+        None => not_set_aside,
+    }
+}

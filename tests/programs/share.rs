@@ -1,0 +1,266 @@
+//! Files and folders shared by name: hashed once, watched, asleep while nobody wants them, fetched with one command.
+
+use std::{
+    env, fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    network::{netlab, on},
+    support::{Ended, PATIENCE, Place, Program, bytes, conductor, skip, tool},
+};
+
+fn command(place: &Place, word: &str, arguments: &[&str]) -> Command {
+    let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+    command.arg(word).args(arguments);
+    command
+}
+
+/// `member share` of this folder or file, with `--json`, at this conductor.
+fn share(place: &Place, path: &Path, conductor: &str, arguments: &[&str]) -> Program {
+    let path = path.to_str().expect("UTF-8");
+    let arguments = [&[path, "--conductor", conductor, "--port", "0", "--json"], arguments].concat();
+    Program::start(command(place, "share", &arguments))
+}
+
+/// `member get` of these into this folder, to the end.
+fn get(place: &Place, folder: &str, names: &[&str]) -> Ended {
+    let folder = place.path(folder);
+    let folder = ["-o", folder.to_str().expect("UTF-8"), "--exit-when-done", "--json", "--port", "0"];
+    Program::start(command(place, "get", &[names, &folder].concat())).end()
+}
+
+/// What this conductor lists, by name.
+fn listed(place: &Place, conductor: &str) -> Vec<Value> {
+    let list = command(place, "list", &["--all", "--json", "--conductor", conductor]);
+    Program::start(list).end().with(0).events().collect()
+}
+
+fn names(place: &Place, conductor: &str) -> Vec<String> {
+    listed(place, conductor).iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// Waits until this holds.
+#[track_caller]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "it did not come to pass that {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_folder_is_shared_and_followed() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let folder = place.folder("isos");
+    let data: Vec<_> = (0..3).map(|n| bytes(300_000 + n, 70 + n as u64)).collect();
+    fs::write(folder.join("a.iso"), &data[0]).expect("written");
+    fs::write(folder.join("b b.iso"), &data[1]).expect("written");
+    for none in [".hidden", "c.part", "c.orch"] {
+        fs::write(folder.join(none), "x").expect("written");
+    }
+    let mut program = share(&place, &folder, &address, &[]);
+    let sharing = program.event_named("sharing");
+    assert_eq!((&sharing["files"], &sharing["size"]), (&2.into(), &600_001.into()));
+    wait_until("both are registered", || names(&place, &address) == ["a.iso", "b b.iso"]);
+    let both = [&format!("{address}/a.iso")[..], &format!("{address}/b b.iso")];
+    let ended = get(&place, "copies", &both).with(0);
+    assert_eq!(ended.events().filter(|event| event["event"] == "end").count(), 2);
+    assert!(fs::read(place.path("copies/a.iso")).expect("a file") == data[0]);
+    assert!(fs::read(place.path("copies/b b.iso")).expect("a file") == data[1]);
+    // Which one is meant is not known.
+    get(&place, "copies", &[&format!("{address}/")]).with(2).says("b b.iso");
+
+    fs::write(folder.join("c.iso"), &data[2]).expect("written");
+    let shared = program.event_named("shared");
+    assert_eq!((&shared["name"], &shared["size"]), (&"c.iso".into(), &300_002.into()));
+    fs::remove_file(folder.join("a.iso")).expect("removed");
+    assert_eq!(program.event_named("withdrawn")["name"], "a.iso");
+    wait_until("one is out and one in", || names(&place, &address) == ["b b.iso", "c.iso"]);
+    fs::write(folder.join("c.iso"), &data[0]).expect("written");
+    let changed = program.event_named("shared");
+    assert!(changed["name"] == "c.iso" && changed["info_hash"] != shared["info_hash"]);
+    let is_new = |one: &Value| one["name"] == "c.iso" && one["info_hash"] == changed["info_hash"];
+    wait_until("the new one is registered", || listed(&place, &address).iter().any(is_new));
+    get(&place, "changed", &[&format!("{address}/c.iso")]).with(0);
+    assert!(fs::read(place.path("changed/c.iso")).expect("a file") == data[0]);
+    program.signal(Signal::TERM);
+    program.end().with(0);
+    assert!(listed(&place, &address).iter().all(|one| one["members"] == 0), "it took leave");
+}
+
+#[test]
+fn what_was_hashed_once_is_remembered() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let folder = place.folder("isos");
+    let data = bytes(500_000, 75);
+    fs::write(folder.join("a.iso"), &data).expect("written");
+    let hashed = |log: &str| {
+        let text = fs::read_to_string(place.path(log).join("member.log")).expect("a log");
+        text.contains(": hashed")
+    };
+    for (log, expected, check) in [("one", true, false), ("two", false, false), ("three", true, true)] {
+        let path = place.path(log);
+        let mut arguments = vec!["--log-dir", path.to_str().expect("UTF-8")];
+        arguments.extend(check.then_some("--check"));
+        let mut program = share(&place, &folder, &address, &arguments);
+        program.event_named("sharing");
+        program.signal(Signal::KILL);
+        program.end();
+        assert_eq!(hashed(log), expected, "{log}");
+    }
+    // It also serves what it did not hash.
+    let _program = {
+        let mut program = share(&place, &folder, &address, &[]);
+        program.event_named("sharing");
+        program
+    };
+    get(&place, "copy", &[&format!("{address}/")]).with(0);
+    assert!(fs::read(place.path("copy/a.iso")).expect("a file") == data);
+}
+
+#[test]
+fn a_manifest_beside_a_file_is_used() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let folder = place.folder("isos");
+    let compose = |name: &str, more: &[&str]| {
+        let mut composer = place.command(env!("CARGO_BIN_EXE_composer"));
+        composer.arg(folder.join(name)).args(["--json", "-o"]).arg(folder.join(format!("{name}.orch"))).args(more);
+        Program::start(composer).end().with(0).last()["info_hash"].clone()
+    };
+    fs::write(folder.join("a.iso"), bytes(500_000, 76)).expect("written");
+    fs::write(folder.join("b.iso"), bytes(500_000, 77)).expect("written");
+    let composed = compose("a.iso", &[&address, "64K"]);
+    let stale = compose("b.iso", &[]);
+    fs::write(folder.join("b.iso"), bytes(500_000, 78)).expect("written");
+    let mut program = share(&place, &folder, &address, &[]);
+    let a = program.event_named("shared");
+    assert_eq!((&a["name"], &a["info_hash"], &a["part_size"]), (&"a.iso".into(), &composed, &65_536.into()));
+    let warning = program.event_named("warning");
+    assert!(warning["name"] == "b.iso" && warning["text"].as_str().is_some_and(|text| text.contains("manifest")));
+    assert!(program.event_named("shared")["info_hash"] != stale);
+    program.event_named("sharing");
+    let _ = get(&place, "copy", &[&format!("{address}/a.iso")]).with(0);
+}
+
+#[test]
+fn what_nobody_wants_sleeps_and_wakes_again() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let file = place.path("a.iso");
+    fs::write(&file, bytes(500_000, 79)).expect("written");
+    let logs = place.path("share-logs");
+    let mut program = share(&place, &file, &address, &["--log-dir", logs.to_str().expect("UTF-8")]);
+    program.event_named("sharing");
+    let log = || fs::read_to_string(logs.join("member.log")).expect("a log");
+    for time in 1..=2 {
+        get(&place, &format!("copy{time}"), &[&format!("{address}/a.iso")]).with(0);
+        wait_until("it sleeps", || log().matches(": sleeps").count() == time);
+        assert_eq!(log().matches(": wakes").count(), time);
+    }
+}
+
+#[test]
+fn what_is_being_hashed_is_waited_for() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let coming = r#"[{"name":"a.iso","size":1000,"done":450}]"#;
+    // Whoever hashes says so again and again.
+    let tell = |body: &str| {
+        let mut stream = TcpStream::connect(&address).expect("a conductor");
+        let length = body.len();
+        write!(stream, "PUT /coming HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}")
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    assert!(tell(coming).contains("a.iso"));
+    assert!(tell("nonsense").starts_with("HTTP/1.1 400"));
+    let folder = place.path("copy");
+    let folder = ["-o", folder.to_str().expect("UTF-8"), "--exit-when-done", "--json", "--port", "0"];
+    let by_name = format!("{address}/a.iso");
+    let mut waiting = Program::start(command(&place, "get", &[&[&by_name[..]][..], &folder].concat()));
+    let event = waiting.event_named("waiting");
+    assert!(event["what"].as_str().is_some_and(|what| what.contains("hashing")), "{event}");
+    tell(coming);
+    let file = place.path("a.iso");
+    fs::write(&file, bytes(200_000, 80)).expect("written");
+    let _program = share(&place, &file, &address, &[]);
+    waiting.end().with(0);
+    assert!(fs::read(place.path("copy/a.iso")).is_ok());
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    share(&place, &place.path("none"), &address, &[]).end().with(1).says("none");
+    std::os::unix::fs::symlink("file", place.path("link")).expect("a link");
+    fs::write(place.path("file"), "x").expect("written");
+    share(&place, &place.path("link"), &address, &[]).end().with(1).says("symbolic link");
+    get(&place, "copy", &[&format!("{address}/")]).with(1).says("nothing is shared");
+    let named = format!("{address}/none");
+    let both = get(&place, "copy", &[&named, &named]).with(1);
+    both.says("has no none");
+    assert_eq!(both.events().filter(|event| event["event"] == "error").count(), 2, "each is told");
+}
+
+/// One command on each side: who shares is the conductor too, and says what to type elsewhere.
+#[test]
+fn without_a_conductor_it_is_one_itself() {
+    if env::var_os("NETLAB_ALONE").is_some() {
+        return alone();
+    }
+    if !tool("ip (iproute2)", Command::new("ip").arg("-V")) {
+        return;
+    }
+    let mut alone = Command::new(netlab());
+    let this_test = ["--exact", "share::without_a_conductor_it_is_one_itself", "--nocapture"];
+    alone.arg("alone").arg(env::current_exe().expect("a path")).args(this_test);
+    let ended = Program::start(alone).end();
+    match ended.status.code() {
+        Some(77) => skip("network namespaces are not allowed here"),
+        _ => drop(ended.with(0)),
+    }
+}
+
+fn alone() {
+    let place = Place::new();
+    let mut up = Command::new(netlab());
+    up.args(["up", "2"]);
+    Program::start(up).end().with(0);
+    let data = bytes(3 << 20, 81);
+    fs::write(place.path("vm.qcow2"), &data).expect("written");
+    let mut share = Program::start(on("h1", &command(&place, "share", &["vm.qcow2"])));
+    let line = share.line("what to type", |line| line.strip_prefix("On the others:  member ").map(str::to_owned));
+    assert_eq!(line, "get 10.77.0.11/vm.qcow2");
+    let line: Vec<_> = line.split(' ').skip(1).collect();
+    for (n, names) in
+        [&line[..], &["10.77.0.11/"], &["http://10.77.0.11:9999/compositions/vm.qcow2"]].iter().enumerate()
+    {
+        let folder = place.path(&format!("copy{n}"));
+        let more = ["-o", folder.to_str().expect("UTF-8"), "--exit-when-done"];
+        Program::start(on("h2", &command(&place, "get", &[*names, &more].concat()))).end().with(0);
+        assert!(fs::read(folder.join("vm.qcow2")).expect("a file") == data, "{names:?}");
+    }
+    // Another one on the same machine uses it.
+    fs::write(place.path("b.iso"), &data[..100_000]).expect("written");
+    let mut other = Program::start(on("h1", &command(&place, "share", &["b.iso"])));
+    other.line("what to type", |line| line.ends_with("member get 10.77.0.11/b.iso").then_some(()));
+    let folder = place.path("other");
+    let more = ["10.77.0.11/b.iso", "-o", folder.to_str().expect("UTF-8"), "--exit-when-done"];
+    Program::start(on("h2", &command(&place, "get", &more))).end().with(0);
+}
