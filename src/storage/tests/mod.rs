@@ -122,14 +122,19 @@ impl Lab {
 
     /// Fetches this part and waits until it is written.
     async fn fetch(&self, opened: &mut Opened, number: u32) {
+        self.give(opened, number).await;
+        let told = opened.events.recv().await;
+        assert!(matches!(told, Some(DiskEvent::Written(written)) if written == self.part(number)), "{told:?}");
+    }
+
+    /// Fetches this part and leaves it to the writer.
+    async fn give(&self, opened: &Opened, number: u32) {
         let part = self.part(number);
         let mut assembly = opened.store.begin(part).unwrap();
         self.fill(&opened.store, &mut assembly, PEER).await;
         assert!(assembly.is_complete());
         let Verdict::Right(verified) = opened.store.verify(assembly).await else { panic!("part {number} is wrong") };
         opened.store.commit(verified).await;
-        let told = opened.events.recv().await;
-        assert!(matches!(told, Some(DiskEvent::Written(written)) if written == part), "{told:?}");
     }
 
     async fn fetch_all(&self, opened: &mut Opened) {
