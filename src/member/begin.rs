@@ -10,6 +10,7 @@ use super::{
     load::{Composition, Named, Trackers},
     lookout::Lookout,
     owner::{Owner, Parts},
+    repertoire::Performed,
     station::{Pending, Station},
     teller::Teller,
 };
@@ -162,9 +163,10 @@ impl Beginning {
     ) -> Result<Parts, StartError> {
         let station = &self.station;
         let Composition { manifest, info_hash, .. } = &composition;
+        let info_hash = *info_hash;
         let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
-        let Some(visitors) = Visitors::of(station, *info_hash) else {
-            return Err(StartError::Twice { name, info_hash: *info_hash });
+        let Some(visitors) = Visitors::of(station, info_hash) else {
+            return Err(StartError::Twice { name, info_hash });
         };
         log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
         self.screen.event(&Report::Start {
@@ -181,7 +183,12 @@ impl Beginning {
             let name = manifest.name.shown().into_owned();
             self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
         }
-        Ok(Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) })
+        let left = left(&opened).left;
+        let mut parts = Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) };
+        let manifest = parts.manifest.clone();
+        let of = Performed::new(info_hash, &parts.manifest, left, Arc::new(move || Some(manifest.clone())));
+        parts.listed = Some(station.repertoire.list(of));
+        Ok(parts)
     }
 }
 
@@ -236,6 +243,7 @@ pub fn parts(
         acquaintances,
         pending,
         unmet,
+        listed: None,
         uploaded: 0,
     }
 }

@@ -19,6 +19,7 @@ mod lookout;
 mod news;
 mod on_complete;
 mod owner;
+mod repertoire;
 mod report;
 pub mod share;
 mod station;

@@ -19,7 +19,9 @@ use super::{
     acquaintances::Acquaintances,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
-    on_complete, report,
+    on_complete,
+    repertoire::Listed,
+    report,
     station::{Pending, Station, Unmet},
     teller::Teller,
     until::Copies,
@@ -55,6 +57,8 @@ pub struct Parts {
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
+    /// None: it is listed by somebody else.
+    pub listed: Option<Listed>,
     /// Bytes sent before it was last asleep.
     pub uploaded: u64,
 }
@@ -363,7 +367,11 @@ impl Owner {
             self.gained = gained;
             self.progress = now;
         }
-        self.lookout.tell(self.stats());
+        let stats = self.stats();
+        if let Some(listed) = &self.parts.listed {
+            listed.lacks(stats.left);
+        }
+        self.lookout.tell(stats);
         if now >= self.reported + REPORT {
             self.reported = now;
             self.lookout.report(progress_of(&self.parts.swarm, &snapshot));

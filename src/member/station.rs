@@ -16,6 +16,7 @@ use super::{
     door::Door,
     lookout::Lookout,
     news::News,
+    repertoire::Repertoire,
 };
 use crate::{
     cli::member::{DEFAULT_PORT, Settings},
@@ -50,6 +51,7 @@ pub struct Station {
     pub upload: Limiter,
     pub download: Limiter,
     pub news: Arc<News>,
+    pub repertoire: Repertoire,
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
@@ -79,8 +81,24 @@ impl Station {
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
-        let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan })
+        let (news, repertoire, http) = (Arc::default(), Repertoire::default(), Http::new(&via(&settings), many)?);
+        Ok(Self {
+            settings,
+            start,
+            screen,
+            stop,
+            id,
+            key,
+            port,
+            reached,
+            door,
+            upload,
+            download,
+            news,
+            repertoire,
+            http,
+            lan,
+        })
     }
 
     pub fn via(&self) -> Via {

@@ -33,6 +33,7 @@ use crate::{
     composer::ComposeError,
     manifest::shown,
     member::{
+        repertoire::Performed,
         station::Station,
         teller::{Sum, Teller},
     },
@@ -279,6 +280,15 @@ impl Shelf {
         if self.tells_each && self.queue.len() < FEW {
             self.station.screen.say(&format!("{name}: {} shared", units::size(size)));
         }
+        let (memory, place) = (self.memory.clone(), path.clone());
+        let manifest = Arc::new(move || match memory.recall(&place, &stamp) {
+            Ok(recalled) => recalled.map(|composition| Arc::new(composition.manifest)),
+            Err(error) => {
+                log::warn!("{}: {error}", place.display());
+                None
+            }
+        });
+        let performed = Performed::new(info_hash, &composition.manifest, 0, manifest);
         let sleeper = Sleeper {
             station: self.station.clone(),
             teller: Teller::of_many(self.station.screen.clone(), self.next_slot, self.sum.clone()),
@@ -290,6 +300,7 @@ impl Shelf {
             is_told_near: self.shared.len() < NEAR,
             awake: self.awake.clone(),
             stop: stop.clone(),
+            performed,
         };
         self.next_slot += 1;
         self.registrar.tell(Job::put(&path, &stamp, &composition));

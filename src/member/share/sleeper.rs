@@ -22,6 +22,7 @@ use crate::{
         load::{Composition, Trackers},
         lookout::Lookout,
         owner::{Asleep, Owner, Parts},
+        repertoire::Performed,
         station::Station,
         teller::Teller,
     },
@@ -48,6 +49,7 @@ pub struct Sleeper {
     pub awake: Arc<Semaphore>,
     /// Withdraws it.
     pub stop: CancellationToken,
+    pub performed: Performed,
 }
 
 /// Why it is shared no more.
@@ -67,6 +69,7 @@ impl Sleeper {
         let Some(mut visitors) = Visitors::of(&self.station, self.info_hash) else {
             return Gone::Twice;
         };
+        let _listed = self.station.repertoire.list(self.performed.clone());
         let mut lookout = self.station.lookout(&self.stop);
         let settings = &self.station.settings;
         let identity = self.station.identity(self.info_hash);
