@@ -15,6 +15,7 @@ use crate::{
 impl Session {
     pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
         let hello = ExtensionHandshake {
+            search: None,
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
             offer: Some(extension::OUR_OFFER),
             ut_pex: Some(extension::OUR_PEX),
