@@ -15,6 +15,7 @@ use super::{
     advertised::{self, Reached},
     door::Door,
     lookout::Lookout,
+    neighbours::{self, Neighbours},
     news::News,
     repertoire::Repertoire,
 };
@@ -52,6 +53,7 @@ pub struct Station {
     pub download: Limiter,
     pub news: Arc<News>,
     pub repertoire: Repertoire,
+    pub neighbours: Neighbours,
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
@@ -82,7 +84,8 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, repertoire, http) = (Arc::default(), Repertoire::default(), Http::new(&via(&settings), many)?);
-        Ok(Self {
+        let (neighbours, told) = Neighbours::new();
+        let station = Self {
             settings,
             start,
             screen,
@@ -96,9 +99,14 @@ impl Station {
             download,
             news,
             repertoire,
+            neighbours,
             http,
             lan,
-        })
+        };
+        if station.settings.search {
+            neighbours::start(&station, told);
+        }
+        Ok(station)
     }
 
     pub fn via(&self) -> Via {

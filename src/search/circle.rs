@@ -2,7 +2,8 @@
 //!
 //! Pure: what is heard of and the time in, addresses to dial and news to tell out. It keeps so many links as it is told to
 //! by dialling, and takes in [`MOST`]; who finds no place is told of others and leaves. Those that were named by a person
-//! are dialled whatever else there is.
+//! are dialled whatever else there is. With public addresses there are links only where a conductor or a person names
+//! somebody there: names of files are not told to whoever scans the internet.
 //!
 //! What it costs an attacker: [`MOST_AT_ONE`] places at one address, of [`MOST`] and [`MOST_ASKERS`]; addresses that it
 //! tells of are bounded by [`crate::swarm`]'s rules for hearsay, and dialled only while links are lacking.
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     peer::{Introduction, PeerKey},
-    swarm::{KnownPeers, at_port, concerns, plain},
+    swarm::{KnownPeers, at_port, concerns, is_near, plain},
     time::Time,
     wire::{
         extension::pex::{Added, Exchange, REACHABLE},
@@ -29,6 +30,8 @@ const MOST_AT_ONE: usize = 8;
 const TOLD_AT_ONCE: usize = 8;
 /// One link is told of others no sooner again.
 const TELL_AGAIN: Time = Time::from_secs(20);
+/// Public addresses that are remembered as told of by conductors and people.
+const MOST_VOUCHED: usize = 2000;
 /// Who left, or was left, is not dialled for so long.
 const PAUSE: Time = Time::from_secs(5);
 
@@ -71,23 +74,38 @@ pub struct Circle {
     /// Those that a person named.
     named: KnownPeers,
     links: BTreeMap<PeerKey, Link>,
+    /// Public addresses that links are kept with.
+    vouched: BTreeSet<IpAddr>,
 }
 
 impl Circle {
     /// Of the member of this id; so many links are looked for.
     pub fn new(id: PeerId, wanted: usize) -> Self {
         let (known, named) = (KnownPeers::default(), KnownPeers::default());
-        Self { id, wanted: wanted.min(MOST), known, named, links: BTreeMap::new() }
+        Self { id, wanted: wanted.min(MOST), known, named, links: BTreeMap::new(), vouched: BTreeSet::new() }
     }
 
     /// Somebody may be there.
     pub fn found(&mut self, address: SocketAddr, now: Time) {
+        self.vouch(address.ip());
         self.known.add(address, now);
     }
 
     /// A person says that somebody is there.
     pub fn named(&mut self, address: SocketAddr, now: Time) {
+        self.vouch(address.ip());
         self.named.add(address, now);
+    }
+
+    fn vouch(&mut self, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        if !is_near(ip) && self.vouched.len() < MOST_VOUCHED {
+            self.vouched.insert(ip);
+        }
+    }
+
+    fn may_be_at(&self, ip: IpAddr) -> bool {
+        is_near(ip) || self.vouched.contains(&ip.to_canonical())
     }
 
     /// Addresses that are to be dialled now.
@@ -151,7 +169,7 @@ impl Circle {
     fn has_room(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let here = self.links.values().filter(|link| link.introduction.address.ip().to_canonical() == ip).count();
-        self.links.len() < MOST + MOST_ASKERS && (ip.is_loopback() || here < MOST_AT_ONE)
+        self.may_be_at(ip) && self.links.len() < MOST + MOST_ASKERS && (ip.is_loopback() || here < MOST_AT_ONE)
     }
 
     /// It greets, and listens on this port; None: it only asks.
@@ -188,8 +206,10 @@ impl Circle {
     pub fn heard_of(&mut self, key: PeerKey, exchange: &Exchange, now: Time) {
         let Some(link) = self.links.get(&key) else { return };
         let ip = link.introduction.address.ip();
-        let addresses = exchange.added.iter().map(|added| added.address).filter(|address| concerns(address, ip));
-        self.known.hear(addresses, key, now);
+        let addresses = exchange.added.iter().map(|added| added.address);
+        let fit = addresses.filter(|address| concerns(address, ip) && self.may_be_at(address.ip()));
+        let fit: Vec<_> = fit.collect();
+        self.known.hear(fit.into_iter(), key, now);
     }
 
     /// What neighbours are to be told of others now.
@@ -302,6 +322,20 @@ mod tests {
         assert_eq!((told.added.len(), told.added[0].address.port()), (TOLD_AT_ONCE, 9998));
         assert_eq!(circle.met(PeerKey(201), introduction(201, false), Time::ZERO), Admission::Welcome);
         assert_eq!(circle.greeted(PeerKey(201), None, Time::ZERO), Some(Place::Asker));
+    }
+
+    #[test]
+    fn strangers_of_the_internet_are_not_let_in() {
+        let mut circle = circle(2);
+        let address = "8.8.8.8:9998".parse().unwrap();
+        let stranger = Introduction { address, ..introduction(9, false) };
+        assert_eq!(circle.met(PeerKey(1), stranger.clone(), Time::ZERO), Admission::Refused);
+        comes(&mut circle, 11, 2);
+        let told = Exchange { added: vec![Added { address, flags: 0 }], dropped: vec![] };
+        circle.heard_of(PeerKey(2), &told, Time::ZERO);
+        assert!(circle.due(Time::ZERO, &mut fastrand::Rng::with_seed(1)).is_empty());
+        circle.found(address, Time::ZERO);
+        assert_eq!(circle.met(PeerKey(1), stranger, Time::ZERO), Admission::Welcome);
     }
 
     #[test]

@@ -64,6 +64,11 @@ fn range(ip: IpAddr) -> Range {
     }
 }
 
+/// Whether it is on this machine or at this site: no stranger of the internet.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
+    range(ip) != Range::World
+}
+
 /// Whether the address means the same to us and to who is at `ip`, and may lead there. A link-local IPv6 address means
 /// nothing without the interface.
 pub(crate) fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {

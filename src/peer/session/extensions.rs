@@ -15,9 +15,10 @@ use crate::{
 impl Session {
     pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
         let hello = ExtensionHandshake {
-            search: None,
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
             offer: Some(extension::OUR_OFFER),
+            // That is said to neighbours alone, on links of their own.
+            search: None,
             ut_pex: Some(extension::OUR_PEX),
             metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
             port,
