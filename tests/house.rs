@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "src/discovery/lan/packet.rs",
     "src/geometry.rs",
     "src/manifest/",
+    "src/member/search/findings.rs",
     "src/member/until.rs",
     "src/metainfo/",
     "src/net/limiter.rs",

@@ -141,8 +141,7 @@ struct Asked {
 impl Asked {
     fn quest(self, asks: Asks, hops: u8, dot_env: DotEnv) -> Quest {
         let (timeout, log_dir) = (self.timeout.unwrap_or(DEFAULT_TIMEOUT), self.log.log_dir());
-        let settings =
-            member::of_asker(self.neighbour, self.conductor, self.interface, self.no_lan, log_dir, dot_env);
+        let settings = member::of_asker(self.neighbour, self.conductor, self.interface, self.no_lan, log_dir, dot_env);
         Quest { asks, hops, timeout, json: self.json, settings }
     }
 }

@@ -154,7 +154,10 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
     for get in &settings.gets {
         all.push(match got(get, !settings.screen.json, stop).await {
             Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
-            Err(StartError::Ask(error)) if let Some(Key::Hash(hash)) = get.typed.key && error.is_not_there() => {
+            Err(StartError::Ask(error))
+                if let Some(Key::Hash(hash)) = get.typed.key
+                    && error.is_not_there() =>
+            {
                 log::info!("{error}; members are asked for its manifest");
                 Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
             }

@@ -111,7 +111,12 @@ impl Circle {
     /// Addresses that are to be dialled now.
     pub fn due(&mut self, now: Time, dice: &mut fastrand::Rng) -> Vec<SocketAddr> {
         let mut due = self.named.due(usize::MAX, 0, now, dice);
-        due.extend(self.known.due(self.wanted, self.links.values().filter(|link| !link.only_asks()).count(), now, dice));
+        due.extend(self.known.due(
+            self.wanted,
+            self.links.values().filter(|link| !link.only_asks()).count(),
+            now,
+            dice,
+        ));
         due.sort();
         due.dedup();
         due
@@ -342,9 +347,8 @@ mod tests {
     fn one_address_has_a_few_places() {
         let mut circle = circle(2);
         let from_one = |id: u8| Introduction { id: PeerId([id; 20]), ..introduction(1, false) };
-        let taken = (10..60).filter(|id| {
-            circle.met(PeerKey((*id).into()), from_one(*id), Time::ZERO) == Admission::Welcome
-        });
+        let taken =
+            (10..60).filter(|id| circle.met(PeerKey((*id).into()), from_one(*id), Time::ZERO) == Admission::Welcome);
         assert_eq!(taken.count(), MOST_AT_ONE);
     }
 

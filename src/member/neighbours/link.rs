@@ -82,7 +82,9 @@ pub enum Say {
 #[derive(Debug)]
 pub enum Heard {
     /// It is a neighbour, and listens on this port; None: it only asks.
-    Greeting { port: Option<u16> },
+    Greeting {
+        port: Option<u16>,
+    },
     Talk(Talk),
     Exchange(Exchange),
     Closed(String),

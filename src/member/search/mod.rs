@@ -47,7 +47,8 @@ pub async fn run(quest: Quest, stop: CancellationToken) -> Exit {
     };
     let _keys = leave_on_q(&stop);
     let is_seen = io::stderr().is_terminal() && !quest.json;
-    let mut hearing = Hearing { quest, findings: Findings::default(), asked: Vec::new(), live: is_seen.then(Live::new) };
+    let mut hearing =
+        Hearing { quest, findings: Findings::default(), asked: Vec::new(), live: is_seen.then(Live::new) };
     hearing.work(&mut asking, &stop).await;
     if let Some(live) = &mut hearing.live {
         live.clear();
@@ -142,11 +143,9 @@ impl Hearing {
                 "no member answered within {}: start one here (member share PATH), or name one (--neighbour HOST:PORT)",
                 crate::cli::units::duration(*timeout)
             ),
-            (asked, Asks::For(text)) => format!(
-                "nobody has {:?}: {} asked, and whoever is up to {hops} hops away",
-                shown(text),
-                members(asked)
-            ),
+            (asked, Asks::For(text)) => {
+                format!("nobody has {:?}: {} asked, and whoever is up to {hops} hops away", shown(text), members(asked))
+            }
             (asked, Asks::Who) => format!("nobody said who it is: {} asked", members(asked)),
         };
         log::info!("{text}");

@@ -253,7 +253,11 @@ fn asks(graph: &str, edges: Vec<(usize, usize)>, hops: u8, reached: usize, quest
     assert!(network.saw.iter().all(|saw| *saw <= 1), "{graph}: somebody saw it twice");
     assert_eq!(saw, reached, "{graph}");
     assert_eq!(network.questions - 1, questions, "{graph}");
-    assert!(distances.len() <= MOST_FOUND + 1 && distances.len() >= saw.min(MOST_OF_ONE), "{graph}: {}", distances.len());
+    assert!(
+        distances.len() <= MOST_FOUND + 1 && distances.len() >= saw.min(MOST_OF_ONE),
+        "{graph}: {}",
+        distances.len()
+    );
 }
 
 /// Where everybody is reached, each passes it to all but the one it came from.
