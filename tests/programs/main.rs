@@ -23,5 +23,6 @@ mod room;
 mod search;
 mod service;
 mod share;
+mod stage;
 mod support;
 mod udp_tracker;
