@@ -300,6 +300,13 @@ mod tests {
     }
 
     #[test]
+    fn a_private_one_says_so() {
+        for (raw, private) in [("d7:privatei1ee", true), ("d7:privatei0ee", false), ("de", false), ("", false)] {
+            assert_eq!(is_private(raw.as_bytes()), private, "{raw}");
+        }
+    }
+
+    #[test]
     fn an_info_hash_is_written_in_hex() {
         let hash = InfoHash::of(b"");
         assert_eq!(hash.to_string(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");

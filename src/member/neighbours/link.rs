@@ -231,3 +231,18 @@ fn next(bytes: &[u8]) -> Result<Option<(Message, usize)>, String> {
 fn broken(error: io::Error) -> String {
     format!("the connection broke: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_or_a_block_ends_it_before_it_came() {
+        let head = |length: u32, id: u8| [&length.to_be_bytes()[..], &[id]].concat();
+        assert!(next(&head(MOST_FRAME as u32 + 1, 20)).is_err() && next(&u32::MAX.to_be_bytes()).is_err());
+        assert_eq!(next(&head(MOST_FRAME as u32, 20)), Ok(None));
+        assert!(next(&[&head(9 + 4, 7)[..], &[0; 12]].concat()).is_err());
+        assert_eq!(next(&[0; 4]), Ok(Some((Message::KeepAlive, 4))));
+        assert_eq!(next(&[0; 3]), Ok(None));
+    }
+}
