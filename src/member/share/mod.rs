@@ -77,7 +77,8 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
     let sum = Arc::<Sum>::default();
     let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
     let watch = Watch::start(&named);
-    let exit = Work { station, named, shelf, watch, sum, settled: None }.run().await;
+    let exit = Work { station: station.clone(), named, shelf, watch, sum, settled: None }.run().await;
+    station.leave().await;
     conducts.cancel();
     if let Some(own) = conducting.own {
         let _ = own.await;

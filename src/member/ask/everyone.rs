@@ -1,0 +1,177 @@
+//! Asks everybody whom a question is for: the first conductor that answers, and at the same time all who are found on the
+//! local network.
+//!
+//! What it costs an attacker there: who says that it can be asked is asked, once. At most [`MOST_ASKED`] are, within
+//! [`WHOLE_TIME`], and [`AT_ONCE`] answers of 4 MiB are read at the same time.
+
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::AskingFailed;
+use crate::{
+    catalogue::{AskError, Client},
+    cli::ask::Whom,
+    discovery::dns_sd::{Browsing, Service},
+    manifest::Endpoint,
+    net::via::Via,
+};
+
+/// Those who are on the local network are looked for so long; longer, where nobody was found: one who just answered
+/// somebody else says nothing for a second (RFC 6762, 6).
+const LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(2500);
+/// So long after somebody was found the others may say it too.
+const LOOK_ON: Duration = Duration::from_millis(300);
+/// Everybody has answered by then, or is not waited for.
+const WHOLE_TIME: Duration = Duration::from_secs(6);
+/// Members and conductors of the local network that are asked, and so many of them at the same time.
+const MOST_ASKED: usize = 64;
+const AT_ONCE: usize = 16;
+/// Addresses of one of them that are tried.
+const MOST_TRIED: usize = 3;
+
+/// Who answered.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub client: Client,
+    /// It was found on the local network.
+    pub is_near: bool,
+}
+
+/// What everybody said.
+pub struct Heard<T> {
+    /// The conductor's answer is the first, if it gave one.
+    pub answers: Vec<(Source, T)>,
+    /// Why no conductor gave an answer; None also where none was to be asked.
+    pub conductor: Option<AskError>,
+    /// What those of the local network said who gave no answer, but are there.
+    pub near: Vec<AskError>,
+    asked_near: bool,
+}
+
+impl<T> Heard<T> {
+    /// Why there is no answer from anybody.
+    pub fn nobody(self) -> AskingFailed {
+        match self.conductor {
+            Some(error @ AskError::Unreachable { .. }) if self.asked_near => AskingFailed::Advised {
+                error,
+                advice: "; nobody on the local network says what it shares either".to_owned(),
+            },
+            Some(error) => error.into(),
+            None => AskingFailed::NobodyNear,
+        }
+    }
+}
+
+/// Asks everybody.
+pub async fn everyone<T>(whom: &Whom, ask: impl AsyncFn(&Client) -> Result<T, AskError>) -> Heard<T> {
+    let near = async {
+        match &whom.near {
+            Some(via) => everyone_near(via, &ask).await,
+            None => Vec::new(),
+        }
+    };
+    let (conductor, near) = tokio::join!(first(&whom.conductors, &ask), near);
+    let mut heard = Heard { answers: Vec::new(), conductor: None, near: Vec::new(), asked_near: whom.near.is_some() };
+    match conductor {
+        Some(Ok((client, answer))) => heard.answers.push((Source { client, is_near: false }, answer)),
+        Some(Err(error)) => heard.conductor = Some(error),
+        None => {}
+    }
+    for (client, answer) in near {
+        match answer {
+            Ok(answer) => heard.answers.push((Source { client, is_near: true }, answer)),
+            Err(error @ (AskError::Unreachable { .. } | AskError::Strange { .. } | AskError::Refused { .. })) => {
+                log::info!("{error}");
+            }
+            Err(error) => heard.near.push(error),
+        }
+    }
+    heard
+}
+
+/// Asks one conductor after the other; the first that answers counts. None: there are none.
+async fn first<T>(
+    conductors: &[Endpoint],
+    ask: &impl AsyncFn(&Client) -> Result<T, AskError>,
+) -> Option<Result<(Client, T), AskError>> {
+    let mut result = None;
+    for conductor in conductors {
+        let client = match Client::new(conductor.clone(), None) {
+            Ok(client) => client,
+            Err(error) => return Some(Err(error)),
+        };
+        match ask(&client).await {
+            Ok(answer) => return Some(Ok((client, answer))),
+            Err(error @ AskError::Unreachable { .. }) => {
+                log::info!("{error}");
+                result = Some(Err(error));
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    result
+}
+
+/// Asks all who say on the local network that they can be asked.
+async fn everyone_near<T>(
+    via: &Via,
+    ask: &impl AsyncFn(&Client) -> Result<T, AskError>,
+) -> Vec<(Client, Result<T, AskError>)> {
+    let browsing = match Browsing::start(via) {
+        Ok(browsing) => browsing,
+        Err(error) => {
+            log::warn!("nobody is asked on the local network: {error}");
+            return Vec::new();
+        }
+    };
+    let start = Instant::now();
+    let (end, places) = (start + WHOLE_TIME, Semaphore::new(AT_ONCE));
+    let (mut looks_until, mut looks) = (start + LONGEST_LOOK, true);
+    let (mut known, mut asking, mut heard) = (HashSet::new(), FuturesUnordered::new(), Vec::new());
+    while looks || !asking.is_empty() {
+        tokio::select! {
+            service = browsing.next(), if looks => match service {
+                Some(service) => {
+                    looks_until = (start + LOOK).max(Instant::now() + LOOK_ON).min(start + LONGEST_LOOK);
+                    if known.len() < MOST_ASKED && known.insert((service.kind, service.name.clone())) {
+                        log::debug!("{:?} {} says that it can be asked at {:?}", service.kind, service.name, service.addresses);
+                        let asked = ask_one(service, via, ask, &places);
+                        asking.push(async move { timeout_at(end, asked).await.ok().flatten() });
+                    }
+                }
+                None => looks = false,
+            },
+            Some(answer) = asking.next() => heard.extend(answer),
+            () = sleep_until(looks_until), if looks => looks = false,
+        }
+    }
+    heard
+}
+
+/// Asks at one address after the other, until somebody is there.
+async fn ask_one<T>(
+    service: Service,
+    via: &Via,
+    ask: &impl AsyncFn(&Client) -> Result<T, AskError>,
+    places: &Semaphore,
+) -> Option<(Client, Result<T, AskError>)> {
+    let _place = places.acquire().await.ok()?;
+    let mut last = None;
+    let tried: Vec<SocketAddr> = service.addresses.into_iter().take(MOST_TRIED).collect();
+    for address in tried {
+        let client = Client::near(address, via).inspect_err(|error| log::warn!("{error}")).ok()?;
+        let answer = ask(&client).await;
+        let is_there = !matches!(answer, Err(AskError::Unreachable { .. }));
+        last = Some((client, answer));
+        if is_there {
+            break;
+        }
+    }
+    last
+}
