@@ -86,10 +86,6 @@ impl Repertoire {
         self.lock().shared.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,7 +123,10 @@ mod tests {
         let found = repertoire.find(|performed| performed.name == manifest.name.as_str());
         assert_eq!(found.iter().map(|one| (one.info_hash, one.left)).collect::<Vec<_>>(), [(hash, 3)]);
         assert_eq!((found[0].manifest)(), Some(manifest));
+        let coming = |name: &str| Coming { name: name.to_owned(), size: 1, done: 0 };
+        repertoire.expect(vec![coming("a.iso"), coming("b.iso")]);
+        assert_eq!(repertoire.expected(), [coming("b.iso")], "not what is there already");
         drop(listed);
-        assert!(repertoire.is_empty() && repertoire.get(&hash).is_none());
+        assert!(repertoire.len() == 0 && repertoire.get(&hash).is_none());
     }
 }

@@ -52,18 +52,22 @@ pub struct Heard<T> {
     /// What those of the local network said who gave no answer, but are there.
     pub near: Vec<AskError>,
     asked_near: bool,
+    are_named: bool,
 }
 
 impl<T> Heard<T> {
     /// Why there is no answer from anybody.
     pub fn nobody(self) -> AskingFailed {
         match self.conductor {
-            Some(error @ AskError::Unreachable { .. }) if self.asked_near => AskingFailed::Advised {
-                error,
-                advice: "; nobody on the local network says what it shares either".to_owned(),
-            },
+            Some(AskError::Unreachable { conductor, .. }) if self.asked_near && !self.are_named => {
+                AskingFailed::Nobody { conductor: Some(conductor) }
+            }
+            Some(error @ AskError::Unreachable { .. }) if self.asked_near => {
+                let advice = "; nobody on the local network says what it shares either".to_owned();
+                AskingFailed::Advised { error, advice }
+            }
             Some(error) => error.into(),
-            None => AskingFailed::NobodyNear,
+            None => AskingFailed::Nobody { conductor: None },
         }
     }
 }
@@ -77,7 +81,8 @@ pub async fn everyone<T>(whom: &Whom, ask: impl AsyncFn(&Client) -> Result<T, As
         }
     };
     let (conductor, near) = tokio::join!(first(&whom.conductors, &ask), near);
-    let mut heard = Heard { answers: Vec::new(), conductor: None, near: Vec::new(), asked_near: whom.near.is_some() };
+    let (asked_near, are_named) = (whom.near.is_some(), whom.are_named);
+    let mut heard = Heard { answers: Vec::new(), conductor: None, near: Vec::new(), asked_near, are_named };
     match conductor {
         Some(Ok((client, answer))) => heard.answers.push((Source { client, is_near: false }, answer)),
         Some(Err(error)) => heard.conductor = Some(error),

@@ -46,8 +46,12 @@ pub enum AskingFailed {
     Show(#[from] ShowError),
     #[error("{error}{advice}")]
     Advised { error: AskError, advice: String },
-    #[error("nobody on the local network says what it shares; member share FILE does, on another machine")]
-    NobodyNear,
+    #[error(
+        "nobody answers: {}nobody on the local network says what it shares; \
+         member share FILE on another machine does, or name a conductor (--conductor HOST)",
+        .conductor.as_ref().map(|conductor| format!("there is no conductor at {conductor}, and ")).unwrap_or_default()
+    )]
+    Nobody { conductor: Option<String> },
     #[error("nobody who answers has {name}{advice}")]
     Nowhere { name: String, advice: String },
     #[error(transparent)]
@@ -73,7 +77,7 @@ impl AskingFailed {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
             Self::Show(error) => error.exit(),
             Self::Load(error) => error.exit(),
-            Self::NobodyNear => Exit::NobodyAnswered,
+            Self::Nobody { .. } => Exit::NobodyAnswered,
             Self::NotChosen | Self::Several { .. } => Exit::Usage,
             Self::Manifest(_) | Self::Nowhere { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
