@@ -31,7 +31,7 @@ pub enum Told {
     /// To share files and folders as they are.
     Offer(Box<Offer>),
     /// To say something and end.
-    Say(Question),
+    Say(Box<Question>),
 }
 
 /// A question that is answered with a table.
@@ -166,19 +166,19 @@ fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
 fn list(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (ListArgs { all, asked }, _) = read(args, &dot_env)?;
     let what = What::List { whom: Whom::new(asked.conductor, asked.local.near()), all };
-    Ok(Told::Say(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes }))
+    Ok(Told::Say(Box::new(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes })))
 }
 
 fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (LocateArgs { name, asked }, _) = read(args, &dot_env)?;
     let get = Get::new(&name, asked.conductor, asked.local.near()).map_err(wrong::<LocateArgs>)?;
     let what = What::Locate { get };
-    Ok(Told::Say(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes }))
+    Ok(Told::Say(Box::new(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes })))
 }
 
 fn show(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (ShowArgs { path, json, log }, _) = read(args, &dot_env)?;
-    Ok(Told::Say(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes }))
+    Ok(Told::Say(Box::new(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes })))
 }
 
 /// List what is shared: what a conductor's catalogue has, and what is found on the local network
@@ -302,7 +302,7 @@ mod tests {
 
     fn question(args: &[&str], dot_env: &str) -> Question {
         match told(args, dot_env).unwrap() {
-            Told::Say(question) => question,
+            Told::Say(question) => *question,
             other => panic!("{other:?}"),
         }
     }

@@ -115,7 +115,10 @@ impl Billboard {
     pub async fn show(&self, stream: TcpStream, there: SocketAddr) {
         let (Some(_place), Ok(here)) = (self.room.enter(there.ip()), stream.local_addr()) else { return };
         let ends = Ends { here, there: there.ip().to_canonical() };
-        let answering = service_fn(|request| async move { Ok::<_, Infallible>(self.answered(&request, ends).await) });
+        let answering =
+            service_fn(
+                |request: Request<Incoming>| async move { Ok::<_, Infallible>(self.answered(&request, ends).await) },
+            );
         let conversation = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
@@ -129,7 +132,7 @@ impl Billboard {
         }
     }
 
-    async fn answered(&self, request: &Request<Incoming>, ends: Ends) -> Response<Body> {
+    async fn answered<B>(&self, request: &Request<B>, ends: Ends) -> Response<Body> {
         self.answer(request, ends).await.unwrap_or_else(|error| {
             let (status, text) = (error.status(), error.to_string());
             let candidates = match error {
@@ -141,7 +144,7 @@ impl Billboard {
         })
     }
 
-    async fn answer(&self, request: &Request<Incoming>, ends: Ends) -> Result<Response<Body>, Unanswered> {
+    async fn answer<B>(&self, request: &Request<B>, ends: Ends) -> Result<Response<Body>, Unanswered> {
         self.admits(ends.there)?;
         if request.method() != Method::GET {
             return Err(Unanswered::ReadOnly);
@@ -237,4 +240,144 @@ fn manifest(performed: &Performed, asked: Option<Endpoint>, there: IpAddr) -> Op
         manifest.conductor.host = asked.host;
     }
     Some((performed.name.clone(), manifest.render().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::to_bytes;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{catalogue::Coming, member::repertoire::Listed, metainfo::InfoHash};
+
+    fn manifest(name: &str, conductor: &str) -> Arc<Manifest> {
+        let hash = "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8";
+        Arc::new(Manifest::parse(format!("{conductor}\n{name}\n{hash}\n1\n16384\n1\n{hash}\n").as_bytes()).unwrap())
+    }
+
+    fn shares(repertoire: &Repertoire, manifest: &Arc<Manifest>, left: u64) -> Listed {
+        let kept = manifest.clone();
+        let manifests = Arc::new(move || Some(kept.clone()));
+        repertoire.list(Performed::new(manifest.info_hash(), manifest, left, manifests))
+    }
+
+    fn board(repertoire: &Repertoire) -> Billboard {
+        Billboard::new(repertoire.clone(), "alice".to_owned(), Via::default())
+    }
+
+    /// The status and the body of what is answered to somebody there.
+    async fn asked(board: &Billboard, there: &str, method: &str, path: &str) -> (u16, String) {
+        let ends = Ends { here: "10.0.0.1:9998".parse().unwrap(), there: there.parse().unwrap() };
+        let request = Request::builder().method(method).uri(path).header("host", "10.0.0.1:9998").body(()).unwrap();
+        let (head, body) = board.answered(&request, ends).await.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_its_own_network_is_answered_and_nothing_is_written() {
+        let repertoire = Repertoire::default();
+        let _one = shares(&repertoire, &manifest("a.iso", "0.0.0.0:0"), 0);
+        let board = board(&repertoire);
+        for there in ["10.0.0.2", "127.0.0.1", "fe80::2", "fd00::2"] {
+            assert_eq!(asked(&board, there, "GET", "/compositions").await.0, 200, "{there}");
+        }
+        for there in ["8.8.8.8", "2606:4700::1111"] {
+            assert_eq!(asked(&board, there, "GET", "/compositions").await.0, 403, "{there}");
+        }
+        assert_eq!(asked(&board, "10.0.0.2", "PUT", "/compositions/a.iso").await.0, 405);
+        assert_eq!(asked(&board, "10.0.0.2", "GET", "/announce").await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn what_is_shared_can_be_read() {
+        let repertoire = Repertoire::default();
+        let (a, b) = (manifest("a.iso", "127.0.0.1:7"), manifest("b.iso", "head:7"));
+        let _both = [shares(&repertoire, &a, 0), shares(&repertoire, &b, 1)];
+        repertoire.expect(vec![Coming { name: "c.iso".to_owned(), size: 10, done: 5 }]);
+        let board = board(&repertoire);
+        let (_, text) = asked(&board, "10.0.0.2", "GET", "/compositions/").await;
+        let listing: Listing = serde_json::from_str(&text).unwrap();
+        let rows: Vec<_> = listing.compositions.iter().map(|c| (c.name.as_str(), c.members, c.complete)).collect();
+        assert_eq!((rows, listing.member.as_deref()), (vec![("a.iso", 1, 1), ("b.iso", 1, 0)], Some("alice")));
+        let (_, text) = asked(&board, "10.0.0.2", "GET", "/compositions/b.iso/members").await;
+        let roster: Roster = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (roster.holders[0].address.to_string().as_str(), roster.holders[0].percent),
+            ("10.0.0.1:9998", Some(0))
+        );
+        // The conductor beside it is where the member was asked.
+        let (_, text) = asked(&board, "10.0.0.2", "GET", "/compositions/a.iso.orch").await;
+        assert_eq!(text, a.render().replace("127.0.0.1:7", "10.0.0.1:7"));
+        let (_, text) = asked(&board, "127.0.0.1", "GET", &format!("/compositions/{}.orch", a.info_hash())).await;
+        assert_eq!(text, a.render());
+        assert_eq!(asked(&board, "10.0.0.2", "GET", "/compositions/c.iso").await.0, 503);
+        assert_eq!(asked(&board, "10.0.0.2", "GET", "/compositions/d.iso").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_name_may_mean_several_and_a_manifest_may_say_too_little() {
+        let repertoire = Repertoire::default();
+        let small = manifest("a.iso", "0.0.0.0:0");
+        let _one = shares(&repertoire, &small, 0);
+        let other = Performed { info_hash: InfoHash([7; 20]), ..repertoire.get(&small.info_hash()).unwrap() };
+        let _other = repertoire.list(other);
+        let board = board(&repertoire);
+        let (status, text) = asked(&board, "10.0.0.2", "GET", "/compositions/a.iso").await;
+        let refusal: Refusal = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, refusal.candidates.len(), refusal.member.as_deref()), (300, 2, Some("alice")));
+        let path = format!("/compositions/{}.orch", InfoHash([7; 20]));
+        assert_eq!(asked(&board, "10.0.0.2", "GET", &path).await.0, 404, "its info dictionary says more");
+    }
+
+    #[tokio::test]
+    async fn a_list_has_an_end_and_the_rest_is_found_by_name() {
+        let repertoire = Repertoire::default();
+        let some = manifest("a.iso", "0.0.0.0:0");
+        let manifests: crate::member::repertoire::Manifests = Arc::new(|| None);
+        let all: Vec<Listed> = (0..=MOST_LISTED as u32)
+            .map(|n| {
+                let mut info_hash = InfoHash([0; 20]);
+                info_hash.0[..4].copy_from_slice(&n.to_be_bytes());
+                let one = Performed::new(info_hash, &some, 0, manifests.clone());
+                repertoire.list(Performed { name: format!("{n:05}"), ..one })
+            })
+            .collect();
+        let board = board(&repertoire);
+        let (_, text) = asked(&board, "10.0.0.2", "GET", "/compositions").await;
+        let listing: Listing = serde_json::from_str(&text).unwrap();
+        assert_eq!((all.len(), listing.compositions.len()), (MOST_LISTED + 1, MOST_LISTED));
+        assert!(text.len() < 4 << 20, "{} bytes: no member reads so many", text.len());
+        assert_eq!(asked(&board, "10.0.0.2", "GET", "/compositions/10000").await.0, 200);
+    }
+
+    /// One source has its share of the places and no more, however long it says nothing.
+    #[tokio::test]
+    async fn a_source_that_says_nothing_takes_only_its_share() {
+        let board = Arc::new(board(&Repertoire::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut silent = Vec::new();
+        for n in 0..=PLACES / SHARES {
+            let mut there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (here, from) = listener.accept().await.unwrap();
+            let showing = board.clone();
+            let shown = tokio::spawn(async move { showing.show(here, from).await });
+            if n == PLACES / SHARES {
+                shown.await.unwrap();
+                let _ = there.write_all(b"GET /compositions HTTP/1.1\r\nhost: x\r\n\r\n").await;
+                let mut answer = Vec::new();
+                let _ = there.read_to_end(&mut answer).await;
+                assert!(answer.is_empty());
+            } else {
+                // Its place is taken when it is first polled.
+                tokio::task::yield_now().await;
+                silent.push(there);
+            }
+        }
+    }
 }
