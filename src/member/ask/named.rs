@@ -34,10 +34,14 @@ pub async fn roster(get: &Get) -> Result<Roster, AskingFailed> {
         _ => return Err(several(get, found.into_iter().map(|found| found.composition).collect())),
     };
     let hash = Key::Hash(composition.info_hash);
+    let spoke: Vec<SocketAddr> =
+        sources.iter().filter(|(_, is_member)| *is_member).flat_map(|(source, _)| source.places.clone()).collect();
     let mut all: Vec<Holder> = Vec::new();
-    for (source, _) in &sources {
+    for (source, is_member) in &sources {
         match source.client.members(&hash).await {
-            Ok(roster) => all.extend(roster.holders.into_iter().map(|holder| placed(holder, source, &roster.member))),
+            Ok(roster) if *is_member => all.extend(roster.holders.first().map(|holder| placed(*holder, source))),
+            // Who spoke for itself may be known by another of its addresses.
+            Ok(roster) => all.extend(roster.holders.into_iter().filter(|holder| !spoke.contains(&holder.address))),
             Err(error) => log::info!("{error}"),
         }
     }
@@ -50,11 +54,8 @@ pub async fn roster(get: &Get) -> Result<Roster, AskingFailed> {
 }
 
 /// A member that was found here is where it was found.
-fn placed(holder: Holder, source: &Source, member: &Option<String>) -> Holder {
-    match source.client.found().filter(|_| member.is_some()) {
-        Some(address) => Holder { address, ..holder },
-        None => holder,
-    }
+fn placed(holder: Holder, source: &Source) -> Holder {
+    Holder { address: source.client.found().unwrap_or(holder.address), ..holder }
 }
 
 /// What is to be fetched, and where members have it.
@@ -196,6 +197,7 @@ fn several(get: &Get, candidates: Vec<Composition>) -> AskingFailed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{catalogue::place::Typed, cli::ask::Whom};
 
     #[test]
     fn the_conductor_that_was_asked_is_named_once() {
@@ -206,5 +208,15 @@ mod tests {
         }
         let conductors: Vec<_> = manifest.conductors().map(|endpoint| endpoint.to_string()).collect();
         assert_eq!(conductors, ["head:1", "tail:2", "here:3"]);
+    }
+
+    /// A program that shows other things meanwhile asks in a task of its own.
+    #[test]
+    fn it_can_be_asked_in_the_background() {
+        fn can_be_sent(_: &impl Send) {}
+        let typed = Typed::parse("x", false).unwrap();
+        let get = Get { typed, whom: Whom { conductors: Vec::new(), are_named: false, near: None } };
+        can_be_sent(&fetch(&get, false));
+        can_be_sent(&roster(&get));
     }
 }
