@@ -1,4 +1,5 @@
-//! The command line of `member list`, `locate`, `show`, `get` and `share`: which of them is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `get`, `share`, `search` and `neighbours`: which of them is meant,
+//! and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -14,7 +15,9 @@ use super::{
     member::{self, GetArgs, Settings},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
-    read, wrong,
+    read,
+    search::{self, Quest},
+    wrong,
 };
 use crate::{
     catalogue::place::Typed,
@@ -30,6 +33,8 @@ pub enum Told {
     Share(Box<Settings>),
     /// To share files and folders as they are.
     Offer(Box<Offer>),
+    /// To ask its neighbours something.
+    Search(Box<Quest>),
     /// To say something and end.
     Say(Box<Question>),
 }
@@ -133,13 +138,15 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "get" => get(args, dot_env),
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
+        "neighbours" => Ok(Told::Search(Box::new(search::neighbours(args, dot_env)?))),
+        "search" => Ok(Told::Search(Box::new(search::search(args, dot_env)?))),
         "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
         _ => show(args, dot_env),
     }
 }
 
 /// The words that are commands.
-const WORDS: [&str; 5] = ["get", "list", "locate", "share", "show"];
+const WORDS: [&str; 7] = ["get", "list", "locate", "neighbours", "search", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {

@@ -18,7 +18,7 @@ use crate::{
     cli::{Exit, member::Settings},
     discovery::conductor::Stats,
     manifest::{Endpoint, FilePath},
-    metainfo::{InfoHash, Magnet},
+    metainfo::{InfoHash, Magnet, info::is_private},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
@@ -166,6 +166,7 @@ impl Beginning {
         let Composition { manifest, info_hash, .. } = &composition;
         let info_hash = *info_hash;
         let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
+        let private = is_private(&composition.info);
         let Some(visitors) = Visitors::of(station, info_hash) else {
             return Err(StartError::Twice { name, info_hash });
         };
@@ -187,8 +188,9 @@ impl Beginning {
         let left = left(&opened).left;
         let mut parts = Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) };
         let manifest = parts.manifest.clone();
+        station.neighbours.may_be_at(manifest.conductors());
         let of = Performed::new(info_hash, &parts.manifest, left, Arc::new(move || Some(manifest.clone())));
-        parts.listed = Some(station.repertoire.list(of));
+        parts.listed = (!private).then(|| station.repertoire.list(of));
         Ok(parts)
     }
 }

@@ -57,7 +57,7 @@ pub struct Parts {
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
-    /// None: it is listed by somebody else.
+    /// None: it is listed by somebody else, or private.
     pub listed: Option<Listed>,
     /// Bytes sent before it was last asleep.
     pub uploaded: u64,
@@ -378,7 +378,7 @@ impl Owner {
         }
         self.show(&snapshot, now, screen);
         self.note(now);
-        self.parts.acquaintances.tick(&self.parts.swarm, now);
+        self.parts.acquaintances.tick(|| self.parts.swarm.reached(), now);
         self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 

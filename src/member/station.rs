@@ -16,6 +16,7 @@ use super::{
     billboard::Billboard,
     door::Door,
     lookout::Lookout,
+    neighbours::{self, Neighbours},
     news::News,
     repertoire::Repertoire,
 };
@@ -54,6 +55,7 @@ pub struct Station {
     pub download: Limiter,
     pub news: Arc<News>,
     pub repertoire: Repertoire,
+    pub neighbours: Neighbours,
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
@@ -88,10 +90,11 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
+        let (neighbours, told) = Neighbours::new();
         let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
         let shared = repertoire.clone();
         let notice = settings.lan.then(|| Notice::put_up(words, move || shared.len(), &stop));
-        Ok(Self {
+        let station = Self {
             settings,
             start,
             screen,
@@ -105,10 +108,15 @@ impl Station {
             download,
             news,
             repertoire,
+            neighbours,
             http,
             lan,
             notice,
-        })
+        };
+        if station.settings.search {
+            neighbours::start(&station, told);
+        }
+        Ok(station)
     }
 
     /// Says that this member can be asked no more.

@@ -37,7 +37,7 @@ use crate::{
         station::Station,
         teller::{Sum, Teller},
     },
-    metainfo::InfoHash,
+    metainfo::{InfoHash, info::is_private},
     storage::Stamp,
     ui::Report,
 };
@@ -289,7 +289,8 @@ impl Shelf {
                 None
             }
         });
-        let performed = Performed::new(info_hash, &composition.manifest, 0, manifest);
+        let private = is_private(&composition.info);
+        let performed = (!private).then(|| Performed::new(info_hash, &composition.manifest, 0, manifest));
         let sleeper = Sleeper {
             station: self.station.clone(),
             teller: Teller::of_many(self.station.screen.clone(), self.next_slot, self.sum.clone()),

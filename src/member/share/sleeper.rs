@@ -49,7 +49,8 @@ pub struct Sleeper {
     pub awake: Arc<Semaphore>,
     /// Withdraws it.
     pub stop: CancellationToken,
-    pub performed: Performed,
+    /// None: nobody is told of it who does not ask for it.
+    pub performed: Option<Performed>,
 }
 
 /// Why it is shared no more.
@@ -69,7 +70,7 @@ impl Sleeper {
         let Some(mut visitors) = Visitors::of(&self.station, self.info_hash) else {
             return Gone::Twice;
         };
-        let _listed = self.station.repertoire.list(self.performed.clone());
+        let _listed = self.performed.clone().map(|performed| self.station.repertoire.list(performed));
         let mut lookout = self.station.lookout(&self.stop);
         let settings = &self.station.settings;
         let identity = self.station.identity(self.info_hash);
