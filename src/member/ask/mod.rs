@@ -74,8 +74,18 @@ impl AskingFailed {
 
     /// No catalogue that was asked has it, or none answers.
     pub fn is_not_there(&self) -> bool {
-        let (Self::Ask(error) | Self::Advised { error, .. }) = self else { return false };
-        matches!(error, AskError::Unknown { .. } | AskError::Unreachable { .. })
+        match self {
+            Self::Ask(error) | Self::Advised { error, .. } => {
+                matches!(error, AskError::Unknown { .. } | AskError::Unreachable { .. })
+            }
+            Self::Nobody { .. } | Self::Nowhere { .. } => true,
+            Self::Show(_)
+            | Self::Load(_)
+            | Self::Several { .. }
+            | Self::NotChosen
+            | Self::Manifest(_)
+            | Self::Interrupted => false,
+        }
     }
 
     pub fn exit(&self) -> Exit {

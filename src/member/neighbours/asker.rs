@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cli::member::{DEFAULT_PORT, Settings},
-    discovery::Discovered,
+    discovery::{Discovered, lan::Lan},
     manifest::endpoint::CONDUCTOR_PORT,
     member::{StartError, acquaintances::Acquaintances, station::Station},
     net::own_address::own_addresses,
@@ -93,7 +93,9 @@ impl Asking {
     pub async fn start(settings: Settings, asks: Asks, hops: u8, stop: &CancellationToken) -> Result<Self, StartError> {
         let stop = stop.child_token();
         let only_named = !settings.neighbours.is_empty();
-        let settings = Settings { lan: settings.lan && !only_named, search: false, port: Some(0), ..settings };
+        let looks_near = settings.lan && !only_named;
+        // On the local network it looks for neighbours, and has nothing else to say.
+        let settings = Settings { lan: false, search: false, port: Some(0), ..settings };
         let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, SystemTime::now));
         let station = Station::open(settings, Instant::now(), screen, stop.clone(), false).await?;
         let mut id = [0; 16];
@@ -106,7 +108,8 @@ impl Asking {
             true => sources.name(&station.settings.neighbours),
             false => {
                 neighbours.may_be_at(station.settings.conductors.iter().cloned());
-                sources.look_near(&station);
+                let lan = looks_near.then(|| Lan::start(station.port, station.via(), stop.clone()));
+                sources.look_near(lan.as_ref());
                 sources.acquaintances = Some(Acquaintances::of(NEIGHBOURS));
                 let here = HERE.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
                 let _ = sources.names.try_send(Discovered::Found(here.to_vec()));

@@ -23,6 +23,7 @@ use crate::{
     discovery::{
         Discovered,
         conductor::{self, Http, Identity, Stats},
+        lan::Lan,
     },
     manifest::Endpoint,
     metainfo::Tracker,
@@ -61,7 +62,7 @@ pub fn start(station: &Station, told: mpsc::UnboundedReceiver<Endpoint>) {
     // A process has one station, and so nobody else who does this.
     let Some(service) = Service::new(station, circle, role) else { return };
     let mut sources = Sources::new(station, told);
-    sources.look_near(station);
+    sources.look_near(station.lan.as_ref());
     sources.name(&settings.neighbours);
     sources.acquaintances = Some(Acquaintances::of(NEIGHBOURS));
     tokio::spawn(service.run(sources, station.stop.clone()));
@@ -111,8 +112,8 @@ impl Sources {
     }
 
     /// On the local network, where that is looked at.
-    fn look_near(&self, station: &Station) {
-        if let Some(lan) = &station.lan {
+    fn look_near(&self, lan: Option<&Lan>) {
+        if let Some(lan) = lan {
             lan.share(NEIGHBOURS, self.found.clone());
         }
     }
