@@ -17,6 +17,7 @@ use crate::{
     discovery::conductor::root,
     manifest::{Endpoint, Host, Manifest, ManifestError, shown},
     metainfo::InfoHash,
+    net::tls,
 };
 
 /// How long one question may take.
@@ -85,6 +86,7 @@ impl Client {
     /// To be used inside a tokio runtime. The token is sent with writes alone.
     pub fn new(conductor: Endpoint, token: Option<Token>) -> Result<Self, AskError> {
         let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::unused())
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(REACH)

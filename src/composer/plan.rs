@@ -9,6 +9,7 @@ use crate::{
     cli::composer::Settings,
     geometry::{BLOCK, Geometry, MAX_PART_SIZE, MAX_PARTS},
     manifest::{Endpoint, Extra, FileEntry, Manifest, Name},
+    mirror::address::Mirror,
 };
 
 /// Everything in a manifest but the digests.
@@ -23,13 +24,14 @@ pub struct Plan {
 impl Plan {
     /// What to write about a file of this path and size (in bytes), or a folder of these files.
     pub fn new(settings: &Settings, path: &Path, size: u64, files: &[FileEntry]) -> Result<Self, ComposeError> {
+        let mirrors = mirrors(settings, &[], !files.is_empty())?;
         let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
         let files = files.iter().map(Extra::file).chain(programs);
         Ok(Self {
             name: name(path)?,
             geometry: geometry(settings.part_size, size)?,
             conductor: settings.conductor.clone().unwrap_or(Endpoint::UNKNOWN),
-            extras: extras(settings)?.into_iter().chain(files).collect(),
+            extras: extras(settings)?.into_iter().chain(mirrors).chain(files).collect(),
         })
     }
 
@@ -47,7 +49,9 @@ pub fn revise(settings: &Settings, mut manifest: Manifest) -> Result<Manifest, C
     if let Some(conductor) = &settings.conductor {
         manifest.conductor = conductor.clone();
     }
-    manifest.replace(extras(settings)?)?;
+    let known: Vec<_> = manifest.mirrors().map(str::to_owned).collect();
+    let mirrors = mirrors(settings, &known, manifest.is_folder())?;
+    manifest.replace(extras(settings)?.into_iter().chain(mirrors).collect())?;
     Ok(manifest)
 }
 
@@ -81,6 +85,19 @@ fn extras(settings: &Settings) -> Result<Vec<Extra>, ComposeError> {
         .transpose()
         .map(|extra| extra.into_iter().collect())
         .map_err(ComposeError::Comment)
+}
+
+/// The lines of the mirrors that are known and those that are new, each once.
+fn mirrors(settings: &Settings, known: &[String], for_folder: bool) -> Result<Vec<Extra>, ComposeError> {
+    let mut all: Vec<&String> = known.iter().collect();
+    for mirror in &settings.mirrors {
+        let failed = |error| ComposeError::Mirror { mirror: mirror.clone(), error };
+        Mirror::parse(mirror, for_folder).map_err(failed)?;
+        if !all.contains(&mirror) {
+            all.push(mirror);
+        }
+    }
+    all.into_iter().map(|mirror| Extra::new("mirror", mirror).map_err(ComposeError::MirrorLine)).collect()
 }
 
 /// Where the outputs go.
@@ -131,6 +148,7 @@ mod tests {
             torrent: false,
             magnet: false,
             comment: None,
+            mirrors: Vec::new(),
             register: None,
             force: false,
             screen: ScreenOptions::default(),
@@ -216,5 +234,20 @@ mod tests {
         let new = revise(&settings, old.clone()).unwrap();
         assert_eq!((new.conductor.to_string().as_str(), new.comment()), ("tail:2", Some("new")));
         assert_eq!(new.whole, old.whole);
+    }
+
+    #[test]
+    fn mirrors_are_kept_and_added_each_once() {
+        let told = |mirror: &str| Settings { mirrors: vec![mirror.to_owned()], ..settings("x") };
+        let text = "head:1\nx\n2953289a34e0cc2bf776decc3f8b86622d66b705\n0\n16384\n0\nmirror http://a/\ncomment old\n";
+        let old = Manifest::parse(text.as_bytes()).unwrap();
+        for (mirror, all) in [("http://b/x", &["http://a/", "http://b/x"][..]), ("http://a/", &["http://a/"])] {
+            let new = revise(&told(mirror), old.clone()).unwrap();
+            assert_eq!((new.mirrors().collect::<Vec<_>>(), new.comment()), (all.to_vec(), Some("old")));
+            assert_eq!(new.info_hash(), old.info_hash());
+        }
+        for wrong in ["b/x", "ftp://b/x", "http://u:p@b/x"] {
+            assert_eq!(plan(&told(wrong), 1).unwrap_err().exit(), crate::cli::Exit::Usage, "{wrong}");
+        }
     }
 }

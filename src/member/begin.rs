@@ -9,6 +9,7 @@ use super::{
     links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
+    mirrors::{self, Mirrors},
     owner::{Owner, Parts},
     station::{Pending, Station},
     teller::Teller,
@@ -18,6 +19,7 @@ use crate::{
     discovery::conductor::Stats,
     manifest::{Endpoint, FilePath},
     metainfo::{InfoHash, Magnet},
+    mirror::layout::Layout,
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
@@ -109,7 +111,7 @@ impl Beginning {
         };
         if let Some(info) = remembered {
             log::info!("{name}: its info dictionary is remembered");
-            return Ok(Composition::of_info(info.into(), trackers, &name)?);
+            return Ok(Composition::of_info(info.into(), trackers, magnet.mirrors.clone(), &name)?);
         }
         let mut dice = fastrand::Rng::new();
         // Not the id of the member: who is slow to see these connections end would take the next one for a second
@@ -117,7 +119,7 @@ impl Beginning {
         let ours = Handshake { id: PeerId::fresh(&mut dice), ..self.station.ours(magnet.hash) };
         let setup = asking::Setup { station: &self.station, name: name.clone(), ours, dice };
         let info = asking::ask(setup, lookout, &self.screen).await?;
-        let composition = Composition::of_info(info.clone(), trackers, &name)?;
+        let composition = Composition::of_info(info.clone(), trackers, magnet.mirrors.clone(), &name)?;
         if let Some(infos) = infos
             && let Err(error) = blocking(move || infos.remember(&info)).await
         {
@@ -176,6 +178,10 @@ impl Beginning {
             info_hash: info_hash.to_string(),
             port: station.port,
         });
+        for text in mirrors::of(&composition).1 {
+            log::warn!("{text}");
+            self.screen.event(&Report::Warning { name: Some(manifest.name.shown().into_owned()), text });
+        }
         if let Some(only) = opened.store.only() {
             let files = composition.files.iter().filter(|file| !file.padding).count();
             let name = manifest.name.shown().into_owned();
@@ -194,7 +200,8 @@ pub fn parts(
     pending: Option<Pending>,
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
-    let Composition { manifest, info, info_hash, .. } = composition;
+    let usable = mirrors::of(&composition).0;
+    let Composition { manifest, files, info, info_hash, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
     let common = links::Common {
         store: store.clone(),
@@ -208,7 +215,8 @@ pub fn parts(
         upload: station.upload.another(),
         download: station.download.another(),
     };
-    let (links, heard) = Links::new(common, visitors);
+    let (mut links, heard) = Links::new(common.clone(), visitors);
+    let usable: Vec<_> = usable.into_iter().map(|mirror| (links.another_key(), mirror)).collect();
     let mut swarm = Swarm::new(Config {
         geometry: manifest.geometry,
         id: station.id,
@@ -221,6 +229,9 @@ pub fn parts(
     if let Some(only) = store.only() {
         swarm.want_only(only.parts());
     }
+    swarm.use_mirrors(usable.iter().map(|(key, _)| *key));
+    let layout = Layout::new(manifest.name.clone(), manifest.geometry.size(), files);
+    let mirrors = Mirrors::new(usable, layout, common);
     let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
     let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
     Parts {
@@ -232,6 +243,7 @@ pub fn parts(
         found,
         disk,
         links,
+        mirrors,
         heard,
         acquaintances,
         pending,

@@ -62,6 +62,8 @@ pub struct Composition {
     pub info_hash: InfoHash,
     /// Who conducts it.
     pub trackers: Trackers,
+    /// Addresses that are said to have the same bytes (BEP 19), as they were written.
+    pub mirrors: Vec<String>,
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -109,28 +111,34 @@ impl Composition {
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
         let files = manifest.files().collect();
-        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers })
+        let mirrors = manifest.mirrors().map(str::to_owned).collect();
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers, mirrors })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
         let mut manifest = Manifest::from(torrent.info());
         manifest.whole = torrent.whole;
-        for mirror in &torrent.mirrors {
-            log::info!("{}: its HTTP source is not used: {}", manifest.name.shown(), shown(mirror));
-        }
         Self {
             manifest,
             files: torrent.info().files.clone(),
             info: torrent.info_bytes().clone(),
             info_hash: torrent.info_hash(),
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
+            mirrors: torrent.mirrors.clone(),
         }
     }
 
-    /// From the info dictionary that a magnet link led to. `name`: what it is called for people until then.
-    pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
+    /// From the info dictionary that a magnet link led to, with the mirrors that the link names. `name`: what it is called
+    /// for people until then.
+    pub fn of_info(
+        info: Arc<[u8]>,
+        trackers: Trackers,
+        mirrors: Vec<String>,
+        name: &str,
+    ) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
-        Ok(Self { manifest: Manifest::from(&read), files: read.files, info_hash: InfoHash::of(&info), info, trackers })
+        let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
+        Ok(Self { manifest, files: read.files, info_hash, info, trackers, mirrors })
     }
 }
 

@@ -16,6 +16,7 @@ mod door;
 mod links;
 mod load;
 mod lookout;
+mod mirrors;
 mod news;
 mod on_complete;
 mod owner;
