@@ -130,12 +130,7 @@ impl Composition {
 
     /// From the info dictionary that a magnet link led to, with the mirrors that the link names. `name`: what it is called
     /// for people until then.
-    pub fn of_info(
-        info: Arc<[u8]>,
-        trackers: Trackers,
-        mirrors: Vec<String>,
-        name: &str,
-    ) -> Result<Self, LoadError> {
+    pub fn of_info(info: Arc<[u8]>, trackers: Trackers, mirrors: Vec<String>, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
         let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
         Ok(Self { manifest, files: read.files, info_hash, info, trackers, mirrors })

@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_no_mirror() {
-        for text in ["", "x", "http://", "ftp://h/x", "file:///etc/passwd", "http://u:p@h/", "http://u@h/", "http://h/a b"] {
+        for text in
+            ["", "x", "http://", "ftp://h/x", "file:///etc/passwd", "http://u:p@h/", "http://u@h/", "http://h/a b"]
+        {
             assert!(Mirror::parse(text, false).is_err(), "{text}");
         }
         for text in ["http://h/\u{1}", "http://h/\nx", "javascript:1", "http:"] {

@@ -79,15 +79,20 @@ mod tests {
 
     #[test]
     fn a_range_is_taken_as_far_as_it_is_the_one_asked_for() {
-        for (said, used) in [
-            ("bytes 10-19/100", 10),
-            ("Bytes 10-19/*", 10),
-            ("bytes 10-14/100", 5),
-            ("bytes 10-99/100", 10),
-        ] {
+        for (said, used) in
+            [("bytes 10-19/100", 10), ("Bytes 10-19/*", 10), ("bytes 10-14/100", 5), ("bytes 10-99/100", 10)]
+        {
             assert_eq!(partial(said), Ok(used), "{said}");
         }
-        for said in ["bytes 10-19/99", "bytes 11-19/100", "bytes 0-99/100", "bytes */100", "lines 10-19/100", "", "bytes 19-10/100"] {
+        for said in [
+            "bytes 10-19/99",
+            "bytes 11-19/100",
+            "bytes 0-99/100",
+            "bytes */100",
+            "lines 10-19/100",
+            "",
+            "bytes 19-10/100",
+        ] {
             assert!(matches!(partial(said), Err(Failure::Never(_))), "{said}");
         }
         assert!(partial(&format!("bytes 10-{}/*", u64::MAX)).is_err());

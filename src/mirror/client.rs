@@ -145,10 +145,10 @@ impl Body {
     pub async fn next(&mut self) -> Result<hyper::body::Bytes, Failure> {
         loop {
             let came = timeout(SILENCE, self.response.chunk()).await.map_err(|_| silent())?;
-            match came.map_err(|error| failure(&error))? {
+            match came.map_err(|error| Failure::Later(format!("its answer broke off: {}", root(&error))))? {
                 Some(bytes) if bytes.is_empty() => {}
                 Some(bytes) => return Ok(bytes),
-                None => return Err(Failure::Later("its answer ends too early".to_owned())),
+                None => return Err(Failure::Later("its answer is shorter than it said".to_owned())),
             }
         }
     }

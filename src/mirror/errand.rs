@@ -116,13 +116,7 @@ impl Runner {
     }
 
     /// Gets these bytes of a part; `done` says how many of them came, whatever becomes of the rest.
-    async fn fill(
-        &mut self,
-        assembly: &mut Assembly,
-        range: BlockRange,
-        end: u32,
-        done: &mut u32,
-    ) -> Result<(), Stop> {
+    async fn fill(&mut self, assembly: &mut Assembly, range: BlockRange, end: u32, done: &mut u32) -> Result<(), Stop> {
         let start = self.store.geometry().part_start(range.part);
         while *done < range.len {
             let at = range.begin + *done;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Members have so long to be found.
-const GRACE: Time = Time::from_secs(2);
+const GRACE: Time = Time::from_secs(1);
 /// Members do alone for so long before they are called slow: [`Meter`] looks back as far.
 const WATCH: Time = Time::from_secs(4);
 /// How long a mirror helps slow members at first, and at most.
@@ -70,7 +70,9 @@ pub(super) struct Mirrors {
 #[derive(Clone, Copy, Debug)]
 enum Help {
     /// Members do alone.
-    Not { since: Time },
+    Not {
+        since: Time,
+    },
     Until(Time),
 }
 
@@ -324,9 +326,8 @@ impl Swarm {
         let rate = self.mirrors.all.get(&key).map_or(0.0, |mirror| mirror.rate.get());
         let most = ((rate * AHEAD) as u64).clamp(LEAST_RUN, LONGEST_RUN);
         let (geometry, picker) = (self.geometry(), &self.picker);
-        let wanted = |part: &PartIndex| {
-            picker.state(*part) == PartState::Missing && (helps || picker.holders(*part) == 0)
-        };
+        let wanted =
+            |part: &PartIndex| picker.state(*part) == PartState::Missing && (helps || picker.holders(*part) == 0);
         let from = first.map_or(geometry.parts(), PartIndex::get);
         let parts = (from..geometry.parts()).filter_map(|number| geometry.part(number));
         let mut bytes = 0;

@@ -298,7 +298,7 @@ pub(super) mod tests {
     #[test]
     fn what_came_from_mirrors_is_said() {
         let line = Report::End(End { mirror: 5_000_000_000, ..end() }).line().unwrap();
-        assert!(line.ends_with("(99 MiB/s), 4.6 GiB of it from mirrors: ./vm.qcow2"), "{line}");
+        assert!(line.ends_with("(99 MiB/s), 4.7 GiB of it from mirrors: ./vm.qcow2"), "{line}");
     }
 
     #[test]
