@@ -6,7 +6,7 @@
 //!  member      .orch ──► manifest ──► geometry
 //!                                         │
 //!    discovery ──addresses──►┌────────────▼─────────┐
-//!    (conductor, LAN, --peer)│  swarm  (one owner)  │──snapshot──► ui
+//!    (conductor, LAN, peers) │  swarm  (one owner)  │──snapshot──► ui
 //!                            │  picker · choker     │
 //!                            └──▲─────────────┬─────┘
 //!                         events│             │commands
@@ -14,7 +14,7 @@
 //!         socket ◄── bytes ──┤ peer: driver│session │── parts ──► storage ──► hashing
 //!                            └──────────────────────┘   (bytes never cross the owner)
 //!
-//!  conductor   http ──► announce ──► swarm table
+//!  conductor   http · udp · live ──► announce ──► swarm table ──► page, metrics
 //! ```
 //!
 //! Formats, decisions, the peer session and the swarm's state are pure: events and the time in, effects out.
