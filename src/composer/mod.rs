@@ -29,7 +29,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-pub use describe::describe;
+pub use describe::{Description, describe, look_through};
 pub use error::ComposeError;
 pub use write::WriteError;
 

@@ -25,13 +25,11 @@ impl Plan {
     /// What to write about a file of this path and size (in bytes), or a folder of these files.
     pub fn new(settings: &Settings, path: &Path, size: u64, files: &[FileEntry]) -> Result<Self, ComposeError> {
         let mirrors = mirrors(settings, &[], !files.is_empty())?;
-        let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
-        let files = files.iter().map(Extra::file).chain(programs);
         Ok(Self {
             name: name(path)?,
             geometry: geometry(settings.part_size, size)?,
             conductor: settings.conductor.clone().unwrap_or(Endpoint::UNKNOWN),
-            extras: extras(settings)?.into_iter().chain(mirrors).chain(files).collect(),
+            extras: extras(settings)?.into_iter().chain(mirrors).chain(lines(files)).collect(),
         })
     }
 
@@ -42,6 +40,12 @@ impl Plan {
         let manifest = Manifest::new(self.conductor, name, whole, geometry, digests.parts, self.extras);
         Ok(manifest?)
     }
+}
+
+/// The lines of the files of a folder.
+pub(super) fn lines(files: &[FileEntry]) -> Vec<Extra> {
+    let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
+    files.iter().map(Extra::file).chain(programs).collect()
 }
 
 /// An existing manifest with what composer was told to change in it.

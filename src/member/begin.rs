@@ -134,6 +134,7 @@ impl Beginning {
             existing: if *repair { Existing::Repair } else { Existing::Share },
             notes: if *check { Notes::Ignored } else { Notes::Believed },
             old: from.clone(),
+            pool: self.station.pool.clone(),
         };
         let only = self.select(composition)?;
         Ok(open(composition, output.clone(), only, wishes).await?)

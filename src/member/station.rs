@@ -1,4 +1,5 @@
-//! What all compositions of one member share: its port and who it is there, its limits, its screen, and when to leave.
+//! What all compositions of one member share: its port and who it is there, its limits, its memory, its screen, and when to
+//! leave.
 //!
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
@@ -26,6 +27,7 @@ use crate::{
     manifest::endpoint::CONDUCTOR_PORT,
     metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    storage::pool::Pool,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
 };
@@ -49,6 +51,8 @@ pub struct Station {
     pub door: Door,
     pub upload: Limiter,
     pub download: Limiter,
+    /// Memory for parts on their way.
+    pub pool: Pool,
     pub news: Arc<News>,
     pub http: Http,
     /// None: nobody is looked for on the local network.
@@ -80,7 +84,8 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan })
+        let pool = Pool::default();
+        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, pool, news, http, lan })
     }
 
     pub fn via(&self) -> Via {

@@ -51,7 +51,9 @@ fn wanted(swarm: &mut Swarm) -> Wanted {
 fn join(swarm: &mut Swarm, parts: core::ops::Range<u32>, now: Time) {
     let geometry = swarm.geometry();
     let mut has = Bitfield::none(&geometry);
-    parts.filter_map(|number| geometry.part(number)).for_each(|part| drop(has.insert(part)));
+    for part in parts.filter_map(|number| geometry.part(number)) {
+        has.insert(part);
+    }
     let address = SocketAddr::from(([10, 0, 0, 1], 9998));
     let introduction = Introduction { id: PeerId([1; 20]), address, dialled: true, fast: true, extended: true };
     swarm.handle(Input::Introduced(MEMBER, introduction), now);
