@@ -179,7 +179,7 @@ impl Beginning {
             info_hash: info_hash.to_string(),
             port: station.port,
         });
-        for text in mirrors::of(&composition).1 {
+        if let Some(text) = mirrors::of(&composition).1 {
             log::warn!("{text}");
             self.screen.event(&Report::Warning { name: Some(manifest.name.shown().into_owned()), text });
         }
@@ -232,7 +232,7 @@ pub fn parts(
     }
     swarm.use_mirrors(usable.iter().map(|(key, _)| *key));
     let layout = Layout::new(manifest.name.clone(), manifest.geometry.size(), files);
-    let mirrors = Mirrors::new(usable, layout, common);
+    let mirrors = Mirrors::new(usable, layout, common, station.mirrors.clone());
     let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
     let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
     Parts {

@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use tokio::sync::{mpsc, watch};
@@ -25,28 +25,34 @@ use crate::{
     peer::PeerKey,
 };
 
+/// A manifest from a stranger may name any number; more are not even read.
+const MOST_READ: usize = 100;
 /// Batches of events that wait for the owner.
 const EVENTS: usize = 256;
 
 /// The mirrors that a composition names: those that can be asked, each once, and what to tell people of the others.
-pub fn of(composition: &Composition) -> (Vec<Mirror>, Vec<String>) {
+pub fn of(composition: &Composition) -> (Vec<Mirror>, Option<String>) {
     let (mut usable, mut others, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for text in composition.mirrors.iter().filter(|text| seen.insert(text.as_str())) {
+    for text in composition.mirrors.iter().take(MOST_READ).filter(|text| seen.insert(text.as_str())) {
         match Mirror::parse(text, !composition.files.is_empty()) {
             Ok(mirror) if usable.len() < MAX_MIRRORS => usable.push(mirror),
             Ok(mirror) => log::info!("mirror {mirror} is not used: {MAX_MIRRORS} are enough"),
             Err(error) => others.push(format!("mirror {} is not used: {error}", shown(text))),
         }
     }
-    (usable, others)
+    let more = match others.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and so are {} more)", count - 1),
+    };
+    (usable, others.into_iter().next().map(|first| first + &more))
 }
 
 pub struct Mirrors {
     all: HashMap<PeerKey, Known>,
     layout: Arc<Layout>,
     common: Common,
-    /// Made when one is first asked: it reads the certificates of the system.
-    client: Option<Client>,
+    /// Made when one is first asked, for all compositions of the process: it reads the certificates of the system.
+    client: Arc<OnceLock<Client>>,
     events_in: mpsc::Sender<(PeerKey, Vec<Event>)>,
     events: mpsc::Receiver<(PeerKey, Vec<Event>)>,
 }
@@ -62,11 +68,16 @@ struct Known {
 
 impl Mirrors {
     /// These, under keys that no connection has.
-    pub fn new(all: impl IntoIterator<Item = (PeerKey, Mirror)>, layout: Layout, common: Common) -> Self {
+    pub fn new(
+        all: impl IntoIterator<Item = (PeerKey, Mirror)>,
+        layout: Layout,
+        common: Common,
+        client: Arc<OnceLock<Client>>,
+    ) -> Self {
         let known = |mirror| Known { mirror, requests: Vec::new(), told: false };
         let (events_in, events) = mpsc::channel(EVENTS);
         let all = all.into_iter().map(|(key, mirror)| (key, known(mirror))).collect();
-        Self { all, layout: Arc::new(layout), common, client: None, events_in, events }
+        Self { all, layout: Arc::new(layout), common, client, events_in, events }
     }
 
     /// What they tell.
@@ -89,12 +100,9 @@ impl Mirrors {
 
     fn fetch(&mut self, key: PeerKey, first: PartIndex, count: u32) {
         let Some(known) = self.all.get_mut(&key) else { return };
-        let client = match &self.client {
-            Some(client) => client.clone(),
-            None => match Client::new(&self.common.via) {
-                Ok(client) => self.client.insert(client).clone(),
-                Err(error) => return self.cannot(key, first, count, error.to_string()),
-            },
+        let client = match self.client.get().cloned().map_or_else(|| Client::new(&self.common.via), Ok) {
+            Ok(client) => self.client.get_or_init(|| client).clone(),
+            Err(error) => return self.cannot(key, first, count, error.to_string()),
         };
         let parts = first.get()..first.get() + count;
         let (end, cut) = watch::channel(parts.end);

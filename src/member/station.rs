@@ -5,7 +5,7 @@
 
 use std::{
     num::NonZeroU64,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Instant,
 };
 
@@ -26,6 +26,7 @@ use crate::{
     },
     manifest::endpoint::CONDUCTOR_PORT,
     metainfo::InfoHash,
+    mirror::client::Client,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
     storage::pool::Pool,
     ui::Screen,
@@ -53,6 +54,8 @@ pub struct Station {
     pub download: Limiter,
     /// Memory for parts on their way.
     pub pool: Pool,
+    /// What asks mirrors, once one was asked.
+    pub mirrors: Arc<OnceLock<Client>>,
     pub news: Arc<News>,
     pub http: Http,
     /// None: nobody is looked for on the local network.
@@ -84,8 +87,25 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        let pool = Pool::default();
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, pool, news, http, lan })
+        let (pool, mirrors) = (Pool::default(), Arc::default());
+        Ok(Self {
+            settings,
+            start,
+            screen,
+            stop,
+            id,
+            key,
+            port,
+            reached,
+            door,
+            upload,
+            download,
+            pool,
+            mirrors,
+            news,
+            http,
+            lan,
+        })
     }
 
     pub fn via(&self) -> Via {

@@ -111,7 +111,9 @@ fn beside(path: &Path) -> Option<Composition> {
     let replaced = |ending: &str| if is_folder { appended(ending) } else { path.with_extension(ending) };
     let places = ["orch", "torrent"].map(|ending| [appended(ending), replaced(ending)]);
     let found = places.into_iter().flatten().filter(|place| place != path && place.is_file());
-    found.filter_map(|place| read(&place)).find(|is| is.files.is_empty() != is_folder && is.manifest.name.as_str() == name)
+    found
+        .filter_map(|place| read(&place))
+        .find(|is| is.files.is_empty() != is_folder && is.manifest.name.as_str() == name)
 }
 
 fn read(place: &Path) -> Option<Composition> {
