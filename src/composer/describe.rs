@@ -43,8 +43,8 @@ pub fn describe(
     let digests = reading.hash(&geometry, on_progress)?;
     let panicked = |_| io::Error::other("a thread of this program panicked");
     synced.join().map_err(panicked).flatten().map_err(failed)?;
-    let files = plan::lines(reading.files());
-    let manifest = Manifest::new(Endpoint::UNKNOWN, name, Some(digests.whole), geometry, digests.parts, files)?;
+    let lines = plan::lines(&name, reading.files(), reading.is_executable().map_err(failed)?)?;
+    let manifest = Manifest::new(Endpoint::UNKNOWN, name, Some(digests.whole), geometry, digests.parts, lines)?;
     Ok(Description { manifest, stamp, left_out: reading.left_out() })
 }
 

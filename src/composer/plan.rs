@@ -8,7 +8,7 @@ use super::{ComposeError, Digests};
 use crate::{
     cli::composer::Settings,
     geometry::{BLOCK, Geometry, MAX_PART_SIZE, MAX_PARTS},
-    manifest::{Endpoint, Extra, FileEntry, Manifest, Name},
+    manifest::{Endpoint, Extra, Fault, FileEntry, Manifest, Name},
     mirror::address::Mirror,
 };
 
@@ -22,14 +22,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What to write about a file of this path and size (in bytes), or a folder of these files.
-    pub fn new(settings: &Settings, path: &Path, size: u64, files: &[FileEntry]) -> Result<Self, ComposeError> {
-        let mirrors = mirrors(settings, &[], !files.is_empty())?;
+    /// What to write about a file of this path and size (in bytes), perhaps a program, or a folder of these files.
+    pub fn new(
+        settings: &Settings,
+        path: &Path,
+        size: u64,
+        files: &[FileEntry],
+        executable: bool,
+    ) -> Result<Self, ComposeError> {
+        let (name, mirrors) = (name(path)?, mirrors(settings, &[], !files.is_empty())?);
+        let lines = lines(&name, files, executable)?;
         Ok(Self {
-            name: name(path)?,
+            name,
             geometry: geometry(settings.part_size, size)?,
             conductor: settings.conductor.clone().unwrap_or(Endpoint::UNKNOWN),
-            extras: extras(settings)?.into_iter().chain(mirrors).chain(lines(files)).collect(),
+            extras: extras(settings)?.into_iter().chain(mirrors).chain(lines).collect(),
         })
     }
 
@@ -42,10 +49,15 @@ impl Plan {
     }
 }
 
-/// The lines of the files of a folder.
-pub(super) fn lines(files: &[FileEntry]) -> Vec<Extra> {
+/// The lines of the files of a folder, or of a single file of this name that is a program.
+pub(super) fn lines(name: &Name, files: &[FileEntry], executable: bool) -> Result<Vec<Extra>, ComposeError> {
     let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
-    files.iter().map(Extra::file).chain(programs).collect()
+    let mut lines: Vec<Extra> = files.iter().map(Extra::file).chain(programs).collect();
+    if executable {
+        let line = Extra::new("executable", name.as_str());
+        lines.push(line.map_err(|error| ComposeError::Fault(Fault::Extra(error)))?);
+    }
+    Ok(lines)
 }
 
 /// An existing manifest with what composer was told to change in it.
@@ -167,7 +179,7 @@ mod tests {
 
     fn plan(settings: &Settings, size: u64) -> Result<Plan, ComposeError> {
         let (Source::Composition(path) | Source::From(path)) = &settings.source;
-        Plan::new(settings, path, size, &[])
+        Plan::new(settings, path, size, &[], false)
     }
 
     #[test]

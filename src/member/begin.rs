@@ -268,6 +268,7 @@ pub async fn open(
         whole: manifest.whole,
         info_hash: composition.info_hash,
         files: composition.files.clone(),
+        executable: manifest.is_executable(),
         only,
     };
     let proofs = Proofs::of_this_user();

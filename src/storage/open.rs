@@ -31,6 +31,8 @@ pub struct Contents {
     pub name: String,
     /// The files of a folder, in order, padding too; none for a single file. Their sizes add up to the geometry's.
     pub files: Vec<FileEntry>,
+    /// A single file that is to be a program, for those who may read it.
+    pub executable: bool,
     /// Those of them that are wanted; None: all.
     pub only: Option<Selection>,
     pub geometry: Geometry,
