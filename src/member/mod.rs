@@ -19,6 +19,7 @@ mod door;
 mod links;
 mod load;
 mod lookout;
+mod mirrors;
 mod neighbours;
 mod news;
 mod on_complete;

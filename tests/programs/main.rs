@@ -13,6 +13,7 @@ mod magnet;
 mod magnet_foreign;
 mod main_job;
 mod many;
+mod mirrors;
 mod near;
 mod network;
 mod options;

@@ -163,6 +163,7 @@ impl Owner {
             size: snapshot.bytes,
             have: snapshot.bytes_done,
             fetched: snapshot.fetched,
+            mirror: snapshot.mirrored,
             uploaded: snapshot.uploaded,
             seconds: self.now(),
             whole_after: match self.stage {
