@@ -42,6 +42,9 @@ use crate::{
     wire::{bitfield::Bitfield, handshake::PeerId},
 };
 
+/// Members that are here for a moment, while all places are taken.
+pub const MOST_GUESTS: usize = 4;
+
 pub struct Config {
     pub geometry: Geometry,
     pub id: PeerId,
@@ -49,7 +52,7 @@ pub struct Config {
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
     pub checked: bool,
-    /// Connections at most, in all; a few guests of a moment aside.
+    /// Connections at most, in all; [`MOST_GUESTS`] aside.
     pub max_peers: usize,
     /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
