@@ -46,6 +46,7 @@ const PURE: &[&str] = &[
     "src/swarm/",
     "src/time.rs",
     "src/ui/frame.rs",
+    "src/ui/part_map.rs",
     "src/wire/",
 ];
 

@@ -8,6 +8,7 @@
 pub mod frame;
 pub mod json;
 pub mod keys;
+pub mod part_map;
 pub mod plain;
 pub mod report;
 pub mod terminal;
@@ -23,6 +24,26 @@ use crate::{
     cli::{LogDir, ScreenOptions},
     swarm::Snapshot,
 };
+
+/// The signs that a terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// Any of Unicode; else those of ASCII alone.
+    pub unicode: bool,
+}
+
+impl Signs {
+    /// As the locale says: the first of LC_ALL, LC_CTYPE and LANG that is set.
+    pub fn of_locale() -> Self {
+        let set = |key| std::env::var(key).ok().filter(|value| !value.is_empty());
+        Self::of(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).as_deref())
+    }
+
+    fn of(locale: Option<&str>) -> Self {
+        let locale = locale.unwrap_or_default().to_ascii_lowercase();
+        Self { unicode: locale.contains("utf-8") || locale.contains("utf8") }
+    }
+}
 
 /// One composition as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,6 +263,16 @@ mod tests {
             },
             eta: Some(Duration::from_millis(25_200)),
             elapsed: Duration::from_secs(17),
+        }
+    }
+
+    #[test]
+    fn the_locale_says_which_signs_there_are() {
+        for locale in ["C.UTF-8", "de_DE.utf8", "en_GB.UTF-8@euro"] {
+            assert!(Signs::of(Some(locale)).unicode, "{locale}");
+        }
+        for locale in [None, Some("C"), Some("POSIX"), Some("de_DE.ISO-8859-1")] {
+            assert!(!Signs::of(locale).unicode, "{locale:?}");
         }
     }
 

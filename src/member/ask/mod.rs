@@ -4,6 +4,7 @@
 //! the info-hash that was asked for. Answers go to stdout, remarks to stderr.
 
 mod choice;
+pub mod locate;
 mod show;
 mod table;
 
@@ -17,15 +18,17 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalogue::{AskError, Client, Composition, Entry, Holder, Key, Roster, VERSION},
+    catalogue::{AskError, Client, Composition, Entry, Key, VERSION},
     cli::{
         Exit,
         ask::{Get, Question, What},
     },
     manifest::{Endpoint, Extra, Fault, Manifest, shown},
     metainfo::InfoHash,
-    ui::to_stderr,
+    net::via::Via,
+    ui::{Signs, to_stderr},
 };
+use locate::Located;
 use show::ShowError;
 
 /// Why a question has no answer.
@@ -37,6 +40,8 @@ pub enum AskingFailed {
     Show(#[from] ShowError),
     #[error("{error}{advice}")]
     Advised { error: AskError, advice: String },
+    #[error("what conductor {conductor} says of {name} cannot be: {why}")]
+    Nonsense { conductor: Endpoint, name: String, why: String },
     #[error("none was chosen")]
     NotChosen,
     #[error("the conductor's address has no place in the manifest: {0}")]
@@ -56,7 +61,7 @@ impl AskingFailed {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
             Self::Show(error) => error.exit(),
             Self::NotChosen => Exit::Usage,
-            Self::Manifest(_) => Exit::Other,
+            Self::Manifest(_) | Self::Nonsense { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -87,19 +92,36 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
             Ok(list(&client, compositions, *all, question.json))
         }
         What::Locate { get } => {
-            let (client, roster) = named(get, async |client| {
-                let key = match &get.typed.key {
-                    Some(key) => key.clone(),
-                    None => Key::Hash(client.only().await?.info_hash),
-                };
-                client.members(&key).await
+            let located = locate(get, &Via::default()).await?;
+            Ok(match question.json {
+                true => located.json(),
+                false => {
+                    let Composition { name, info_hash, members, complete, .. } = &located.composition;
+                    to_stderr(&summary(name, *info_hash, *members, *complete));
+                    located.text(width(), Signs::of_locale())
+                }
             })
-            .await?;
-            log::info!("asked {}", client.conductor());
-            Ok(located(roster, question.json))
         }
         What::Show { path } => Ok(show_file(path.clone(), question.json).await?),
     }
+}
+
+/// Who has it, and which parts of it.
+///
+/// # Errors
+/// Nobody answers, or nothing, or several things have this name.
+pub async fn locate(get: &Get, via: &Via) -> Result<Located, AskingFailed> {
+    let members = async |client: &Client| {
+        let key = match &get.typed.key {
+            Some(key) => key.clone(),
+            None => Key::Hash(client.only().await?.info_hash),
+        };
+        client.members(&key).await
+    };
+    let (client, roster) = named(get, members).await?;
+    let (conductor, name) = (client.conductor().clone(), shown(&roster.composition.name).into_owned());
+    log::info!("asked {conductor}");
+    locate::ask(roster, via).await.map_err(|why| AskingFailed::Nonsense { conductor, name, why })
 }
 
 async fn show_file(path: PathBuf, json: bool) -> Result<String, ShowError> {
@@ -244,27 +266,6 @@ fn list(client: &Client, compositions: Vec<Composition>, all: bool, json: bool) 
     match held.is_empty() {
         true => String::new(),
         false => table::compositions(&held, now()).render(width()),
-    }
-}
-
-/// One line of `member locate --json`.
-#[derive(Serialize)]
-struct Located {
-    v: u32,
-    #[serde(flatten)]
-    holder: Holder,
-}
-
-/// Who has a composition.
-fn located(roster: Roster, json: bool) -> String {
-    if json {
-        return lines(roster.holders.into_iter().map(|holder| Located { v: VERSION, holder }));
-    }
-    let Composition { name, info_hash, members, complete, .. } = &roster.composition;
-    to_stderr(&summary(name, *info_hash, *members, *complete));
-    match roster.holders.is_empty() {
-        true => String::new(),
-        false => table::holders(&roster.holders).render(width()),
     }
 }
 
