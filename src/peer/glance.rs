@@ -106,14 +106,18 @@ impl Look {
     async fn talk(&mut self, met: Met, geometry: &Geometry, until: Instant) -> Result<(), String> {
         let Met { mut stream, introduction, .. } = met;
         introduce(&mut stream, introduction.extended, self.fast, until).await?;
-        let (mut buffer, mut read) = (Vec::new(), 0);
+        let (mut buffer, mut read, mut enough) = (Vec::new(), 0, None);
         loop {
-            let patience = match (self.introduced, self.said) {
-                (true, true) => MORE,
-                (true, false) if !self.fast => NOTHING,
-                _ => Duration::MAX,
+            // Counted from when it was said: whose copy grows has always more to say.
+            let wait = match (self.introduced, self.said) {
+                (true, true) => *enough.get_or_insert(Instant::now() + MORE),
+                (true, false) if !self.fast => *enough.get_or_insert(Instant::now() + NOTHING),
+                _ => until,
             };
-            let wait = Instant::now().checked_add(patience).map_or(until, |at| at.min(until));
+            let wait = wait.min(until);
+            if Instant::now() >= wait {
+                return Ok(());
+            }
             buffer.reserve(READ);
             let Ok(count) = timeout_at(wait, stream.read_buf(&mut buffer)).await else { return Ok(()) };
             match count.map_err(broken)? {
