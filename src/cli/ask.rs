@@ -1,4 +1,4 @@
-//! The command line of `member list`, `locate`, `show`, `get` and `share`: which of them is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `history`, `get` and `share`: which of them is meant, and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -12,6 +12,7 @@ use super::{
     dotenv::DotEnv,
     exit::Exit,
     member::{self, GetArgs, Settings},
+    menu::{self, Menu},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
     read, wrong,
@@ -29,6 +30,8 @@ pub enum Told {
     Share(Box<Settings>),
     /// To share files and folders as they are.
     Offer(Box<Offer>),
+    /// To show what there is, and do what is then chosen.
+    Menu(Box<Menu>),
     /// To say something and end.
     Say(Question),
 }
@@ -52,6 +55,8 @@ pub enum What {
     Locate { get: Get },
     /// What a manifest or a `.torrent` says.
     Show { path: PathBuf },
+    /// What came and went on this machine.
+    History,
 }
 
 /// An entry of a catalogue as it was named, and where to ask for it.
@@ -75,7 +80,7 @@ impl Get {
 }
 
 /// Where a catalogue is asked when nobody says where.
-fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
+pub(super) fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
     match told.is_empty() {
         true => vec![Endpoint { host: Host::Name("localhost".to_owned()), port: CONDUCTOR_PORT }],
         false => told,
@@ -87,7 +92,11 @@ fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
 /// # Errors
 /// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
 pub fn told(args: impl IntoIterator<Item = OsString>) -> Result<Told, clap::Error> {
-    parse(args.into_iter().collect(), DotEnv::here())
+    let (args, dot_env): (Vec<OsString>, DotEnv) = (args.into_iter().collect(), DotEnv::here());
+    match menu::is_possible().then(|| menu::parse(&args, &dot_env)).flatten() {
+        Some(menu) => Ok(Told::Menu(Box::new(menu?))),
+        None => parse(args, dot_env),
+    }
 }
 
 fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Error> {
@@ -104,13 +113,14 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "get" => get(args, dot_env),
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
+        "history" => history(args, dot_env),
         "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
         _ => show(args, dot_env),
     }
 }
 
 /// The words that are commands.
-const WORDS: [&str; 5] = ["get", "list", "locate", "share", "show"];
+const WORDS: [&str; 6] = ["get", "history", "list", "locate", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
@@ -147,6 +157,11 @@ fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
 fn show(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (ShowArgs { path, json, log }, _) = read(args, &dot_env)?;
     Ok(Told::Say(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes }))
+}
+
+fn history(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let (HistoryArgs { json, log }, _) = read(args, &dot_env)?;
+    Ok(Told::Say(Question { what: What::History, json, log_dir: log.log_dir(), notes: dot_env.notes }))
 }
 
 /// List what is in a conductor's catalogue
@@ -190,6 +205,22 @@ struct ShowArgs {
     path: PathBuf,
 
     /// Write one JSON object on stdout instead of text for people
+    #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
+    json: bool,
+
+    #[command(flatten)]
+    log: Log,
+}
+
+/// Print what came and went on this machine, the newest last
+///
+/// What was fetched, what was shared, and how much was sent to whom, by any member of this user. It is kept in the user's
+/// state folder, the newest few thousand lines.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "member history", bin_name = "member history", max_term_width = 120, styles = STYLES)]
+#[command(after_help = after_help("member history --json"))]
+struct HistoryArgs {
+    /// Write one JSON object a line on stdout instead of text for people
     #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
     json: bool,
 
@@ -255,6 +286,7 @@ mod tests {
         ListArgs::command().debug_assert();
         LocateArgs::command().debug_assert();
         ShowArgs::command().debug_assert();
+        HistoryArgs::command().debug_assert();
         GetArgs::command().debug_assert();
     }
 

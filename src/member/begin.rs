@@ -6,6 +6,7 @@ use super::{
     StartError,
     acquaintances::Acquaintances,
     asking, blocking,
+    ledger::Ledger,
     links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
@@ -196,6 +197,7 @@ pub fn parts(
     let Opened { store, found, have, events: disk } = opened;
     let Composition { manifest, info, info_hash, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
+    let ledger = Ledger::new(manifest.name.as_str(), info_hash);
     let common = links::Common {
         store: store.clone(),
         geometry: manifest.geometry,
@@ -234,6 +236,7 @@ pub fn parts(
         links,
         heard,
         acquaintances,
+        ledger,
         pending,
         unmet,
         uploaded: 0,

@@ -13,9 +13,12 @@ mod asking;
 mod begin;
 mod contact;
 mod door;
+pub mod history;
+mod ledger;
 mod links;
 mod load;
 mod lookout;
+pub mod menu;
 mod news;
 mod on_complete;
 mod owner;
@@ -211,7 +214,7 @@ async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Composition>, St
 
 /// Reads keys until what is given is dropped.
 fn leave_on_q(stop: &CancellationToken) -> Option<Keys> {
-    let (keys, mut pressed) = Keys::start()?;
+    let (keys, mut pressed) = Keys::quit()?;
     let stop = stop.clone();
     tokio::spawn(async move {
         if pressed.recv().await.is_some() {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     acquaintances::Acquaintances,
+    ledger::Ledger,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
     on_complete, report,
@@ -52,6 +53,7 @@ pub struct Parts {
     pub links: Links,
     pub heard: Heard,
     pub acquaintances: Acquaintances,
+    pub ledger: Ledger,
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
@@ -142,6 +144,7 @@ impl Owner {
         }
         screen.finish();
         tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
+        self.parts.ledger.tick();
         let uploaded = self.stats().uploaded;
         Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
     }
@@ -156,7 +159,10 @@ impl Owner {
                 size: have.bytes,
                 missing: have.bytes - have.bytes_done,
             }),
-            Stage::Whole { .. } => self.tell_whole(screen),
+            Stage::Whole { .. } => {
+                self.tell_whole(screen);
+                self.note_whole();
+            }
             // A small file is checked before the first tick.
             Stage::Checking(_) => self.show(&have, self.now(), screen),
             _ => {}
@@ -184,7 +190,7 @@ impl Owner {
             path: self.parts.store.path(),
             size: snapshot.bytes,
             fetched: snapshot.fetched,
-            seconds: self.now(),
+            seconds: self.now().saturating_sub(self.parts.station.began),
             sharing: !self.parts.station.settings.until.done,
         });
         self.tell_copies(screen);
@@ -257,6 +263,8 @@ impl Owner {
 
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
+            let who = matches!(event, Event::Closed(_)).then(|| self.name_of(key));
+            self.parts.ledger.hear(key, &event, || who.unwrap_or_default());
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
                     screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));
@@ -341,6 +349,7 @@ impl Owner {
         self.stage = Stage::Whole { since: self.now() };
         self.progress = self.now();
         self.tell_whole(screen);
+        self.note_whole();
         log::info!("{}: whole and verified", self.name());
         if let Some(program) = &self.parts.station.settings.on_complete
             && let Err(text) = on_complete::start(program, &path)
@@ -371,6 +380,7 @@ impl Owner {
         self.show(&snapshot, now, screen);
         self.note(now);
         self.parts.acquaintances.tick(&self.parts.swarm, now);
+        self.parts.ledger.tick();
         self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 

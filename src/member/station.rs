@@ -23,9 +23,10 @@ use crate::{
         conductor::{Http, Identity},
         lan::Lan,
     },
-    manifest::endpoint::CONDUCTOR_PORT,
+    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    time::Time,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
 };
@@ -33,10 +34,14 @@ use crate::{
 /// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 
+/// Clones are the same one.
+#[derive(Clone)]
 pub struct Station {
     pub settings: Settings,
     /// When time was zero.
     pub start: Instant,
+    /// When what it is used for began.
+    pub began: Time,
     pub screen: Arc<Screen>,
     /// Ends everything: a signal, or q.
     pub stop: CancellationToken,
@@ -80,7 +85,30 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan })
+        let began = Time::ZERO;
+        Ok(Self {
+            settings,
+            start,
+            began,
+            screen,
+            stop,
+            id,
+            key,
+            port,
+            reached,
+            door,
+            upload,
+            download,
+            news,
+            http,
+            lan,
+        })
+    }
+
+    /// The same station for something that may end before the rest, and that asks these conductors.
+    pub fn another(&self, conductors: Vec<Endpoint>) -> Self {
+        let settings = Settings { conductors, ..self.settings.clone() };
+        Self { settings, stop: self.stop.child_token(), began: self.start.elapsed(), ..self.clone() }
     }
 
     pub fn via(&self) -> Via {
@@ -105,7 +133,8 @@ impl Station {
     }
 }
 
-fn via(settings: &Settings) -> Via {
+/// What connections are dialled through, as the settings say.
+pub fn via(settings: &Settings) -> Via {
     let Settings { listen, interface, .. } = settings;
     Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
 }

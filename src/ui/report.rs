@@ -220,7 +220,7 @@ fn of(name: &Option<String>) -> String {
 }
 
 /// `1 part`, `2 parts`.
-pub(super) fn counted(count: u64, what: &str) -> String {
+pub fn counted(count: u64, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),

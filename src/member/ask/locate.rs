@@ -85,13 +85,16 @@ pub async fn ask(roster: Roster, via: &Via) -> Result<Located, String> {
     let geometry = geometry.ok().filter(|geometry| geometry.parts() == composition.parts);
     let geometry = geometry.ok_or("what it says of the size and the parts does not fit together")?;
     let (ours, until) = (introduction(composition.info_hash), Instant::now() + PATIENCE_WITH_ALL);
-    let looks = holders.into_iter().enumerate().map(|(n, holder)| async move {
-        let left = until.saturating_duration_since(Instant::now()).min(PATIENCE);
-        if n >= MOST_ASKED || left.is_zero() {
-            return Place { holder, seen: None };
+    let looks = holders.into_iter().enumerate().map(|(n, holder)| {
+        let via = via.clone();
+        async move {
+            let left = until.saturating_duration_since(Instant::now()).min(PATIENCE);
+            if n >= MOST_ASKED || left.is_zero() {
+                return Place { holder, seen: None };
+            }
+            let seen = glance(holder.address, &via, &ours, &geometry, left).await;
+            Place { holder, seen: seen.inspect_err(|error| log::info!("{error}")).ok() }
         }
-        let seen = glance(holder.address, via, &ours, &geometry, left).await;
-        Place { holder, seen: seen.inspect_err(|error| log::info!("{error}")).ok() }
     });
     let places = stream::iter(looks).buffered(AT_ONCE).collect().await;
     Ok(Located { composition, geometry, places })

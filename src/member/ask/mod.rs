@@ -31,6 +31,8 @@ use crate::{
 use locate::Located;
 use show::ShowError;
 
+use super::history::{History, HistoryError};
+
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskingFailed {
@@ -38,6 +40,8 @@ pub enum AskingFailed {
     Ask(#[from] AskError),
     #[error(transparent)]
     Show(#[from] ShowError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
     #[error("{error}{advice}")]
     Advised { error: AskError, advice: String },
     #[error("what conductor {conductor} says of {name} cannot be: {why}")]
@@ -61,7 +65,7 @@ impl AskingFailed {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
             Self::Show(error) => error.exit(),
             Self::NotChosen => Exit::Usage,
-            Self::Manifest(_) | Self::Nonsense { .. } => Exit::Other,
+            Self::Manifest(_) | Self::History(_) | Self::Nonsense { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -88,8 +92,8 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
 async fn answer(question: &Question) -> Result<String, AskingFailed> {
     match &question.what {
         What::List { conductors, all } => {
-            let (client, compositions) = first(conductors, async |client| client.list().await).await?;
-            Ok(list(&client, compositions, *all, question.json))
+            let (conductor, compositions) = listing(conductors).await?;
+            Ok(list(&conductor, compositions, *all, question.json))
         }
         What::Locate { get } => {
             let located = locate(get, &Via::default()).await?;
@@ -103,7 +107,24 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
             })
         }
         What::Show { path } => Ok(show_file(path.clone(), question.json).await?),
+        What::History => {
+            let read = || History::of_this_user().map_or(Ok(Vec::new()), |history| history.read());
+            let records = super::blocking(read).await?;
+            Ok(match question.json {
+                true => lines(records.into_iter()),
+                false => records.iter().map(|record| record.line() + "\n").collect(),
+            })
+        }
     }
+}
+
+/// What is in a catalogue, and whose it is.
+///
+/// # Errors
+/// Nobody answers, or not with a catalogue.
+pub async fn listing(conductors: &[Endpoint]) -> Result<(Endpoint, Vec<Composition>), AskError> {
+    let (client, compositions) = first(conductors, |client| async move { client.list().await }).await?;
+    Ok((client.conductor().clone(), compositions))
 }
 
 /// Who has it, and which parts of it.
@@ -111,7 +132,7 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
 /// # Errors
 /// Nobody answers, or nothing, or several things have this name.
 pub async fn locate(get: &Get, via: &Via) -> Result<Located, AskingFailed> {
-    let members = async |client: &Client| {
+    let members = |client: Client| async move {
         let key = match &get.typed.key {
             Some(key) => key.clone(),
             None => Key::Hash(client.only().await?.info_hash),
@@ -139,15 +160,19 @@ pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<M
 }
 
 async fn fetch(get: &Get, may_ask: bool) -> Result<Manifest, AskingFailed> {
-    let find = async |client: &Client| match &get.typed.key {
-        Some(key) => client.find(key).await,
-        None => client.only().await,
-    };
-    let found = named(get, async |client| match find(client).await {
-        Err(AskError::Several { candidates, .. }) if may_ask && get.typed.key.is_some() && choice::is_possible() => {
-            Ok(candidates)
+    let found = named(get, |client| async move {
+        let found = match &get.typed.key {
+            Some(key) => client.find(key).await,
+            None => client.only().await,
+        };
+        match found {
+            Err(AskError::Several { candidates, .. })
+                if may_ask && get.typed.key.is_some() && choice::is_possible() =>
+            {
+                Ok(candidates)
+            }
+            found => found.map(|composition| vec![composition]),
         }
-        found => found.map(|composition| vec![composition]),
     });
     let (client, mut candidates) = found.await?;
     let meant = match candidates.len() {
@@ -171,14 +196,14 @@ fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> 
 }
 
 /// Asks one conductor after the other; the first that answers counts.
-async fn first<T>(
+async fn first<T, F: Future<Output = Result<T, AskError>>>(
     conductors: &[Endpoint],
-    ask: impl AsyncFn(&Client) -> Result<T, AskError>,
+    ask: impl Fn(Client) -> F,
 ) -> Result<(Client, T), AskError> {
     let mut result = Err(AskError::Client("no conductor is named".to_owned()));
     for conductor in conductors {
         let client = Client::new(conductor.clone(), None)?;
-        match ask(&client).await {
+        match ask(client.clone()).await {
             Ok(answer) => return Ok((client, answer)),
             Err(error @ AskError::Unreachable { .. }) => {
                 log::info!("{error}");
@@ -191,15 +216,17 @@ async fn first<T>(
 }
 
 /// As [`first`], for a name: if there is no such one, or several, the error says what there is.
-async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) -> Result<(Client, T), AskingFailed> {
+async fn named<T, F: Future<Output = Result<T, AskError>>>(
+    get: &Get,
+    ask: impl Fn(Client) -> F,
+) -> Result<(Client, T), AskingFailed> {
     let error = match first(&get.conductors, ask).await {
         Ok(answer) => return Ok(answer),
         Err(error) => error,
     };
     let advice = match &error {
         AskError::Unknown { .. } => {
-            let listed = first(&get.conductors, async |client| client.list().await).await;
-            let (_, there) = listed?;
+            let (_, there) = listing(&get.conductors).await?;
             get.typed.key.as_ref().map(|key| near(key, &there)).unwrap_or_default()
         }
         AskError::Several { candidates, .. } if get.typed.key.is_none() => some_names(candidates),
@@ -249,7 +276,7 @@ fn near(key: &Key, there: &[Composition]) -> String {
 }
 
 /// A catalogue as a table, or as one object a line.
-fn list(client: &Client, compositions: Vec<Composition>, all: bool, json: bool) -> String {
+fn list(conductor: &Endpoint, compositions: Vec<Composition>, all: bool, json: bool) -> String {
     let there = compositions.len();
     let held: Vec<Composition> = compositions.into_iter().filter(|found| all || found.members > 0).collect();
     if json {
@@ -257,8 +284,7 @@ fn list(client: &Client, compositions: Vec<Composition>, all: bool, json: bool) 
     }
     match there - held.len() {
         _ if there == 0 => to_stderr(&format!(
-            "the catalogue of {0} is empty: composer FILE {0} --register puts something in",
-            client.conductor()
+            "the catalogue of {conductor} is empty: composer FILE {conductor} --register puts something in"
         )),
         0 => {}
         hidden => to_stderr(&format!("{hidden} more that nobody holds now: member list --all")),

@@ -1,12 +1,16 @@
 //! When the owner's work is over, and how it leaves.
 
+use std::path;
+
 use tokio::time::Duration;
 
 use super::{Owner, Stage, named, save};
 use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
-        blocking, report,
+        blocking,
+        history::{self, What},
+        report,
         teller::Teller,
         until::{self, Copies, Facts},
     },
@@ -121,6 +125,8 @@ impl Owner {
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
     pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
         self.lookout.ended().cancel();
+        let swarm = &self.parts.swarm;
+        let went = self.parts.ledger.end(|key| swarm.name_of(key).unwrap_or_default());
         self.parts.links.close_all();
         let (links, heard, now) = (&mut self.parts.links, &mut self.parts.heard, self.parts.station.start.elapsed());
         let farewell = async {
@@ -141,6 +147,7 @@ impl Owner {
                     save(&store);
                 }
                 met();
+                history::note(&went);
             };
             blocking(note).await;
         };
@@ -149,8 +156,20 @@ impl Owner {
         ending.exit
     }
 
-    pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
+    /// It is whole: it was fetched, or was there and is shared.
+    pub(super) fn note_whole(&mut self) {
         let snapshot = self.parts.swarm.snapshot(self.now());
+        let path = path::absolute(self.parts.store.path()).unwrap_or_else(|_| self.parts.store.path());
+        let path = path.to_string_lossy().into_owned();
+        let seconds = self.now().saturating_sub(self.parts.station.began).as_secs_f64();
+        match snapshot.fetched {
+            0 => self.parts.ledger.note(snapshot.bytes, What::Shared { path }),
+            bytes => self.parts.ledger.note(bytes, What::Fetched { path, seconds }),
+        }
+    }
+
+    pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
+        let (snapshot, began) = (self.parts.swarm.snapshot(self.now()), self.parts.station.began);
         screen.finish();
         if let Some(text) = &ending.error {
             log::error!("{text}");
@@ -164,9 +183,9 @@ impl Owner {
             have: snapshot.bytes_done,
             fetched: snapshot.fetched,
             uploaded: snapshot.uploaded,
-            seconds: self.now(),
+            seconds: self.now().saturating_sub(began),
             whole_after: match self.stage {
-                Stage::Whole { since } => Some(since),
+                Stage::Whole { since } => Some(since.saturating_sub(began)),
                 _ => None,
             },
         }));

@@ -1,0 +1,265 @@
+//! What runs behind the menu: compositions that are fetched and shared, files and folders that are offered.
+//!
+//! They are the same as those of `member get` and `member share`, at one station, which is opened when the first needs it:
+//! who only looks around takes no port.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
+
+use console::strip_ansi_codes;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{list::Here, state::State};
+use crate::{
+    catalogue::{Key, place::Typed},
+    cli::{Exit, ask::Get, menu::Menu},
+    manifest::{Endpoint, shown},
+    member::{
+        StartError,
+        begin::Beginning,
+        got,
+        load::Named,
+        share::{self, conductor},
+        station::{self, Pending, Station},
+        teller::Teller,
+    },
+    metainfo::InfoHash,
+    net::via::Via,
+    ui::{
+        Report, Screen,
+        kept::{Kept, News},
+    },
+};
+
+pub struct Jobs {
+    told: Menu,
+    start: Instant,
+    stop: CancellationToken,
+    kept: Arc<Kept>,
+    screen: Arc<Screen>,
+    station: Option<Station>,
+    /// Who is asked for the list, and told of what is shared.
+    conductors: Vec<Endpoint>,
+    /// The conductor that runs in here, if one does, and what ends it.
+    own: Option<(JoinHandle<()>, CancellationToken)>,
+    next_slot: usize,
+    fetches: BTreeMap<InfoHash, Fetch>,
+    /// The slots of what is offered.
+    shares: BTreeSet<usize>,
+    running: JoinSet<Ended>,
+    /// For when people have their terminal back.
+    last_words: Vec<String>,
+}
+
+/// A composition that is fetched or shared.
+struct Fetch {
+    slot: usize,
+    stop: CancellationToken,
+}
+
+enum Ended {
+    Fetch(InfoHash, Exit),
+    Share(usize, Result<Exit, StartError>),
+}
+
+impl Jobs {
+    /// None yet; they end with `stop`.
+    pub fn new(told: Menu, stop: CancellationToken) -> Self {
+        let kept = Arc::<Kept>::default();
+        Self {
+            start: Instant::now(),
+            stop,
+            screen: Arc::new(Screen::kept(kept.clone())),
+            kept,
+            station: None,
+            conductors: told.conductors(),
+            told,
+            own: None,
+            next_slot: 0,
+            fetches: BTreeMap::new(),
+            shares: BTreeSet::new(),
+            running: JoinSet::new(),
+            last_words: Vec::new(),
+        }
+    }
+
+    /// Who is asked; never empty.
+    pub fn conductors(&self) -> Vec<Endpoint> {
+        self.conductors.clone()
+    }
+
+    /// What connections are dialled through.
+    pub fn via(&self) -> Via {
+        station::via(&self.told.settings)
+    }
+
+    /// The station, for something of its own that asks these conductors.
+    async fn station(&mut self, conductors: Vec<Endpoint>) -> Result<Arc<Station>, StartError> {
+        let station = match &self.station {
+            Some(station) => station,
+            None => {
+                let settings = self.told.settings.clone();
+                let opened = Station::open(settings, self.start, self.screen.clone(), self.stop.clone(), true).await?;
+                self.station.insert(opened)
+            }
+        };
+        Ok(Arc::new(station.another(conductors)))
+    }
+
+    fn slot(&mut self) -> usize {
+        self.next_slot += 1;
+        self.next_slot
+    }
+
+    /// Starts to fetch it.
+    pub async fn fetch(&mut self, info_hash: InfoHash, state: &mut State) {
+        let Some(there) = state.there.iter().find(|there| there.info_hash == info_hash) else { return };
+        let name = shown(&there.name).into_owned();
+        let station = match self.station(self.told.settings.conductors.clone()).await {
+            Ok(station) => station,
+            Err(error) => return state.say(format!("error: {error}")),
+        };
+        let typed = Typed { conductor: None, key: Some(Key::Hash(info_hash)) };
+        let get = Get { typed, conductors: self.conductors() };
+        let slot = self.slot();
+        state.here.insert(info_hash, Here::Coming { name });
+        self.fetches.insert(info_hash, Fetch { slot, stop: station.stop.clone() });
+        let screen = Teller::new(self.screen.clone(), slot);
+        self.running.spawn(async move {
+            let exit = match got(&get, false, &station.stop).await {
+                Ok(composition) => {
+                    let begins = Beginning { station, screen };
+                    begins.run(Named::Composition(composition), Pending::new()).await
+                }
+                Err(_) if station.stop.is_cancelled() => Exit::Interrupted,
+                Err(error) => error.told(&station.screen),
+            };
+            Ended::Fetch(info_hash, exit)
+        });
+    }
+
+    /// Ends it; what was fetched is kept.
+    pub fn stop(&self, info_hash: InfoHash) {
+        if let Some(fetch) = self.fetches.get(&info_hash) {
+            fetch.stop.cancel();
+        }
+    }
+
+    /// Starts to share what is there.
+    pub async fn share(&mut self, path: PathBuf, state: &mut State) {
+        match self.offer(path, state).await {
+            Ok(slot) => drop(self.shares.insert(slot)),
+            Err(error) => state.say(format!("error: {error}")),
+        }
+    }
+
+    async fn offer(&mut self, path: PathBuf, state: &mut State) -> Result<usize, StartError> {
+        let named = share::absolute(vec![path])?;
+        if self.own.is_none() {
+            let ends = CancellationToken::new();
+            let found = conductor::find(&self.told.settings, true, &ends).await?;
+            self.conductors = found.conductors;
+            if let Some(own) = found.own {
+                self.own = Some((own, ends));
+                let port = self.conductors.first().map_or(0, |own| own.port);
+                state.say(format!("no conductor was found: this member is one, on port {port}"));
+            }
+        }
+        let station = self.station(self.conductors()).await?;
+        let (slot, token) = (self.slot(), self.told.token.clone());
+        self.running.spawn(async move { Ended::Share(slot, share::share_from(station, named, token, slot).await) });
+        Ok(slot)
+    }
+
+    /// Brings what is on the screen up to date.
+    pub fn look(&mut self, state: &mut State) {
+        let views = self.kept.views();
+        for (info_hash, fetch) in &self.fetches {
+            if let Some(view) = views.get(&fetch.slot) {
+                state.here.insert(*info_hash, Here::Running(Box::new(view.clone())));
+            }
+        }
+        state.shares = self.shares.iter().filter_map(|slot| views.get(slot).cloned()).collect();
+        for news in self.kept.take_news() {
+            self.hear(news, state);
+        }
+        while let Some(ended) = self.running.try_join_next() {
+            match ended {
+                Ok(ended) => self.ended(ended, state),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News, state: &mut State) {
+        let line = match news {
+            News::Said(line) => Some(line),
+            News::Report(report) => {
+                let line = report.line();
+                match (report, line) {
+                    (Report::Shared { name, size, info_hash, .. }, _) => {
+                        if let Ok(info_hash) = info_hash.parse() {
+                            state.here.entry(info_hash).or_insert(Here::Shared { name, size });
+                        }
+                        None
+                    }
+                    (Report::Withdrawn { info_hash, .. }, _) => {
+                        let gone = info_hash.parse::<InfoHash>().ok();
+                        state.here.retain(|hash, here| Some(*hash) != gone || !matches!(here, Here::Shared { .. }));
+                        None
+                    }
+                    (Report::End(_), line) => {
+                        self.last_words.extend(line);
+                        None
+                    }
+                    // The list says it.
+                    (Report::Start { .. }, _) => None,
+                    (_, line) => line,
+                }
+            }
+        };
+        let line = line.map(|line| strip_ansi_codes(&line).into_owned());
+        line.iter().flat_map(|line| line.lines()).for_each(|line| state.say(line.to_owned()));
+    }
+
+    fn ended(&mut self, ended: Ended, state: &mut State) {
+        match ended {
+            Ended::Fetch(info_hash, exit) => {
+                self.fetches.remove(&info_hash);
+                let percent = match state.here.get(&info_hash) {
+                    Some(Here::Running(view)) => view.percent(),
+                    _ => 0,
+                };
+                state.here.insert(info_hash, Here::Ended { exit, percent });
+            }
+            Ended::Share(slot, Ok(_)) => drop(self.shares.remove(&slot)),
+            Ended::Share(slot, Err(error)) => {
+                self.shares.remove(&slot);
+                state.say(format!("error: {error}"));
+            }
+        }
+    }
+
+    /// Ends everything, and waits for it; gives what people should still hear.
+    pub async fn leave(mut self, state: &mut State) -> Vec<String> {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            match ended {
+                Ok(ended) => self.ended(ended, state),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        self.look(state);
+        // Who shared has taken leave of it by now.
+        if let Some((own, ends)) = self.own {
+            ends.cancel();
+            let _ = own.await;
+        }
+        self.last_words
+    }
+}

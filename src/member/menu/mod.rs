@@ -1,0 +1,236 @@
+//! `member` alone on a terminal: a list of what the conductor has, and keys to fetch, share and look around.
+//!
+//! [`run`] is one loop: keys, answers and the time in; the screen out. What is on the screen is in [`state`], how it looks
+//! in [`frame`]; what runs meanwhile is in [`jobs`]. It ends with `q` or a signal, and everything that it started ends
+//! with it; only then is the terminal given back.
+
+mod frame;
+mod jobs;
+mod list;
+mod path;
+mod state;
+
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
+
+use crossterm::event::KeyEvent;
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ask::{self, locate::Located},
+    blocking,
+    history::{History, HistoryError, Record},
+};
+use crate::{
+    catalogue::{Composition, Key, place::Typed},
+    cli::{Exit, ask::Get, menu::Menu as Told},
+    manifest::Endpoint,
+    metainfo::InfoHash,
+    ui::{Signs, canvas::Canvas, keys::Keys, to_stderr, to_stdout},
+};
+use jobs::Jobs;
+use state::{Page, State, Wish};
+
+/// The screen is drawn so often, if anything on it changed.
+const TICK: Duration = Duration::from_millis(100);
+/// The conductor is asked so often.
+const REFRESH: Duration = Duration::from_secs(2);
+/// Answers that wait.
+const ANSWERS: usize = 64;
+
+/// What came of something that was asked.
+enum Answer {
+    /// By this conductor.
+    Listed(Result<(Endpoint, Vec<Composition>), String>),
+    Located(Result<Located, String>),
+    History(Result<Vec<Record>, HistoryError>),
+    Completed {
+        typed: String,
+        completed: String,
+        names: Vec<String>,
+    },
+}
+
+/// Shows the menu until it is to end. To be called inside a tokio runtime.
+pub async fn run(told: Told, stop: CancellationToken) -> Exit {
+    let Some((keys, pressed)) = Keys::all() else {
+        to_stderr("member: the menu needs a terminal: member --help says what else there is");
+        return Exit::Usage;
+    };
+    let colours = told.settings.screen.colour.on_stdout();
+    let mut menu = Menu::new(told, stop.child_token());
+    let mut canvas = Canvas::new(colours);
+    menu.work(pressed, &mut canvas).await;
+    menu.state.say("leaving".to_owned());
+    menu.draw(&mut canvas);
+    let last_words = menu.jobs.leave(&mut menu.state).await;
+    canvas.close();
+    drop(keys);
+    last_words.iter().for_each(|line| to_stdout(line));
+    Exit::Done
+}
+
+struct Menu {
+    state: State,
+    jobs: Jobs,
+    stop: CancellationToken,
+    signs: Signs,
+    answers: mpsc::Sender<Answer>,
+    answered: mpsc::Receiver<Answer>,
+    /// When the conductor was last asked; whether it has not answered yet.
+    refreshed: Option<Instant>,
+    is_asked: bool,
+}
+
+impl Menu {
+    fn new(told: Told, stop: CancellationToken) -> Self {
+        let (answers, answered) = mpsc::channel(ANSWERS);
+        let jobs = Jobs::new(told, stop.clone());
+        let conductor = jobs.conductors().first().map(Endpoint::to_string).unwrap_or_default();
+        let (state, signs) = (State::new(conductor), Signs::of_locale());
+        Self { state, jobs, stop, signs, answers, answered, refreshed: None, is_asked: false }
+    }
+
+    async fn work(&mut self, mut pressed: mpsc::Receiver<KeyEvent>, canvas: &mut Canvas) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Ctrl-Z: people get their terminal back meanwhile.
+        let mut suspended = signal(SignalKind::from_raw(Signal::TSTP.as_raw()));
+        let stop = self.stop.clone();
+        loop {
+            let suspend = async {
+                match &mut suspended {
+                    Ok(suspended) => drop(suspended.recv().await),
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                key = pressed.recv() => {
+                    // The terminal is gone.
+                    let Some(key) = key else { return };
+                    if let Some(wish) = self.state.press(key) && !self.grant(wish).await {
+                        return;
+                    }
+                }
+                () = suspend => {
+                    canvas.close();
+                    // That it could not be stopped is no reason to end.
+                    let _ = kill_process(getpid(), Signal::STOP);
+                }
+                Some(answer) = self.answered.recv() => self.take(answer),
+                _ = tick.tick() => self.look(),
+            }
+            self.draw(canvas);
+        }
+    }
+
+    fn draw(&mut self, canvas: &mut Canvas) {
+        let size = Canvas::size();
+        self.state.room = frame::room(&self.state, size.1);
+        canvas.draw(frame::frame(&self.state, size, self.signs));
+    }
+
+    /// What changed meanwhile.
+    fn look(&mut self) {
+        self.jobs.look(&mut self.state);
+        if self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+            self.refresh();
+        }
+    }
+
+    /// False: it is over.
+    async fn grant(&mut self, wish: Wish) -> bool {
+        match wish {
+            Wish::Quit => return false,
+            Wish::Fetch(info_hash) => self.jobs.fetch(info_hash, &mut self.state).await,
+            Wish::Stop(info_hash) => self.jobs.stop(info_hash),
+            Wish::Share(typed) => {
+                self.jobs.share(path::typed(&typed), &mut self.state).await;
+                self.refresh();
+            }
+            Wish::Refresh => self.refresh(),
+            Wish::Locate(info_hash) => self.locate(info_hash),
+            Wish::History => self.ask(async {
+                let read = blocking(|| History::of_this_user().map_or(Ok(Vec::new()), |history| history.read()));
+                Answer::History(read.await)
+            }),
+            Wish::Complete(typed) => self.ask(async {
+                let (typed, (completed, names)) = blocking(move || {
+                    let completed = path::completed(&typed);
+                    (typed, completed)
+                })
+                .await;
+                Answer::Completed { typed, completed, names }
+            }),
+        }
+        true
+    }
+
+    /// Starts something whose answer is taken later.
+    fn ask(&self, asking: impl Future<Output = Answer> + Send + 'static) {
+        let answers = self.answers.clone();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            if let Some(answer) = stop.run_until_cancelled(asking).await {
+                let _ = answers.send(answer).await;
+            }
+        });
+    }
+
+    fn refresh(&mut self) {
+        self.refreshed = Some(Instant::now());
+        if !std::mem::replace(&mut self.is_asked, true) {
+            let conductors = self.jobs.conductors();
+            self.ask(async move { Answer::Listed(ask::listing(&conductors).await.map_err(text)) });
+        }
+    }
+
+    fn locate(&self, info_hash: InfoHash) {
+        let get = Get {
+            typed: Typed { conductor: None, key: Some(Key::Hash(info_hash)) },
+            conductors: self.jobs.conductors(),
+        };
+        let via = self.jobs.via();
+        self.ask(async move { Answer::Located(ask::locate(&get, &via).await.map_err(text)) });
+    }
+
+    fn take(&mut self, answer: Answer) {
+        match answer {
+            Answer::Listed(listed) => {
+                self.is_asked = false;
+                self.state.listed = Some(listed.map(|(conductor, there)| {
+                    (self.state.conductor, self.state.there) = (conductor.to_string(), there);
+                }));
+            }
+            Answer::Located(located) => self.state.located(located),
+            Answer::Completed { typed, completed, names } => {
+                self.state.completed(&typed, completed);
+                if !names.is_empty() {
+                    self.state.say(names.join("  "));
+                }
+            }
+            Answer::History(Ok(records)) => {
+                let mut lines: Vec<String> = records.iter().rev().map(Record::line).collect();
+                if lines.is_empty() {
+                    lines.push("nothing came or went yet".to_owned());
+                }
+                self.state.page = Page::Text { title: "What came and went, the newest first", lines, top: 0 };
+            }
+            Answer::History(Err(error)) => self.state.say(format!("error: {error}")),
+        }
+    }
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
