@@ -63,12 +63,11 @@ impl Canvas {
         (usize::from(columns), usize::from(rows))
     }
 
-    /// Puts these lines on the page, from the top, and nothing below them.
-    pub fn draw(&mut self, lines: Vec<Line>) {
+    /// Puts these lines on the page, from the top, and nothing below them. They were made for this [`Canvas::size`].
+    pub fn draw(&mut self, lines: Vec<Line>, size: (usize, usize)) {
         if super::terminal::is_background() {
             return;
         }
-        let size = Self::size();
         let mut out = Vec::new();
         let is_new = !self.is_open || self.size != size;
         if !is_new && self.drawn == lines {
@@ -95,7 +94,7 @@ impl Canvas {
                 self.put(line, out)?;
             }
         }
-        if self.drawn.len() > lines.len() {
+        if !is_new && self.drawn.len() > lines.len() {
             out.queue(MoveTo(0, u16::try_from(lines.len()).unwrap_or(u16::MAX)))?;
             out.queue(Clear(ClearType::FromCursorDown))?;
         }

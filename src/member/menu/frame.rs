@@ -82,9 +82,9 @@ pub fn frame(state: &State, (columns, rows): (usize, usize), signs: Signs) -> Ve
 }
 
 /// How many rows the list has, or the text.
-pub fn room(state: &State, rows: usize) -> usize {
+pub fn room(state: &State, (columns, rows): (usize, usize)) -> usize {
     let around = match state.page {
-        Page::List => 3 + 2 * usize::from(rows >= ROOMY) + foot(state).len(),
+        Page::List => 3 + 2 * usize::from(rows >= ROOMY) + foot(state, columns).len(),
         Page::Text { .. } | Page::Map { .. } => 4,
     };
     rows.saturating_sub(around).max(1)
@@ -96,7 +96,7 @@ fn line(text: impl Into<String>, look: Look) -> Line {
 
 fn list(state: &State, columns: usize, rows: usize, signs: Signs) -> Vec<Line> {
     let shown = state.rows();
-    let (room, cursor) = (room(state, rows), state.cursor(&shown));
+    let (room, cursor) = (room(state, (columns, rows)), state.cursor(&shown));
     let mut lines = vec![line(title(state, shown.len()), Look::Strong)];
     lines.extend((rows >= ROOMY).then(Line::default));
     lines.push(line(heading(columns), Look::Dim));
@@ -111,9 +111,12 @@ fn list(state: &State, columns: usize, rows: usize, signs: Signs) -> Vec<Line> {
         lines.push(line(one(row, n == cursor, columns, signs), look));
     }
     if shown.is_empty() {
-        lines.extend(nothing(state).into_iter().take(room).map(|text| line(text, Look::Plain)));
+        let words = nothing(state);
+        lines.extend(
+            words.iter().flat_map(|text| wrapped(text, columns)).take(room).map(|text| line(text, Look::Plain)),
+        );
     }
-    let foot = foot(state);
+    let foot = foot(state, columns);
     lines.resize(rows.saturating_sub(foot.len() + 1), Line::default());
     lines.extend(foot);
     lines.push(bottom(state, columns));
@@ -188,14 +191,34 @@ fn columns_of(columns: usize, mark: &str, name: &str, size: &str, members: &str,
 }
 
 /// What is shared from here, and what happened last.
-fn foot(state: &State) -> Vec<Line> {
+fn foot(state: &State, columns: usize) -> Vec<Line> {
     let hidden = state.shares.len().saturating_sub(MOST_SHARES);
     let mut lines: Vec<Line> = state.shares.iter().skip(hidden).map(|view| line(share(view), Look::Plain)).collect();
     let old = state.news.len().saturating_sub(MOST_NEWS);
-    lines.extend(state.news.iter().skip(old).map(|news| {
+    let news = state.news.iter().skip(old).flat_map(|news| {
         let is_bad = news.starts_with("error:") || news.starts_with("warning:");
-        line(shown(news), if is_bad { Look::Warning } else { Look::Dim })
-    }));
+        let look = if is_bad { Look::Warning } else { Look::Dim };
+        wrapped(&shown(news), columns).into_iter().map(move |text| line(text, look))
+    });
+    let mut news: Vec<Line> = news.collect();
+    lines.extend(news.drain(news.len().saturating_sub(MOST_NEWS)..));
+    lines
+}
+
+/// The text in lines of so many columns, broken between words.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(last) = lines.last_mut() else { break };
+        if last.is_empty() {
+            last.push_str(word);
+        } else if measure_text_width(last) + 1 + measure_text_width(word) <= columns {
+            last.push(' ');
+            last.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
     lines
 }
 
@@ -303,10 +326,10 @@ mod tests {
         assert_eq!(
             drawn(&state, (100, 12)),
             "Orchestra  conductor head:9999  3 compositions\n\
-             \x20 NAME                                       SIZE    MEMBERS  HERE\n\
-             > a-long-name-of-an-image.iso             300 MiB        2/5\n\
-             \x20 b.iso                                   600 MiB        2/5  47 %  12 MiB/s  26 s left\n\
-             \x20 vm.qcow2                                900 MiB        2/5  stopped at 12 %\n\
+             \x20 NAME                                         SIZE    MEMBERS  HERE\n\
+             > a-long-name-of-an-image.iso               300 MiB        2/5\n\
+             \x20 b.iso                                     600 MiB        2/5  47 %  12 MiB/s  26 s left\n\
+             \x20 vm.qcow2                                  900 MiB        2/5  stopped at 12 %\n\
              \n\n\n\n\
              shared from here: 3 files, 1000 bytes  3 MiB/s to 0 members\n\
              b.iso: fetching 600 MiB to ./b.iso\n\
@@ -335,6 +358,18 @@ mod tests {
         assert!(text.contains("does not answer\n\na  shares a file"), "{text}");
         let text = drawn(&State { filter: "zz".to_owned(), ..state() }, (80, 12));
         assert!(text.contains("0 of 3 compositions") && text.contains("no name holds \"zz\""), "{text}");
+    }
+
+    #[test]
+    fn long_news_are_wrapped() {
+        assert_eq!(wrapped("one two three  four", 9), ["one two", "three ", "four"]);
+        let mut state = state();
+        state.say("warning: the conductor cannot reach this member: open its port in the firewall".to_owned());
+        let text = drawn(&state, (50, 10));
+        assert!(
+            text.contains("\nwarning: the conductor cannot reach this member:\nopen its port in the firewall\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -72,7 +72,10 @@ fn running(view: &View) -> Vec<String> {
             left.into_iter().chain([short, format!("{percent} %")]).collect()
         }
         Phase::Verifying => vec!["verifying".to_owned()],
-        Phase::Sharing => vec![format!("whole, sharing  {up}"), "whole, sharing".to_owned(), "whole".to_owned()],
+        Phase::Sharing => {
+            let sends = (view.swarm.rate_up >= 1.0).then(|| format!("whole, sharing  {up}"));
+            sends.into_iter().chain(["whole, sharing".to_owned(), "whole".to_owned()]).collect()
+        }
     }
 }
 

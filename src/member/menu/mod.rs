@@ -136,8 +136,8 @@ impl Menu {
 
     fn draw(&mut self, canvas: &mut Canvas) {
         let size = Canvas::size();
-        self.state.room = frame::room(&self.state, size.1);
-        canvas.draw(frame::frame(&self.state, size, self.signs));
+        self.state.room = frame::room(&self.state, size);
+        canvas.draw(frame::frame(&self.state, size, self.signs), size);
     }
 
     /// What changed meanwhile.

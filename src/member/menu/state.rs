@@ -66,8 +66,8 @@ pub struct State {
     pub filter: String,
     pub typing: Option<Typing>,
     /// Where the cursor is, and on what.
-    cursor: usize,
-    chosen: Option<InfoHash>,
+    pub(super) cursor: usize,
+    pub(super) chosen: Option<InfoHash>,
     pub page: Page,
     /// What happened, the last at the end.
     pub news: Vec<String>,
@@ -145,13 +145,15 @@ impl State {
             KeyCode::Char('h') => return Some(Wish::History),
             KeyCode::Char('r') => return Some(Wish::Refresh),
             KeyCode::Char('?') => self.page = Page::Text { title: "Keys", lines: super::frame::help(), top: 0 },
-            KeyCode::Esc => match info_hash.filter(|hash| self.here.get(hash).is_some_and(Here::can_be_stopped)) {
-                Some(hash) => return Some(Wish::Stop(hash)),
-                None => self.filter.clear(),
-            },
+            KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
+            KeyCode::Esc => return info_hash.filter(|hash| self.can_be_stopped(hash)).map(Wish::Stop),
             _ => {}
         }
         None
+    }
+
+    fn can_be_stopped(&self, info_hash: &InfoHash) -> bool {
+        self.here.get(info_hash).is_some_and(Here::can_be_stopped)
     }
 
     /// What the cursor is on, and its name.
@@ -285,9 +287,9 @@ mod tests {
     #[test]
     fn keys_move_fetch_and_quit() {
         let mut state = state();
-        assert_eq!(press(&mut state, "jj\nkglq"), [Wish::Fetch(hash(3)), Wish::Fetch(hash(2)), Wish::Locate(hash(2))]);
-        assert!(matches!(state.page, Page::Map { .. }), "q was none there");
-        assert_eq!(press(&mut state, "qkkkkg"), [Wish::Fetch(hash(1))]);
+        assert_eq!(press(&mut state, "jj\nkgl"), [Wish::Fetch(hash(3)), Wish::Fetch(hash(2)), Wish::Locate(hash(2))]);
+        assert!(matches!(state.page, Page::Map { .. }));
+        assert_eq!(press(&mut state, "qkkkkgq"), [Wish::Fetch(hash(1)), Wish::Quit], "the first q leads back");
     }
 
     #[test]
