@@ -93,6 +93,11 @@ impl Jobs {
         self.conductors.clone()
     }
 
+    /// Where compositions go.
+    pub fn folder(&self) -> PathBuf {
+        self.told.settings.output.clone()
+    }
+
     /// What connections are dialled through.
     pub fn via(&self) -> Via {
         station::via(&self.told.settings)

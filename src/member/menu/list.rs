@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     catalogue::Composition,
@@ -25,6 +25,10 @@ pub enum Here {
         name: String,
         size: u64,
     },
+    /// It was fetched or shared before; or only some of it, which goes on when it is fetched.
+    OnDisk {
+        whole: bool,
+    },
     /// `percent`: so much of it is on the disk.
     Ended {
         exit: Exit,
@@ -34,7 +38,10 @@ pub enum Here {
 
 impl Here {
     pub fn is_under_way(&self) -> bool {
-        !matches!(self, Self::Ended { .. })
+        match self {
+            Self::Coming { .. } | Self::Running(_) | Self::Shared { .. } => true,
+            Self::OnDisk { .. } | Self::Ended { .. } => false,
+        }
     }
 
     pub fn can_be_stopped(&self) -> bool {
@@ -47,7 +54,8 @@ impl Here {
             Self::Coming { .. } => vec!["asking for its manifest".to_owned(), "asking".to_owned()],
             Self::Running(view) => running(view),
             Self::Shared { .. } => vec!["shared from here".to_owned(), "shared".to_owned()],
-            Self::Ended { exit: Exit::Done, .. } => vec!["whole".to_owned()],
+            Self::Ended { exit: Exit::Done, .. } | Self::OnDisk { whole: true } => vec!["whole".to_owned()],
+            Self::OnDisk { whole: false } => vec!["begun".to_owned()],
             Self::Ended { exit: Exit::Interrupted, percent } => {
                 vec![format!("stopped at {percent} %"), format!("{percent} %")]
             }
@@ -106,13 +114,14 @@ pub fn rows<'a>(there: &[Composition], here: &'a BTreeMap<InfoHash, Here>, filte
         members: Some((one.complete, one.members)),
         here: here.get(&one.info_hash),
     });
-    let unlisted = here.iter().filter(|(hash, _)| there.iter().all(|one| one.info_hash != **hash));
+    let hashes: HashSet<InfoHash> = there.iter().map(|one| one.info_hash).collect();
+    let unlisted = here.iter().filter(|(hash, _)| !hashes.contains(hash));
     let unlisted = unlisted.filter_map(|(hash, here)| {
         let (name, size) = match here {
             Here::Coming { name } => (name.clone(), None),
             Here::Running(view) => (view.name.clone(), Some(view.swarm.bytes)),
             Here::Shared { name, size } => (name.clone(), Some(*size)),
-            Here::Ended { .. } => return None,
+            Here::OnDisk { .. } | Here::Ended { .. } => return None,
         };
         Some(Row { info_hash: *hash, name, size, members: None, here: Some(here) })
     });
@@ -129,7 +138,7 @@ pub(super) mod tests {
         Composition {
             name: name.to_owned(),
             info_hash: InfoHash([n; 20]),
-            size: u64::from(n) * 300 << 20,
+            size: (u64::from(n) * 300) << 20,
             part_size: 1 << 20,
             parts: 300 * u32::from(n),
             owner: None,

@@ -7,6 +7,7 @@
 mod frame;
 mod jobs;
 mod list;
+mod on_disk;
 mod path;
 mod state;
 
@@ -37,6 +38,7 @@ use crate::{
     ui::{Signs, canvas::Canvas, keys::Keys, to_stderr, to_stdout},
 };
 use jobs::Jobs;
+use list::Here;
 use state::{Page, State, Wish};
 
 /// The screen is drawn so often, if anything on it changed.
@@ -46,17 +48,19 @@ const REFRESH: Duration = Duration::from_secs(2);
 /// Answers that wait.
 const ANSWERS: usize = 64;
 
+/// What a conductor has, and what of it is on the disk here.
+struct Listing {
+    conductor: Endpoint,
+    there: Vec<Composition>,
+    on_disk: Vec<(InfoHash, Here)>,
+}
+
 /// What came of something that was asked.
 enum Answer {
-    /// By this conductor.
-    Listed(Result<(Endpoint, Vec<Composition>), String>),
+    Listed(Result<Listing, String>),
     Located(Result<Located, String>),
     History(Result<Vec<Record>, HistoryError>),
-    Completed {
-        typed: String,
-        completed: String,
-        names: Vec<String>,
-    },
+    Completed { typed: String, completed: String, names: Vec<String> },
 }
 
 /// Shows the menu until it is to end. To be called inside a tokio runtime.
@@ -143,7 +147,9 @@ impl Menu {
     /// What changed meanwhile.
     fn look(&mut self) {
         self.jobs.look(&mut self.state);
-        if self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+        // A long list is a long answer.
+        let every = REFRESH * (1 + u32::try_from(self.state.there.len() / 1000).unwrap_or(u32::MAX).min(30));
+        if self.refreshed.is_none_or(|at| at.elapsed() >= every) {
             self.refresh();
         }
     }
@@ -190,8 +196,19 @@ impl Menu {
     fn refresh(&mut self) {
         self.refreshed = Some(Instant::now());
         if !std::mem::replace(&mut self.is_asked, true) {
-            let conductors = self.jobs.conductors();
-            self.ask(async move { Answer::Listed(ask::listing(&conductors).await.map_err(text)) });
+            let (conductors, folder) = (self.jobs.conductors(), self.jobs.folder());
+            self.ask(async move {
+                let (conductor, there) = match ask::listing(&conductors).await {
+                    Ok(listing) => listing,
+                    Err(error) => return Answer::Listed(Err(error.to_string())),
+                };
+                let found = blocking(move || {
+                    let on_disk = on_disk::found(&there, &folder);
+                    (there, on_disk)
+                });
+                let (there, on_disk) = found.await;
+                Answer::Listed(Ok(Listing { conductor, there, on_disk }))
+            });
         }
     }
 
@@ -208,8 +225,12 @@ impl Menu {
         match answer {
             Answer::Listed(listed) => {
                 self.is_asked = false;
-                self.state.listed = Some(listed.map(|(conductor, there)| {
+                self.state.listed = Some(listed.map(|Listing { conductor, there, on_disk }| {
                     (self.state.conductor, self.state.there) = (conductor.to_string(), there);
+                    self.state.here.retain(|_, here| !matches!(here, Here::OnDisk { .. }));
+                    for (info_hash, here) in on_disk {
+                        self.state.here.entry(info_hash).or_insert(here);
+                    }
                 }));
             }
             Answer::Located(located) => self.state.located(located),
