@@ -163,7 +163,8 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
-                            member share [OPTIONS] [PATH...]\n       member list|locate|show ...       (see member list --help)")]
+                            member share [OPTIONS] [PATH...]\n       member list|locate|show|history ...       (see member list --help)\n       \
+                            member                            (on a terminal: a menu)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -450,7 +451,9 @@ fn after_help() -> String {
            member share                                  share the files in ./shared\n  \
            member list                                   what this machine's conductor has in its catalogue\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
-           member locate 10.0.0.1/big.iso                who has it\n  \
+           member locate 10.0.0.1/big.iso                who has it, and which parts\n  \
+           member history                                what came and went on this machine\n  \
+           member                                        on a terminal: a menu for all of that\n  \
            member show big.orch                          what the manifest says\n\n{}\
          Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)
