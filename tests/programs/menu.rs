@@ -203,6 +203,9 @@ fn a_folder_is_shared_from_it() {
     get.args(["get", &format!("{address}/vm.qcow2"), "-o", "copy", "--exit-when-done", "--json", "--port", "0"]);
     Program::start(get).end().with(0);
     assert!(fs::read(place.path("copy/vm.qcow2")).expect("a file") == data, "the copy is different");
+    terminal.sends(&["Escape"]);
+    terminal.shows("  0/0");
+    assert!(!terminal.text().contains("shared from here"), "it is not shared any more");
     terminal.sends(&["a"]);
     terminal.types("no-such");
     terminal.shows("error: no-such: No such file");

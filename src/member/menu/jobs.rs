@@ -3,12 +3,7 @@
 //! They are the same as those of `member get` and `member share`, at one station, which is opened when the first needs it:
 //! who only looks around takes no port.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use console::strip_ansi_codes;
 use tokio::task::{JoinHandle, JoinSet};
@@ -49,8 +44,8 @@ pub struct Jobs {
     own: Option<(JoinHandle<()>, CancellationToken)>,
     next_slot: usize,
     fetches: BTreeMap<InfoHash, Fetch>,
-    /// The slots of what is offered.
-    shares: BTreeSet<usize>,
+    /// What is offered, by slot.
+    shares: BTreeMap<usize, Share>,
     running: JoinSet<Ended>,
     /// For when people have their terminal back.
     last_words: Vec<String>,
@@ -59,6 +54,12 @@ pub struct Jobs {
 /// A composition that is fetched or shared.
 struct Fetch {
     slot: usize,
+    stop: CancellationToken,
+}
+
+/// A file or folder that is offered.
+struct Share {
+    path: PathBuf,
     stop: CancellationToken,
 }
 
@@ -82,7 +83,7 @@ impl Jobs {
             own: None,
             next_slot: 0,
             fetches: BTreeMap::new(),
-            shares: BTreeSet::new(),
+            shares: BTreeMap::new(),
             running: JoinSet::new(),
             last_words: Vec::new(),
         }
@@ -148,23 +149,29 @@ impl Jobs {
         });
     }
 
-    /// Ends it; what was fetched is kept.
-    pub fn stop(&self, info_hash: InfoHash) {
+    /// Ends it; what was fetched is kept. Of a folder that is shared all ends.
+    pub fn stop(&self, info_hash: InfoHash, state: &State) {
         if let Some(fetch) = self.fetches.get(&info_hash) {
             fetch.stop.cancel();
+        } else if let Some(Here::Shared { path, .. }) = state.here.get(&info_hash) {
+            self.shares.values().filter(|share| path.starts_with(&share.path)).for_each(|share| share.stop.cancel());
         }
     }
 
     /// Starts to share what is there.
     pub async fn share(&mut self, path: PathBuf, state: &mut State) {
-        match self.offer(path, state).await {
-            Ok(slot) => drop(self.shares.insert(slot)),
-            Err(error) => state.say(format!("error: {error}")),
+        if let Err(error) = self.offer(path, state).await {
+            state.say(format!("error: {error}"));
         }
     }
 
-    async fn offer(&mut self, path: PathBuf, state: &mut State) -> Result<usize, StartError> {
+    async fn offer(&mut self, path: PathBuf, state: &mut State) -> Result<(), StartError> {
         let named = share::absolute(vec![path])?;
+        let path: PathBuf = named.iter().collect();
+        if self.shares.values().any(|share| path.starts_with(&share.path)) {
+            state.say(format!("{} is shared already", path.display()));
+            return Ok(());
+        }
         if self.own.is_none() {
             let ends = CancellationToken::new();
             let found = conductor::find(&self.told.settings, true, &ends).await?;
@@ -177,8 +184,9 @@ impl Jobs {
         }
         let station = self.station(self.conductors()).await?;
         let (slot, token) = (self.slot(), self.told.token.clone());
+        self.shares.insert(slot, Share { path, stop: station.stop.clone() });
         self.running.spawn(async move { Ended::Share(slot, share::share_from(station, named, token, slot).await) });
-        Ok(slot)
+        Ok(())
     }
 
     /// Brings what is on the screen up to date.
@@ -189,7 +197,7 @@ impl Jobs {
                 state.here.insert(*info_hash, Here::Running(Box::new(view.clone())));
             }
         }
-        state.shares = self.shares.iter().filter_map(|slot| views.get(slot).cloned()).collect();
+        state.shares = self.shares.keys().filter_map(|slot| views.get(slot).cloned()).collect();
         for news in self.kept.take_news() {
             self.hear(news, state);
         }
@@ -207,10 +215,11 @@ impl Jobs {
             News::Report(report) => {
                 let line = report.line();
                 match (report, line) {
-                    (Report::Shared { name, size, info_hash, .. }, _) => {
-                        if let Ok(info_hash) = info_hash.parse() {
-                            state.here.entry(info_hash).or_insert(Here::Shared { name, size });
-                        }
+                    (Report::Shared { name, size, info_hash, path, .. }, _) => {
+                        let info_hash = info_hash.parse().ok();
+                        // What was fetched here goes on as it was.
+                        let info_hash = info_hash.filter(|hash| !self.fetches.contains_key(hash));
+                        info_hash.map(|hash| state.here.insert(hash, Here::Shared { name, size, path }));
                         None
                     }
                     (Report::Withdrawn { info_hash, .. }, _) => {
@@ -242,10 +251,15 @@ impl Jobs {
                 };
                 state.here.insert(info_hash, Here::Ended { exit, percent });
             }
-            Ended::Share(slot, Ok(_)) => drop(self.shares.remove(&slot)),
-            Ended::Share(slot, Err(error)) => {
-                self.shares.remove(&slot);
-                state.say(format!("error: {error}"));
+            Ended::Share(slot, ended) => {
+                if let Some(share) = self.shares.remove(&slot) {
+                    let is_of_it =
+                        |here: &Here| matches!(here, Here::Shared { path, .. } if path.starts_with(&share.path));
+                    state.here.retain(|_, here| !is_of_it(here));
+                }
+                if let Err(error) = ended {
+                    state.say(format!("error: {error}"));
+                }
             }
         }
     }

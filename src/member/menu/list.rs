@@ -2,7 +2,10 @@
 //!
 //! Pure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
 
 use crate::{
     catalogue::Composition,
@@ -24,6 +27,7 @@ pub enum Here {
     Shared {
         name: String,
         size: u64,
+        path: PathBuf,
     },
     /// It was fetched or shared before; or only some of it, which goes on when it is fetched.
     OnDisk {
@@ -37,15 +41,12 @@ pub enum Here {
 }
 
 impl Here {
+    /// Whether it goes on, and can be stopped.
     pub fn is_under_way(&self) -> bool {
         match self {
             Self::Coming { .. } | Self::Running(_) | Self::Shared { .. } => true,
             Self::OnDisk { .. } | Self::Ended { .. } => false,
         }
-    }
-
-    pub fn can_be_stopped(&self) -> bool {
-        matches!(self, Self::Coming { .. } | Self::Running(_))
     }
 
     /// In so many columns, if it can be said in so few.
@@ -120,7 +121,7 @@ pub fn rows<'a>(there: &[Composition], here: &'a BTreeMap<InfoHash, Here>, filte
         let (name, size) = match here {
             Here::Coming { name } => (name.clone(), None),
             Here::Running(view) => (view.name.clone(), Some(view.swarm.bytes)),
-            Here::Shared { name, size } => (name.clone(), Some(*size)),
+            Here::Shared { name, size, .. } => (name.clone(), Some(*size)),
             Here::OnDisk { .. } | Here::Ended { .. } => return None,
         };
         Some(Row { info_hash: *hash, name, size, members: None, here: Some(here) })
@@ -182,7 +183,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_here_and_not_listed_is_below() {
         let there = [composition("b.iso", 2)];
-        let gone = Here::Shared { name: "a.iso".to_owned(), size: 7 };
+        let gone = Here::Shared { name: "a.iso".to_owned(), size: 7, path: "/a.iso".into() };
         let ended = Here::Ended { exit: Exit::Done, percent: 100 };
         let coming = Here::Coming { name: "b.iso".to_owned() };
         let all = [(1, gone), (2, coming), (3, ended)];

@@ -159,7 +159,7 @@ impl Menu {
         match wish {
             Wish::Quit => return false,
             Wish::Fetch(info_hash) => self.jobs.fetch(info_hash, &mut self.state).await,
-            Wish::Stop(info_hash) => self.jobs.stop(info_hash),
+            Wish::Stop(info_hash) => self.jobs.stop(info_hash, &self.state),
             Wish::Share(typed) => {
                 self.jobs.share(path::typed(&typed), &mut self.state).await;
                 self.refresh();

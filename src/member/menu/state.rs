@@ -146,14 +146,14 @@ impl State {
             KeyCode::Char('r') => return Some(Wish::Refresh),
             KeyCode::Char('?') => self.page = Page::Text { title: "Keys", lines: super::frame::help(), top: 0 },
             KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
-            KeyCode::Esc => return info_hash.filter(|hash| self.can_be_stopped(hash)).map(Wish::Stop),
+            KeyCode::Esc => return info_hash.filter(|hash| self.is_under_way(hash)).map(Wish::Stop),
             _ => {}
         }
         None
     }
 
-    fn can_be_stopped(&self, info_hash: &InfoHash) -> bool {
-        self.here.get(info_hash).is_some_and(Here::can_be_stopped)
+    fn is_under_way(&self, info_hash: &InfoHash) -> bool {
+        self.here.get(info_hash).is_some_and(Here::is_under_way)
     }
 
     /// What the cursor is on, and its name.
@@ -163,13 +163,11 @@ impl State {
     }
 
     fn fetch(&mut self, info_hash: InfoHash) -> Option<Wish> {
-        match self.here.get(&info_hash) {
-            Some(here) if here.is_under_way() => {
-                self.say("that is under way already".to_owned());
-                None
-            }
-            _ => Some(Wish::Fetch(info_hash)),
+        if self.is_under_way(&info_hash) {
+            self.say("it is here, or on its way, already: Esc stops it".to_owned());
+            return None;
         }
+        Some(Wish::Fetch(info_hash))
     }
 
     fn go(&mut self, by: isize) {
