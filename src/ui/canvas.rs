@@ -6,6 +6,10 @@
 use std::{
     io::{self, Write},
     panic,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crossterm::{
@@ -40,6 +44,8 @@ pub struct Line {
 /// The page. Dropped, it leaves the terminal as it found it.
 pub struct Canvas {
     colours: bool,
+    /// A thread panicked: the terminal is given back for good.
+    over: Arc<AtomicBool>,
     is_open: bool,
     /// What is on it, and how large it was then.
     drawn: Vec<Line>,
@@ -49,12 +55,14 @@ pub struct Canvas {
 impl Canvas {
     /// Nothing is drawn yet.
     pub fn new(colours: bool) -> Self {
-        let before = panic::take_hook();
+        let (before, over) = (panic::take_hook(), Arc::new(AtomicBool::new(false)));
+        let panicked = over.clone();
         panic::set_hook(Box::new(move |info| {
+            panicked.store(true, Ordering::Relaxed);
             give_back();
             before(info);
         }));
-        Self { colours, is_open: false, drawn: Vec::new(), size: (0, 0) }
+        Self { colours, over, is_open: false, drawn: Vec::new(), size: (0, 0) }
     }
 
     /// Columns and rows.
@@ -65,7 +73,7 @@ impl Canvas {
 
     /// Puts these lines on the page, from the top, and nothing below them. They were made for this [`Canvas::size`].
     pub fn draw(&mut self, lines: Vec<Line>, size: (usize, usize)) {
-        if super::terminal::is_background() {
+        if super::terminal::is_background() || self.over.load(Ordering::Relaxed) {
             return;
         }
         let mut out = Vec::new();
@@ -124,7 +132,7 @@ impl Canvas {
 
     /// Gives the terminal back; the next drawing takes it again.
     pub fn close(&mut self) {
-        if std::mem::take(&mut self.is_open) {
+        if std::mem::take(&mut self.is_open) && !self.over.load(Ordering::Relaxed) {
             give_back();
         }
         self.drawn.clear();
@@ -153,7 +161,7 @@ mod tests {
     #[test]
     fn only_what_changed_is_written() {
         let drawn = vec![line("one", Look::Plain), line("two", Look::Strong), line("three", Look::Plain)];
-        let canvas = Canvas { colours: false, is_open: true, drawn, size: (80, 24) };
+        let canvas = Canvas { colours: false, over: Arc::default(), is_open: true, drawn, size: (80, 24) };
         let mut out = Vec::new();
         canvas.write(&[line("one", Look::Plain), line("2", Look::Chosen)], false, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -165,7 +173,7 @@ mod tests {
     #[test]
     fn without_colours_there_are_none() {
         for (colours, expected) in [(false, false), (true, true)] {
-            let canvas = Canvas { colours, is_open: true, drawn: Vec::new(), size: (80, 24) };
+            let canvas = Canvas { colours, over: Arc::default(), is_open: true, drawn: Vec::new(), size: (80, 24) };
             let mut out = Vec::new();
             canvas.write(&[line("x", Look::Warning)], false, &mut out).unwrap();
             let yellow = String::from_utf8(out).unwrap().contains("38;5;11m");
