@@ -123,7 +123,7 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
 /// # Errors
 /// Nobody answers, or not with a catalogue.
 pub async fn listing(conductors: &[Endpoint]) -> Result<(Endpoint, Vec<Composition>), AskError> {
-    let (client, compositions) = first(conductors, |client| async move { client.list().await }).await?;
+    let (client, compositions) = first(conductors, async |client| client.list().await).await?;
     Ok((client.conductor().clone(), compositions))
 }
 
@@ -132,7 +132,7 @@ pub async fn listing(conductors: &[Endpoint]) -> Result<(Endpoint, Vec<Compositi
 /// # Errors
 /// Nobody answers, or nothing, or several things have this name.
 pub async fn locate(get: &Get, via: &Via) -> Result<Located, AskingFailed> {
-    let members = |client: Client| async move {
+    let members = async |client: &Client| {
         let key = match &get.typed.key {
             Some(key) => key.clone(),
             None => Key::Hash(client.only().await?.info_hash),
@@ -160,19 +160,15 @@ pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<M
 }
 
 async fn fetch(get: &Get, may_ask: bool) -> Result<Manifest, AskingFailed> {
-    let found = named(get, |client| async move {
-        let found = match &get.typed.key {
-            Some(key) => client.find(key).await,
-            None => client.only().await,
-        };
-        match found {
-            Err(AskError::Several { candidates, .. })
-                if may_ask && get.typed.key.is_some() && choice::is_possible() =>
-            {
-                Ok(candidates)
-            }
-            found => found.map(|composition| vec![composition]),
+    let find = async |client: &Client| match &get.typed.key {
+        Some(key) => client.find(key).await,
+        None => client.only().await,
+    };
+    let found = named(get, async |client| match find(client).await {
+        Err(AskError::Several { candidates, .. }) if may_ask && get.typed.key.is_some() && choice::is_possible() => {
+            Ok(candidates)
         }
+        found => found.map(|composition| vec![composition]),
     });
     let (client, mut candidates) = found.await?;
     let meant = match candidates.len() {
@@ -196,14 +192,14 @@ fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> 
 }
 
 /// Asks one conductor after the other; the first that answers counts.
-async fn first<T, F: Future<Output = Result<T, AskError>>>(
+async fn first<T>(
     conductors: &[Endpoint],
-    ask: impl Fn(Client) -> F,
+    ask: impl AsyncFn(&Client) -> Result<T, AskError>,
 ) -> Result<(Client, T), AskError> {
     let mut result = Err(AskError::Client("no conductor is named".to_owned()));
     for conductor in conductors {
         let client = Client::new(conductor.clone(), None)?;
-        match ask(client.clone()).await {
+        match ask(&client).await {
             Ok(answer) => return Ok((client, answer)),
             Err(error @ AskError::Unreachable { .. }) => {
                 log::info!("{error}");
@@ -216,10 +212,7 @@ async fn first<T, F: Future<Output = Result<T, AskError>>>(
 }
 
 /// As [`first`], for a name: if there is no such one, or several, the error says what there is.
-async fn named<T, F: Future<Output = Result<T, AskError>>>(
-    get: &Get,
-    ask: impl Fn(Client) -> F,
-) -> Result<(Client, T), AskingFailed> {
+async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) -> Result<(Client, T), AskingFailed> {
     let error = match first(&get.conductors, ask).await {
         Ok(answer) => return Ok(answer),
         Err(error) => error,

@@ -11,14 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{list::Here, state::State};
 use crate::{
-    catalogue::{Key, place::Typed},
-    cli::{Exit, ask::Get, menu::Menu},
+    cli::{Exit, menu::Menu},
     manifest::{Endpoint, shown},
     member::{
         StartError,
         begin::Beginning,
-        got,
-        load::Named,
+        load::{Composition, Named},
         share::{self, conductor},
         station::{self, Pending, Station},
         teller::Teller,
@@ -54,7 +52,7 @@ pub struct Jobs {
 /// A composition that is fetched or shared.
 struct Fetch {
     slot: usize,
-    stop: CancellationToken,
+    station: Arc<Station>,
 }
 
 /// A file or folder that is offered.
@@ -122,37 +120,44 @@ impl Jobs {
         self.next_slot
     }
 
-    /// Starts to fetch it.
-    pub async fn fetch(&mut self, info_hash: InfoHash, state: &mut State) {
-        let Some(there) = state.there.iter().find(|there| there.info_hash == info_hash) else { return };
+    /// It is to be fetched, once its manifest is there; gives what ends it. None: it cannot, and people are told.
+    pub async fn coming(&mut self, info_hash: InfoHash, state: &mut State) -> Option<CancellationToken> {
+        let there = state.there.iter().find(|there| there.info_hash == info_hash)?;
         let name = shown(&there.name).into_owned();
         let station = match self.station(self.told.settings.conductors.clone()).await {
             Ok(station) => station,
-            Err(error) => return state.say(format!("error: {error}")),
+            Err(error) => {
+                state.say(format!("error: {error}"));
+                return None;
+            }
         };
-        let typed = Typed { conductor: None, key: Some(Key::Hash(info_hash)) };
-        let get = Get { typed, conductors: self.conductors() };
-        let slot = self.slot();
+        let (slot, stop) = (self.slot(), station.stop.clone());
         state.here.insert(info_hash, Here::Coming { name });
-        self.fetches.insert(info_hash, Fetch { slot, stop: station.stop.clone() });
-        let screen = Teller::new(self.screen.clone(), slot);
-        self.running.spawn(async move {
-            let exit = match got(&get, false, &station.stop).await {
-                Ok(composition) => {
-                    let begins = Beginning { station, screen };
-                    begins.run(Named::Composition(composition), Pending::new()).await
-                }
-                Err(_) if station.stop.is_cancelled() => Exit::Interrupted,
-                Err(error) => error.told(&station.screen),
-            };
-            Ended::Fetch(info_hash, exit)
-        });
+        self.fetches.insert(info_hash, Fetch { slot, station });
+        Some(stop)
+    }
+
+    /// Starts to fetch it, if it was found what it is.
+    pub fn begin(&mut self, info_hash: InfoHash, got: Result<Composition, StartError>, state: &mut State) {
+        let Some(Fetch { slot, station }) = self.fetches.get(&info_hash) else { return };
+        match got {
+            Ok(composition) => {
+                let begins = Beginning { station: station.clone(), screen: Teller::new(self.screen.clone(), *slot) };
+                let work = begins.run(Named::Composition(composition), Pending::new());
+                self.running.spawn(async move { Ended::Fetch(info_hash, work.await) });
+            }
+            Err(_) if station.stop.is_cancelled() => self.ended(Ended::Fetch(info_hash, Exit::Interrupted), state),
+            Err(error) => {
+                let exit = error.told(&station.screen);
+                self.ended(Ended::Fetch(info_hash, exit), state);
+            }
+        }
     }
 
     /// Ends it; what was fetched is kept. Of a folder that is shared all ends.
     pub fn stop(&self, info_hash: InfoHash, state: &State) {
         if let Some(fetch) = self.fetches.get(&info_hash) {
-            fetch.stop.cancel();
+            fetch.station.stop.cancel();
         } else if let Some(Here::Shared { path, .. }) = state.here.get(&info_hash) {
             self.shares.values().filter(|share| path.starts_with(&share.path)).for_each(|share| share.stop.cancel());
         }

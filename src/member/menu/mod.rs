@@ -17,6 +17,7 @@ use std::{
 };
 
 use crossterm::event::KeyEvent;
+use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -26,9 +27,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    StartError,
     ask::{self, locate::Located},
-    blocking,
+    blocking, got,
     history::{History, HistoryError, Record},
+    load,
 };
 use crate::{
     catalogue::{Composition, Key, place::Typed},
@@ -45,8 +48,6 @@ use state::{Page, State, Wish};
 const TICK: Duration = Duration::from_millis(100);
 /// The conductor is asked so often.
 const REFRESH: Duration = Duration::from_secs(2);
-/// Answers that wait.
-const ANSWERS: usize = 64;
 
 /// What a conductor has, and what of it is on the disk here.
 struct Listing {
@@ -59,6 +60,7 @@ struct Listing {
 enum Answer {
     Listed(Result<Listing, String>),
     Located(Result<Located, String>),
+    Got(InfoHash, Result<load::Composition, StartError>),
     History(Result<Vec<Record>, HistoryError>),
     Completed { typed: String, completed: String, names: Vec<String> },
 }
@@ -87,8 +89,8 @@ struct Menu {
     jobs: Jobs,
     stop: CancellationToken,
     signs: Signs,
-    answers: mpsc::Sender<Answer>,
-    answered: mpsc::Receiver<Answer>,
+    /// What is being asked.
+    asking: FuturesUnordered<LocalBoxFuture<'static, Answer>>,
     /// When the conductor was last asked; whether it has not answered yet.
     refreshed: Option<Instant>,
     is_asked: bool,
@@ -96,11 +98,10 @@ struct Menu {
 
 impl Menu {
     fn new(told: Told, stop: CancellationToken) -> Self {
-        let (answers, answered) = mpsc::channel(ANSWERS);
         let jobs = Jobs::new(told, stop.clone());
         let conductor = jobs.conductors().first().map(Endpoint::to_string).unwrap_or_default();
         let (state, signs) = (State::new(conductor), Signs::of_locale());
-        Self { state, jobs, stop, signs, answers, answered, refreshed: None, is_asked: false }
+        Self { state, jobs, stop, signs, asking: FuturesUnordered::new(), refreshed: None, is_asked: false }
     }
 
     async fn work(&mut self, mut pressed: mpsc::Receiver<KeyEvent>, canvas: &mut Canvas) {
@@ -131,7 +132,7 @@ impl Menu {
                     // That it could not be stopped is no reason to end.
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
-                Some(answer) = self.answered.recv() => self.take(answer),
+                Some(answer) = self.asking.next() => self.take(answer),
                 _ = tick.tick() => self.look(),
             }
             self.draw(canvas);
@@ -158,7 +159,7 @@ impl Menu {
     async fn grant(&mut self, wish: Wish) -> bool {
         match wish {
             Wish::Quit => return false,
-            Wish::Fetch(info_hash) => self.jobs.fetch(info_hash, &mut self.state).await,
+            Wish::Fetch(info_hash) => self.fetch(info_hash).await,
             Wish::Stop(info_hash) => self.jobs.stop(info_hash, &self.state),
             Wish::Share(typed) => {
                 self.jobs.share(path::typed(&typed), &mut self.state).await;
@@ -183,14 +184,8 @@ impl Menu {
     }
 
     /// Starts something whose answer is taken later.
-    fn ask(&self, asking: impl Future<Output = Answer> + Send + 'static) {
-        let answers = self.answers.clone();
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            if let Some(answer) = stop.run_until_cancelled(asking).await {
-                let _ = answers.send(answer).await;
-            }
-        });
+    fn ask(&self, asking: impl Future<Output = Answer> + 'static) {
+        self.asking.push(Box::pin(asking));
     }
 
     fn refresh(&mut self) {
@@ -212,11 +207,21 @@ impl Menu {
         }
     }
 
+    /// What is listed under this info-hash.
+    fn named(&self, info_hash: InfoHash) -> Get {
+        let typed = Typed { conductor: None, key: Some(Key::Hash(info_hash)) };
+        Get { typed, conductors: self.jobs.conductors() }
+    }
+
+    async fn fetch(&mut self, info_hash: InfoHash) {
+        let (get, stop) = (self.named(info_hash), self.jobs.coming(info_hash, &mut self.state).await);
+        if let Some(stop) = stop {
+            self.ask(async move { Answer::Got(info_hash, got(&get, false, &stop).await) });
+        }
+    }
+
     fn locate(&self, info_hash: InfoHash) {
-        let get = Get {
-            typed: Typed { conductor: None, key: Some(Key::Hash(info_hash)) },
-            conductors: self.jobs.conductors(),
-        };
+        let get = self.named(info_hash);
         let via = self.jobs.via();
         self.ask(async move { Answer::Located(ask::locate(&get, &via).await.map_err(text)) });
     }
@@ -234,6 +239,7 @@ impl Menu {
                 }));
             }
             Answer::Located(located) => self.state.located(located),
+            Answer::Got(info_hash, got) => self.jobs.begin(info_hash, got, &mut self.state),
             Answer::Completed { typed, completed, names } => {
                 self.state.completed(&typed, completed);
                 if !names.is_empty() {
