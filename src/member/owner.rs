@@ -4,6 +4,7 @@
 //! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
 
 mod ending;
+mod telling;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -23,19 +24,17 @@ use super::{
     on_complete, report,
     station::{Pending, Station, Unmet},
     teller::Teller,
-    until::Copies,
 };
 use crate::{
     announce::live::{self, Progress, REPORT},
     cli::Exit,
     discovery::conductor::Stats,
-    geometry::PartIndex,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
-    ui::{Phase, Report, View},
+    ui::Report,
 };
 
 const TICK: Duration = Duration::from_millis(100);
@@ -147,53 +146,6 @@ impl Owner {
         self.parts.ledger.tick();
         let uploaded = self.stats().uploaded;
         Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
-    }
-
-    /// What people should know before the first part comes.
-    fn tell_first(&mut self, screen: &Teller) {
-        let have = self.parts.swarm.snapshot(self.now());
-        match self.stage {
-            Stage::Fetching if have.bytes_done < have.bytes => screen.event(&Report::Fetch {
-                name: self.name(),
-                path: self.parts.store.path(),
-                size: have.bytes,
-                missing: have.bytes - have.bytes_done,
-            }),
-            Stage::Whole { .. } => {
-                self.tell_whole(screen);
-                self.note_whole();
-            }
-            // A small file is checked before the first tick.
-            Stage::Checking(_) => self.show(&have, self.now(), screen),
-            _ => {}
-        }
-    }
-
-    fn missing(&self) -> Vec<PartIndex> {
-        let have = self.parts.swarm.have();
-        self.parts.manifest.geometry.all_parts().filter(|part| !have.has(*part)).collect()
-    }
-
-    /// Which parts of what was on the disk are right, where that was asked for.
-    fn tell_checked(&self, wrong: &[PartIndex], screen: &Teller) {
-        if self.parts.station.settings.check {
-            let (parts, path) = (self.parts.manifest.geometry.parts(), self.parts.store.path());
-            let wrong = report::ranges(wrong);
-            screen.event(&Report::Checked { name: self.name(), path, parts, wrong });
-        }
-    }
-
-    fn tell_whole(&self, screen: &Teller) {
-        let snapshot = self.parts.swarm.snapshot(self.now());
-        screen.event(&Report::Whole {
-            name: self.name(),
-            path: self.parts.store.path(),
-            size: snapshot.bytes,
-            fetched: snapshot.fetched,
-            seconds: self.now().saturating_sub(self.parts.station.began),
-            sharing: !self.parts.station.settings.until.done,
-        });
-        self.tell_copies(screen);
     }
 
     async fn work(&mut self, screen: &Teller) -> Ending {
@@ -349,7 +301,6 @@ impl Owner {
         self.stage = Stage::Whole { since: self.now() };
         self.progress = self.now();
         self.tell_whole(screen);
-        self.note_whole();
         log::info!("{}: whole and verified", self.name());
         if let Some(program) = &self.parts.station.settings.on_complete
             && let Err(text) = on_complete::start(program, &path)
@@ -389,29 +340,6 @@ impl Owner {
         let snapshot = self.parts.swarm.snapshot(self.now());
         let uploaded = self.parts.uploaded + snapshot.uploaded;
         Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.left }
-    }
-
-    /// How far it is, for the screen.
-    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Teller) {
-        let phase = match &self.stage {
-            Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
-            Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
-            Stage::Fetching => {
-                report::waiting(snapshot, self.lookout.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
-            }
-            Stage::Naming(_) => Phase::Verifying,
-            Stage::Whole { .. } => Phase::Sharing,
-        };
-        let eta = report::eta(snapshot);
-        screen.update(&View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
-    }
-
-    /// Who of those that are waited for has it whole by now, and who has not.
-    fn tell_copies(&self, screen: &Teller) {
-        if let Some(all) = &self.parts.station.settings.until.all {
-            let Copies { copies, wanted, whole, lacking } = self.copies(all);
-            screen.event(&Report::Copies { name: self.name(), copies, wanted, whole, lacking });
-        }
     }
 
     /// Notes what is on the disk once nothing was written for a while, so that even a kill costs no check.

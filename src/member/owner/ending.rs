@@ -1,22 +1,17 @@
 //! When the owner's work is over, and how it leaves.
 
-use std::path;
-
 use tokio::time::Duration;
 
 use super::{Owner, Stage, named, save};
 use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
-        blocking,
-        history::{self, What},
-        report,
+        blocking, history, report,
         teller::Teller,
         until::{self, Copies, Facts},
     },
     peer::Event,
     time::Time,
-    ui::{End, Report},
 };
 
 /// How long the neighbours have to put away what they hold.
@@ -154,40 +149,5 @@ impl Owner {
         tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);
         ending.exit
-    }
-
-    /// It is whole: it was fetched, or was there and is shared.
-    pub(super) fn note_whole(&mut self) {
-        let snapshot = self.parts.swarm.snapshot(self.now());
-        let path = path::absolute(self.parts.store.path()).unwrap_or_else(|_| self.parts.store.path());
-        let path = path.to_string_lossy().into_owned();
-        let seconds = self.now().saturating_sub(self.parts.station.began).as_secs_f64();
-        match snapshot.fetched {
-            0 => self.parts.ledger.note(snapshot.bytes, What::Shared { path }),
-            bytes => self.parts.ledger.note(bytes, What::Fetched { path, seconds }),
-        }
-    }
-
-    pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
-        let (snapshot, began) = (self.parts.swarm.snapshot(self.now()), self.parts.station.began);
-        screen.finish();
-        if let Some(text) = &ending.error {
-            log::error!("{text}");
-            screen.event(&Report::Error { name: Some(self.name()), code: ending.exit, text: text.clone() });
-        }
-        screen.event(&Report::End(End {
-            name: self.name(),
-            code: ending.exit,
-            path: self.parts.store.path(),
-            size: snapshot.bytes,
-            have: snapshot.bytes_done,
-            fetched: snapshot.fetched,
-            uploaded: snapshot.uploaded,
-            seconds: self.now().saturating_sub(began),
-            whole_after: match self.stage {
-                Stage::Whole { since } => Some(since.saturating_sub(began)),
-                _ => None,
-            },
-        }));
     }
 }
