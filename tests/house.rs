@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "src/peer/session.rs",
     "src/peer/uploads.rs",
     "src/picker/",
+    "src/search/",
     "src/storage/selection.rs",
     "src/swarm/",
     "src/time.rs",

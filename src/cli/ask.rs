@@ -1,4 +1,5 @@
-//! The command line of `member list`, `locate`, `show`, `history`, `get` and `share`: which of them is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `history`, `get`, `share`, `search` and `neighbours`: which of them
+//! is meant, and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -15,7 +16,9 @@ use super::{
     menu::{self, Menu},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
-    read, wrong,
+    read,
+    search::{self, Quest},
+    wrong,
 };
 use crate::{
     catalogue::place::Typed,
@@ -32,6 +35,8 @@ pub enum Told {
     Offer(Box<Offer>),
     /// To show what there is, and do what is then chosen.
     Menu(Box<Menu>),
+    /// To ask its neighbours something.
+    Search(Box<Quest>),
     /// To say something and end.
     Say(Question),
 }
@@ -114,13 +119,15 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
         "history" => history(args, dot_env),
+        "neighbours" => Ok(Told::Search(Box::new(search::neighbours(args, dot_env)?))),
+        "search" => Ok(Told::Search(Box::new(search::search(args, dot_env)?))),
         "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
         _ => show(args, dot_env),
     }
 }
 
 /// The words that are commands.
-const WORDS: [&str; 6] = ["get", "history", "list", "locate", "share", "show"];
+const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {

@@ -26,6 +26,9 @@ use crate::manifest::{Endpoint, Host};
 /// The port of a member that is told none; the next free one where it is taken.
 pub const DEFAULT_PORT: u16 = 9998;
 
+/// The neighbours of a member that is told no number.
+const DEFAULT_LINKS: usize = 6;
+
 /// What a member was told, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -68,6 +71,12 @@ pub struct Settings {
     pub name: String,
     /// Whether members on the same network may be looked for.
     pub lan: bool,
+    /// Whether links with neighbours are kept, and their questions answered.
+    pub search: bool,
+    /// Neighbours known by address.
+    pub neighbours: Vec<Endpoint>,
+    /// How many neighbours are looked for besides.
+    pub links: usize,
     pub screen: ScreenOptions,
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
@@ -148,6 +157,9 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
         from: None,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
+        search: !network.no_search,
+        neighbours: network.neighbour,
+        links: network.links.unwrap_or(DEFAULT_LINKS),
         screen,
         log_dir,
         notes: dot_env.notes,
@@ -163,7 +175,8 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
-                            member share [OPTIONS] [PATH...]\n       member list|locate|show|history ...       (see member list --help)\n       \
+                            member share [OPTIONS] [PATH...]\n       \
+                            member list|locate|show|history|search|neighbours ...       (see member list --help)\n       \
                             member                            (on a terminal: a menu)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
@@ -332,6 +345,53 @@ pub(super) struct Network {
     /// this machine is told what is shared (BEP 14, UDP port 6771); --interface and --listen say where.
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
+
+    /// Keep a link with this member, to be searched through (repeatable)
+    ///
+    /// For members that share something else, and are not found by themselves. Without a port it is 9998.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = member_endpoint)]
+    #[arg(env = "ORCHESTRA_NEIGHBOUR", hide_env_values = true)]
+    neighbour: Vec<Endpoint>,
+
+    /// Look for so many neighbours, up to 32
+    ///
+    /// 0: only those of --neighbour, and who comes. Default: 6.
+    #[arg(long, value_name = "N", env = "ORCHESTRA_LINKS", hide_env_values = true)]
+    links: Option<usize>,
+
+    /// Keep no links with neighbours, and answer no searches
+    ///
+    /// Default: neighbours are told the names, sizes and info-hashes of what is shared here when a search means them.
+    #[arg(long, env = "ORCHESTRA_NO_SEARCH", hide_env_values = true, value_parser = flag())]
+    #[arg(conflicts_with_all = ["neighbour", "links"])]
+    no_search: bool,
+}
+
+/// Settings of somebody who asks neighbours, and shares nothing.
+pub(super) fn of_asker(
+    neighbours: Vec<Endpoint>,
+    conductors: Vec<Endpoint>,
+    interface: Option<String>,
+    no_lan: bool,
+    log_dir: LogDir,
+    dot_env: DotEnv,
+) -> Settings {
+    let network = Network {
+        listen: None,
+        interface,
+        port: Some(0),
+        conductor: conductors,
+        peer: Vec::new(),
+        advertise: None,
+        upload: None,
+        download: None,
+        name: None,
+        no_lan,
+        neighbour: neighbours,
+        links: None,
+        no_search: true,
+    };
+    on(network, ScreenOptions { quiet: true, ..ScreenOptions::default() }, log_dir, dot_env)
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -399,7 +459,7 @@ fn names(path: &Path) -> Result<Vec<String>, String> {
 }
 
 /// A member's address; without a port it is [`DEFAULT_PORT`].
-fn member_endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn member_endpoint(text: &str) -> Result<Endpoint, String> {
     let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
     let with_port = format!("{text}:{DEFAULT_PORT}").parse::<Endpoint>();
     let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint { host: Host::Ip(ip), port: DEFAULT_PORT });
@@ -454,7 +514,8 @@ fn after_help() -> String {
            member locate 10.0.0.1/big.iso                who has it, and which parts\n  \
            member history                                what came and went on this machine\n  \
            member                                        on a terminal: a menu for all of that\n  \
-           member show big.orch                          what the manifest says\n\n{}\
+           member show big.orch                          what the manifest says\n  \
+           member search ubuntu                          ask the neighbours, and theirs, who has such a thing\n\n{}\
          Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)
     )
@@ -480,7 +541,7 @@ mod tests {
         assert_eq!(settings.compositions, ["x.orch"]);
         assert_eq!(settings.output, Path::new("."));
         assert_eq!(settings.until, Until::default());
-        assert!(settings.lan && settings.screen.progress && !settings.name.is_empty());
+        assert!(settings.lan && settings.search && settings.screen.progress && !settings.name.is_empty());
     }
 
     #[test]
@@ -488,7 +549,7 @@ mod tests {
         let args = "a.orch b.orch -o d --listen ::1 --interface eth0 --port 0 --conductor h --conductor i:1 \
                     --peer 10.0.0.1 --peer [::1]:5 --advertise h:1 --exit-when-done --seed-time 30m --seed-ratio 1.5 \
                     --until-all 3 --timeout 10 --upload 10M --download 100Mbit --on-complete ./x --check --repair \
-                    --from old --only *.pdf --only docs --name n --no-lan --json -v --no-progress --color never --log-dir -";
+                    --from old --only *.pdf --only docs --name n --no-lan --neighbour 10.0.0.2 --links 3 --json -v --no-progress --color never --log-dir -";
         let settings = told(&args.split_whitespace().collect::<Vec<_>>(), "").unwrap();
         let shown = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>();
         assert_eq!(settings.compositions, ["a.orch", "b.orch"]);
@@ -496,6 +557,7 @@ mod tests {
         assert_eq!(settings.port, Some(0));
         assert_eq!(shown(&settings.conductors), ["h:9999", "i:1"]);
         assert_eq!(shown(&settings.peers), ["10.0.0.1:9998", "[::1]:5"]);
+        assert_eq!((shown(&settings.neighbours), settings.links), (vec!["10.0.0.2:9998".to_owned()], 3));
         assert_eq!(settings.until.seed_time, Some(Duration::from_secs(1_800)));
         assert_eq!(settings.until.all, Some(UntilAll::Members(3)));
         assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
@@ -549,6 +611,7 @@ mod tests {
             (&["x", "--only", "[a"], "", "--only"),
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
             (&["x", "-q", "-v"], "", "--verbose"),
+            (&["x", "--no-search", "--links", "3"], "", "--links"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),
             (&["x"], "ORCHESTRA_JSON=perhaps", "--json"),
         ] {

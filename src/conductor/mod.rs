@@ -36,6 +36,7 @@ use crate::{
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     net::{front::Front, listen::ListenError, own_address::own_address, service},
+    search::NEIGHBOURS,
     time::Time,
 };
 use allowance::Allowances;
@@ -355,12 +356,18 @@ impl Desk {
 
     /// Everybody who is to know; under the lock of the swarm.
     fn tell(&self, change: Change) {
-        self.reach.hear(&change);
+        if change.info_hash != NEIGHBOURS {
+            self.reach.hear(&change);
+        }
         self.tell_of_elsewhere(change);
     }
 
-    /// As [`Desk::tell`], of what another conductor heard: that one dials newcomers.
+    /// As [`Desk::tell`], of what another conductor heard: that one dials newcomers. Who looks for neighbours comes and
+    /// goes unnoticed.
     fn tell_of_elsewhere(&self, change: Change) {
+        if change.info_hash == NEIGHBOURS {
+            return;
+        }
         self.counted.hear(change.what);
         self.hub.tell(&change);
         self.reporter.tell(Happening::Change(change));

@@ -11,6 +11,7 @@ use super::{
     load::{Composition, Named, Trackers},
     lookout::Lookout,
     owner::{Owner, Parts},
+    repertoire::Performed,
     station::{Pending, Station},
     teller::Teller,
 };
@@ -18,7 +19,7 @@ use crate::{
     cli::{Exit, member::Settings},
     discovery::conductor::Stats,
     manifest::{Endpoint, FilePath},
-    metainfo::{InfoHash, Magnet},
+    metainfo::{InfoHash, Magnet, info::is_private},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
@@ -163,9 +164,11 @@ impl Beginning {
     ) -> Result<Parts, StartError> {
         let station = &self.station;
         let Composition { manifest, info_hash, .. } = &composition;
+        let info_hash = *info_hash;
         let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
-        let Some(visitors) = Visitors::of(station, *info_hash) else {
-            return Err(StartError::Twice { name, info_hash: *info_hash });
+        let private = is_private(&composition.info);
+        let Some(visitors) = Visitors::of(station, info_hash) else {
+            return Err(StartError::Twice { name, info_hash });
         };
         log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
         self.screen.event(&Report::Start {
@@ -182,7 +185,13 @@ impl Beginning {
             let name = manifest.name.shown().into_owned();
             self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
         }
-        Ok(Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) })
+        let left = left(&opened).left;
+        let mut parts = Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) };
+        let manifest = parts.manifest.clone();
+        station.neighbours.may_be_at(manifest.conductors());
+        let of = Performed::new(info_hash, &parts.manifest, left, Arc::new(move || Some(manifest.clone())));
+        parts.listed = (!private).then(|| station.repertoire.list(of));
+        Ok(parts)
     }
 }
 
@@ -239,6 +248,7 @@ pub fn parts(
         ledger,
         pending,
         unmet,
+        listed: None,
         uploaded: 0,
     }
 }

@@ -4,7 +4,8 @@
 //! screen. Each composition then has a task of its own, which [`begin`]s it (where only a magnet link is known, [`asking`]
 //! comes first); the [`owner`] holds the swarm's state and carries its effects out:
 //! connections are in [`links`] and come through one [`door`], the disk is in `storage`, conductors are in `discovery`.
-//! What it decides by itself is only when to end ([`until`]) and what to tell people.
+//! What it decides by itself is only when to end ([`until`]) and what to tell people. Beside all compositions it has
+//! [`neighbours`], who are asked for others ([`search`]).
 
 mod acquaintances;
 mod advertised;
@@ -19,10 +20,13 @@ mod links;
 mod load;
 mod lookout;
 pub mod menu;
+mod neighbours;
 mod news;
 mod on_complete;
 mod owner;
+mod repertoire;
 mod report;
+pub mod search;
 pub mod share;
 mod station;
 mod teller;
@@ -39,11 +43,11 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalogue::AskError,
+    catalogue::{AskError, Key},
     cli::{Exit, ask::Get, member::Settings},
     conductor::ConductorError,
     discovery::conductor::HttpError,
-    metainfo::InfoHash,
+    metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
     ui::{Phase, Report, Screen, View, keys::Keys},
@@ -153,6 +157,13 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
     for get in &settings.gets {
         all.push(match got(get, !settings.screen.json, stop).await {
             Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
+            Err(StartError::Ask(error))
+                if let Some(Key::Hash(hash)) = get.typed.key
+                    && error.is_not_there() =>
+            {
+                log::info!("{error}; members are asked for its manifest");
+                Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
+            }
             got => got.map(|composition| Loaded::Named(Named::Composition(composition))),
         });
     }

@@ -21,7 +21,9 @@ use super::{
     ledger::Ledger,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
-    on_complete, report,
+    on_complete,
+    repertoire::Listed,
+    report,
     station::{Pending, Station, Unmet},
     teller::Teller,
 };
@@ -56,6 +58,8 @@ pub struct Parts {
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
+    /// None: it is listed by somebody else, or private.
+    pub listed: Option<Listed>,
     /// Bytes sent before it was last asleep.
     pub uploaded: u64,
 }
@@ -323,14 +327,18 @@ impl Owner {
             self.gained = gained;
             self.progress = now;
         }
-        self.lookout.tell(self.stats());
+        let stats = self.stats();
+        if let Some(listed) = &self.parts.listed {
+            listed.lacks(stats.left);
+        }
+        self.lookout.tell(stats);
         if now >= self.reported + REPORT {
             self.reported = now;
             self.lookout.report(progress_of(&self.parts.swarm, &snapshot));
         }
         self.show(&snapshot, now, screen);
         self.note(now);
-        self.parts.acquaintances.tick(&self.parts.swarm, now);
+        self.parts.acquaintances.tick(|| self.parts.swarm.reached(), now);
         self.parts.ledger.tick();
         self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }

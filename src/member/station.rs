@@ -15,7 +15,9 @@ use super::{
     advertised::{self, Reached},
     door::Door,
     lookout::Lookout,
+    neighbours::{self, Neighbours},
     news::News,
+    repertoire::Repertoire,
 };
 use crate::{
     cli::member::{DEFAULT_PORT, Settings},
@@ -55,6 +57,8 @@ pub struct Station {
     pub upload: Limiter,
     pub download: Limiter,
     pub news: Arc<News>,
+    pub repertoire: Repertoire,
+    pub neighbours: Neighbours,
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
@@ -84,12 +88,12 @@ impl Station {
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
-        let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        let began = Time::ZERO;
-        Ok(Self {
+        let (news, repertoire, http) = (Arc::default(), Repertoire::default(), Http::new(&via(&settings), many)?);
+        let (neighbours, told) = Neighbours::new();
+        let station = Self {
             settings,
             start,
-            began,
+            began: Time::ZERO,
             screen,
             stop,
             id,
@@ -100,9 +104,15 @@ impl Station {
             upload,
             download,
             news,
+            repertoire,
+            neighbours,
             http,
             lan,
-        })
+        };
+        if station.settings.search {
+            neighbours::start(&station, told);
+        }
+        Ok(station)
     }
 
     /// The same station for something that may end before the rest, and that asks these conductors.

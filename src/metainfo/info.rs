@@ -104,6 +104,12 @@ impl Info {
     }
 }
 
+/// Whether it says that only its trackers may tell who shares it (BEP 27).
+pub fn is_private(raw: &[u8]) -> bool {
+    let dict = bencode::parse(raw).ok().and_then(Value::as_dict);
+    dict.and_then(|dict| dict.get("private")).and_then(Value::as_u64).is_some_and(|private| private != 0)
+}
+
 /// The canonical info dictionary: sorted keys, and none beyond ours.
 pub fn encode(name: &Name, geometry: &Geometry, parts: &[Digest], files: &[FileEntry]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + 20 * parts.len());

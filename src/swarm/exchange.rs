@@ -64,9 +64,14 @@ fn range(ip: IpAddr) -> Range {
     }
 }
 
+/// Whether it is on this machine or at this site: no stranger of the internet.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
+    range(ip) != Range::World
+}
+
 /// Whether the address means the same to us and to who is at `ip`, and may lead there. A link-local IPv6 address means
 /// nothing without the interface.
-fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {
+pub(crate) fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {
     let local = matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
     !local && range(address.ip()) >= range(ip)
 }

@@ -26,7 +26,8 @@ mod serve;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(crate) use known_peers::KnownPeers;
+pub(crate) use exchange::{concerns, is_near};
+pub(crate) use known_peers::{KnownPeers, at_port, plain};
 use neighbour::Neighbour;
 use reveal::Reveal;
 

@@ -22,6 +22,7 @@ mod paths;
 mod redis;
 mod resume;
 mod room;
+mod search;
 mod service;
 mod share;
 mod stage;

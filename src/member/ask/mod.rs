@@ -6,7 +6,7 @@
 mod choice;
 pub mod locate;
 mod show;
-mod table;
+pub(super) mod table;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -58,6 +58,12 @@ impl AskingFailed {
     /// What was asked for is being hashed: it will be there soon.
     pub fn is_coming(&self) -> bool {
         matches!(self, Self::Ask(AskError::Coming { .. }))
+    }
+
+    /// No catalogue that was asked has it, or none answers.
+    pub fn is_not_there(&self) -> bool {
+        let (Self::Ask(error) | Self::Advised { error, .. }) = self else { return false };
+        matches!(error, AskError::Unknown { .. } | AskError::Unreachable { .. })
     }
 
     pub fn exit(&self) -> Exit {

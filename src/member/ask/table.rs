@@ -9,7 +9,14 @@ use std::borrow::Cow;
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use super::locate::Place;
-use crate::{catalogue::Composition, cli::units, geometry::Geometry, manifest::shown, ui::part_map};
+use crate::{
+    catalogue::Composition,
+    cli::units,
+    geometry::Geometry,
+    manifest::shown,
+    member::search::findings::{Found, Neighbour},
+    ui::part_map,
+};
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -119,6 +126,52 @@ pub fn places(places: &[Place], geometry: &Geometry) -> Table {
         Column { list: true, ..left("PARTS") },
     ];
     Table { columns, rows: places.iter().map(row).collect() }
+}
+
+/// What neighbours answered to a search.
+pub fn finds(found: &[Found]) -> Table {
+    let columns = vec![
+        left("NAME"),
+        right("SIZE", 0),
+        right("HOLDERS", 2),
+        right("HOPS", 4),
+        Column { spare: 1, ..left("HASH") },
+        Column { spare: 3, ..left("ADDRESS") },
+    ];
+    let row = |found: &Found| {
+        vec![
+            shown(&found.name).into_owned(),
+            units::size(found.size),
+            found.holders.len().to_string(),
+            found.nearest().hops.to_string(),
+            found.info_hash.to_string(),
+            found.nearest().address.to_string(),
+        ]
+    };
+    Table { columns, rows: found.iter().map(row).collect() }
+}
+
+/// Neighbours, and theirs.
+pub fn neighbours(found: &[Neighbour]) -> Table {
+    let columns = vec![
+        left("ADDRESS"),
+        left("NAME"),
+        Column { spare: 2, ..left("VERSION") },
+        right("COMPOSITIONS", 0),
+        right("LINKS", 1),
+        right("HOPS", 0),
+    ];
+    let row = |found: &Neighbour| {
+        vec![
+            found.address.to_string(),
+            shown(&found.who.name).into_owned(),
+            shown(&found.who.client).into_owned(),
+            found.who.compositions.to_string(),
+            found.who.links.to_string(),
+            found.hops.to_string(),
+        ]
+    };
+    Table { columns, rows: found.iter().map(row).collect() }
 }
 
 fn owner(entry: &Composition) -> String {

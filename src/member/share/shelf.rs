@@ -33,10 +33,11 @@ use crate::{
     composer::ComposeError,
     manifest::shown,
     member::{
+        repertoire::Performed,
         station::Station,
         teller::{Sum, Teller},
     },
-    metainfo::InfoHash,
+    metainfo::{InfoHash, info::is_private},
     storage::Stamp,
     ui::Report,
 };
@@ -279,6 +280,16 @@ impl Shelf {
         if self.tells_each && self.queue.len() < FEW {
             self.station.screen.say(&format!("{name}: {} shared", units::size(size)));
         }
+        let (memory, place) = (self.memory.clone(), path.clone());
+        let manifest = Arc::new(move || match memory.recall(&place, &stamp) {
+            Ok(recalled) => recalled.map(|composition| Arc::new(composition.manifest)),
+            Err(error) => {
+                log::warn!("{}: {error}", place.display());
+                None
+            }
+        });
+        let private = is_private(&composition.info);
+        let performed = (!private).then(|| Performed::new(info_hash, &composition.manifest, 0, manifest));
         let sleeper = Sleeper {
             station: self.station.clone(),
             teller: Teller::of_many(self.station.screen.clone(), self.next_slot, self.sum.clone()),
@@ -290,6 +301,7 @@ impl Shelf {
             is_told_near: self.shared.len() < NEAR,
             awake: self.awake.clone(),
             stop: stop.clone(),
+            performed,
         };
         self.next_slot += 1;
         self.registrar.tell(Job::put(&path, &stamp, &composition));
