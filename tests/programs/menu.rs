@@ -106,6 +106,33 @@ fn share(place: &Place, folder: &str, conductor: &str, arguments: &[&str]) -> Pr
     program
 }
 
+/// No conductor at all: the neighbours are asked, and give what they found.
+#[test]
+fn neighbours_are_searched() {
+    let place = Place::new();
+    let Some(terminal) = Terminal::open(&place, "work") else { return };
+    let data = bytes(500_000, 154);
+    fs::write(place.folder("isos").join("big-1.iso"), &data).expect("written");
+    let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+    command.args(["share", "isos", "--no-conductor", "--port", "0", "--json", "--name", "seed-1"]);
+    let mut seed = Program::start(command);
+    let port = seed.event_named("sharing")["port"].as_u64().expect("a port");
+    terminal.starts_menu(&format!("--conductor 127.0.0.1:1 --neighbour 127.0.0.1:{port}"));
+    terminal.shows("does not answer");
+    terminal.sends(&["n"]);
+    terminal.shows("seed-1");
+    terminal.sends(&["Escape"]);
+    terminal.shows("does not answer");
+    terminal.sends(&["s"]);
+    terminal.types("BIG iso");
+    terminal.shows("> big-1.iso");
+    terminal.sends(&["Enter"]);
+    terminal.shows("whole, sharing");
+    assert!(fs::read(place.path("work/big-1.iso")).expect("a file") == data, "the copy is different");
+    terminal.sends(&["q"]);
+    terminal.shows("ended 0");
+}
+
 #[test]
 fn a_composition_is_picked_fetched_and_located() {
     let place = Place::new();
@@ -219,8 +246,8 @@ fn a_small_terminal_and_another_size_do() {
     let Some(terminal) = Terminal::open(&place, "work") else { return };
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     terminal.starts_menu(&format!("--conductor {address}"));
-    terminal.shows("r refresh");
-    for (columns, rows, words) in [("40", "8", "Enter fetch   a share   ? keys   q quit"), ("120", "30", "r refresh")] {
+    terminal.shows("h history");
+    for (columns, rows, words) in [("40", "8", "Enter fetch   a share   ? keys   q quit"), ("130", "30", "r refresh")] {
         assert!(
             terminal.command().args(["resize-window", "-x", columns, "-y", rows]).status().expect("tmux").success()
         );

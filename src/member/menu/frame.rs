@@ -6,16 +6,18 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use super::{
     list::Row,
-    state::{Page, State, Typing},
+    state::{Asking, Page, State, Typing},
 };
 use crate::{
     cli::units,
     manifest::shown,
+    member::ask::table,
     ui::{
         Phase, Signs, View,
         canvas::{Line, Look},
         report::counted,
     },
+    wire::extension::search::Asks,
 };
 
 /// From so many rows on there are empty lines between the blocks.
@@ -28,14 +30,16 @@ const SIZE: usize = 11;
 const MEMBERS: usize = 11;
 
 /// What each key does: how long it stays where there is little room, and its words.
-const KEYS: [(u8, &str); 9] = [
+const KEYS: [(u8, &str); 11] = [
     (0, "Enter fetch"),
     (3, "Esc stop"),
     (3, "l parts"),
     (3, "/ filter"),
+    (3, "s search"),
     (2, "a share"),
+    (5, "n neighbours"),
     (4, "h history"),
-    (5, "r refresh"),
+    (6, "r refresh"),
     (1, "? keys"),
     (0, "q quit"),
 ];
@@ -48,6 +52,8 @@ pub fn help() -> Vec<String> {
         "Esc                   stop fetching or sharing it; or take the filter away",
         "l                     who has it, and which parts: a map of all of them",
         "/                     show only names that hold what is typed",
+        "s                     search the neighbours, and theirs, for words of a name",
+        "n                     who the neighbours are",
         "a                     share a file or a folder; Tab completes its path",
         "h                     what came and went, on this machine",
         "r                     ask the conductor now (it is asked every two seconds)",
@@ -64,6 +70,7 @@ pub fn help() -> Vec<String> {
 pub fn frame(state: &State, (columns, rows): (usize, usize), signs: Signs) -> Vec<Line> {
     let mut lines = match &state.page {
         Page::List => list(state, columns, rows, signs),
+        Page::Asked => asked(&state.asking, columns, rows),
         Page::Text { title, lines, top } => text(title, lines, *top, rows),
         Page::Map { name, located, top } => {
             let lines = match located {
@@ -85,6 +92,7 @@ pub fn frame(state: &State, (columns, rows): (usize, usize), signs: Signs) -> Ve
 pub fn room(state: &State, (columns, rows): (usize, usize)) -> usize {
     let around = match state.page {
         Page::List => 3 + 2 * usize::from(rows >= ROOMY) + foot(state, columns).len(),
+        Page::Asked => 5,
         Page::Text { .. } | Page::Map { .. } => 4,
     };
     rows.saturating_sub(around).max(1)
@@ -247,6 +255,9 @@ fn bottom(state: &State, columns: usize) -> Line {
     };
     match &state.typing {
         Some(Typing::Share(path)) => typed("share: ", path, "   Tab completes, Enter shares, Esc leaves"),
+        Some(Typing::Search(words)) => {
+            typed("search: ", words, "   words of a name; Enter asks the neighbours, Esc leaves")
+        }
         Some(Typing::Filter) => typed("/", &state.filter, "   Enter keeps it, Esc takes it away"),
         None => line(keys(columns), Look::Dim),
     }
@@ -265,6 +276,36 @@ fn keys(columns: usize) -> String {
             keys.remove(last);
         }
     }
+}
+
+/// What the neighbours answer.
+fn asked(asking: &Asking, columns: usize, rows: usize) -> Vec<Line> {
+    let (what, table) = match &asking.asks {
+        Asks::For(words) => (format!("Search: {}", shown(words)), table::finds(&asking.findings.found)),
+        Asks::Who => ("Neighbours, and theirs".to_owned(), table::neighbours(&asking.findings.neighbours)),
+    };
+    let members = counted(asking.members as u64, "member");
+    let state = match (asking.is_over, asking.members, asking.findings.is_empty()) {
+        (false, 0, _) => "looking for members to ask".to_owned(),
+        (false, ..) => format!("{members} asked, more may come"),
+        (true, 0, _) => "no member answers: share something here (a), or name one (member --neighbour HOST)".to_owned(),
+        (true, _, true) => format!("{members} asked: nothing"),
+        (true, _, false) => format!("{members} asked"),
+    };
+    let mut lines = vec![line(format!("{what}  {state}"), Look::Strong), Line::default()];
+    let all = table.render(Some(columns.saturating_sub(2)));
+    let mut all = all.lines().filter(|_| !asking.findings.is_empty());
+    lines.extend(all.next().map(|heading| line(format!("  {heading}"), Look::Dim)));
+    let room = rows.saturating_sub(5).max(1);
+    let first = asking.cursor / room * room;
+    lines.extend(all.enumerate().skip(first).take(room).map(|(n, text)| match n == asking.cursor {
+        true => line(format!("> {text}"), Look::Chosen),
+        false => line(format!("  {text}"), Look::Plain),
+    }));
+    lines.resize(rows.saturating_sub(1), Line::default());
+    let fetch = if asking.found() > 0 { "Enter fetch   " } else { "" };
+    lines.push(line(format!("{fetch}Esc back   up, down"), Look::Dim));
+    lines
 }
 
 /// Text to read, under a title.
@@ -297,7 +338,11 @@ mod tests {
         },
         *,
     };
-    use crate::{cli::Exit, metainfo::InfoHash};
+    use crate::{
+        cli::Exit,
+        metainfo::InfoHash,
+        wire::extension::search::{Answer, Find, QuestionId, Says},
+    };
 
     const SIGNS: Signs = Signs { unicode: true };
 
@@ -333,7 +378,7 @@ mod tests {
              \n\n\n\n\
              shared from here: 3 files, 1000 bytes  3 MiB/s to 0 members\n\
              b.iso: fetching 600 MiB to ./b.iso\n\
-             Enter fetch   Esc stop   l parts   / filter   a share   h history   r refresh   ? keys   q quit\n"
+             Enter fetch   Esc stop   l parts   / filter   s search   a share   h history   ? keys   q quit\n"
         );
     }
 
@@ -389,6 +434,23 @@ mod tests {
         assert_eq!(drawn(&state, (40, 8)), "Numbers\n\n1\n2\n3\n4\n\nEsc back   up, down   more below\n");
         state.page = page(900);
         assert_eq!(drawn(&state, (40, 8)), "Numbers\n\n17\n18\n19\n20\n\nEsc back   up, down\n");
+    }
+
+    #[test]
+    fn what_neighbours_found_is_a_list() {
+        let mut state = State { page: Page::Asked, asking: Asking::new(Asks::For("big".to_owned())), ..state() };
+        assert!(drawn(&state, (80, 8)).starts_with("Search: big  looking for members to ask\n\n\n"));
+        state.asking.members = 2;
+        for (host, hash) in [(1, 7), (2, 8)] {
+            let find = Find { info_hash: InfoHash([hash; 20]), name: format!("big.{hash}"), size: 2048, left: 0 };
+            let (says, address) = (Says::Finds(vec![find]), Some(([10, 0, 0, host], 9998).into()));
+            state.asking.findings.add(Answer { id: QuestionId([0; 16]), hops: 1, port: 9998, address, says });
+        }
+        (state.asking.is_over, state.asking.cursor) = (true, 1);
+        let text = drawn(&state, (60, 8));
+        assert!(text.starts_with("Search: big  2 members asked\n\n  NAME "), "{text}");
+        assert!(text.contains("\n  big.7  2 KiB") && text.contains("\n> big.8  2 KiB"), "{text}");
+        assert!(text.ends_with("Enter fetch   Esc back   up, down\n"), "{text}");
     }
 
     #[test]

@@ -11,17 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{list::Here, state::State};
 use crate::{
-    cli::{Exit, menu::Menu},
-    manifest::{Endpoint, shown},
+    cli::{Exit, member::Settings, menu::Menu},
+    manifest::{Endpoint, Host, shown},
     member::{
         StartError,
         begin::Beginning,
-        load::{Composition, Named},
+        load::Named,
+        search::findings::{Found, Holder},
         share::{self, conductor},
         station::{self, Pending, Station},
         teller::Teller,
     },
-    metainfo::InfoHash,
+    metainfo::{InfoHash, Magnet},
     net::via::Via,
     ui::{
         Report, Screen,
@@ -92,6 +93,11 @@ impl Jobs {
         self.conductors.clone()
     }
 
+    /// Whom to ask as a neighbour.
+    pub fn settings(&self) -> Settings {
+        Settings { conductors: self.conductors(), ..self.told.settings.clone() }
+    }
+
     /// Where compositions go.
     pub fn folder(&self) -> PathBuf {
         self.told.settings.output.clone()
@@ -124,6 +130,10 @@ impl Jobs {
     pub async fn coming(&mut self, info_hash: InfoHash, state: &mut State) -> Option<CancellationToken> {
         let there = state.there.iter().find(|there| there.info_hash == info_hash)?;
         let name = shown(&there.name).into_owned();
+        self.expect(info_hash, name, state).await
+    }
+
+    async fn expect(&mut self, info_hash: InfoHash, name: String, state: &mut State) -> Option<CancellationToken> {
         let station = match self.station(self.told.settings.conductors.clone()).await {
             Ok(station) => station,
             Err(error) => {
@@ -137,13 +147,25 @@ impl Jobs {
         Some(stop)
     }
 
+    /// Starts to fetch what neighbours found; whoever has it gives the manifest.
+    pub async fn fetch_found(&mut self, found: &Found, state: &mut State) {
+        let name = shown(&found.name).into_owned();
+        if self.expect(found.info_hash, name, state).await.is_some() {
+            let peer = |holder: &Holder| Endpoint { host: Host::Ip(holder.address.ip()), port: holder.address.port() };
+            let peers = found.holders.iter().map(peer).collect();
+            let (name, size) = (Some(found.name.clone()), Some(found.size));
+            let magnet = Magnet { name, size, peers, ..Magnet::new(found.info_hash) };
+            self.begin(found.info_hash, Ok(Named::Magnet(magnet)), state);
+        }
+    }
+
     /// Starts to fetch it, if it was found what it is.
-    pub fn begin(&mut self, info_hash: InfoHash, got: Result<Composition, StartError>, state: &mut State) {
+    pub fn begin(&mut self, info_hash: InfoHash, got: Result<Named, StartError>, state: &mut State) {
         let Some(Fetch { slot, station }) = self.fetches.get(&info_hash) else { return };
         match got {
-            Ok(composition) => {
+            Ok(named) => {
                 let begins = Beginning { station: station.clone(), screen: Teller::new(self.screen.clone(), *slot) };
-                let work = begins.run(Named::Composition(composition), Pending::new());
+                let work = begins.run(named, Pending::new());
                 self.running.spawn(async move { Ended::Fetch(info_hash, work.await) });
             }
             Err(_) if station.stop.is_cancelled() => self.ended(Ended::Fetch(info_hash, Exit::Interrupted), state),

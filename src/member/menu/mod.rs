@@ -31,14 +31,21 @@ use super::{
     ask::{self, locate::Located},
     blocking, got,
     history::{History, HistoryError, Record},
-    load,
+    load::Named,
+    neighbours::asker,
 };
 use crate::{
     catalogue::{Composition, Key, place::Typed},
-    cli::{Exit, ask::Get, menu::Menu as Told},
+    cli::{
+        Exit,
+        ask::Get,
+        menu::Menu as Told,
+        search::{DEFAULT_HOPS, DEFAULT_TIMEOUT, THEIRS},
+    },
     manifest::Endpoint,
     metainfo::InfoHash,
     ui::{Signs, canvas::Canvas, keys::Keys, to_stderr, to_stdout},
+    wire::extension::search::Asks,
 };
 use jobs::Jobs;
 use list::Here;
@@ -60,7 +67,7 @@ struct Listing {
 enum Answer {
     Listed(Result<Listing, String>),
     Located(Result<Located, String>),
-    Got(InfoHash, Result<load::Composition, StartError>),
+    Got(InfoHash, Result<Named, StartError>),
     History(Result<Vec<Record>, HistoryError>),
     Completed { typed: String, completed: String, names: Vec<String> },
 }
@@ -91,6 +98,8 @@ struct Menu {
     signs: Signs,
     /// What is being asked.
     asking: FuturesUnordered<LocalBoxFuture<'static, Answer>>,
+    /// A question to the neighbours, and when something new last came of it.
+    question: Option<(asker::Asking, Instant)>,
     /// When the conductor was last asked; whether it has not answered yet.
     refreshed: Option<Instant>,
     is_asked: bool,
@@ -101,7 +110,16 @@ impl Menu {
         let jobs = Jobs::new(told, stop.clone());
         let conductor = jobs.conductors().first().map(Endpoint::to_string).unwrap_or_default();
         let (state, signs) = (State::new(conductor), Signs::of_locale());
-        Self { state, jobs, stop, signs, asking: FuturesUnordered::new(), refreshed: None, is_asked: false }
+        Self {
+            state,
+            jobs,
+            stop,
+            signs,
+            asking: FuturesUnordered::new(),
+            question: None,
+            refreshed: None,
+            is_asked: false,
+        }
     }
 
     async fn work(&mut self, mut pressed: mpsc::Receiver<KeyEvent>, canvas: &mut Canvas) {
@@ -133,6 +151,7 @@ impl Menu {
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
                 Some(answer) = self.asking.next() => self.take(answer),
+                news = heard(&mut self.question) => self.hear(news),
                 _ = tick.tick() => self.look(),
             }
             self.draw(canvas);
@@ -147,6 +166,10 @@ impl Menu {
 
     /// What changed meanwhile.
     fn look(&mut self) {
+        let is_left = self.state.page != Page::Asked;
+        if self.question.as_ref().is_some_and(|(_, news)| is_left || news.elapsed() >= DEFAULT_TIMEOUT) {
+            self.end_question();
+        }
         self.jobs.look(&mut self.state);
         // A long list is a long answer.
         let every = REFRESH * (1 + u32::try_from(self.state.there.len() / 1000).unwrap_or(u32::MAX).min(30));
@@ -160,6 +183,13 @@ impl Menu {
         match wish {
             Wish::Quit => return false,
             Wish::Fetch(info_hash) => self.fetch(info_hash).await,
+            Wish::FetchFound(info_hash) => {
+                let found = self.state.asking.findings.found.iter().find(|found| found.info_hash == info_hash).cloned();
+                if let Some(found) = found {
+                    self.jobs.fetch_found(&found, &mut self.state).await;
+                }
+            }
+            Wish::Ask(asks) => self.question(asks).await,
             Wish::Stop(info_hash) => self.jobs.stop(info_hash, &self.state),
             Wish::Share(typed) => {
                 self.jobs.share(path::typed(&typed), &mut self.state).await;
@@ -181,6 +211,43 @@ impl Menu {
             }),
         }
         true
+    }
+
+    /// Asks the neighbours.
+    async fn question(&mut self, asks: Asks) {
+        self.end_question();
+        let hops = if asks == Asks::Who { THEIRS } else { DEFAULT_HOPS };
+        match asker::Asking::start(self.jobs.settings(), asks, hops, &self.stop).await {
+            Ok(asking) => {
+                self.question = Some((asking, Instant::now()));
+                self.state.asking.is_over = false;
+            }
+            Err(error) => {
+                self.state.page = Page::List;
+                self.state.say(format!("error: {error}"));
+            }
+        }
+    }
+
+    fn end_question(&mut self) {
+        self.state.asking.is_over = true;
+        if let Some((asking, _)) = self.question.take() {
+            tokio::spawn(asking.end());
+        }
+    }
+
+    fn hear(&mut self, news: Option<asker::News>) {
+        let (Some((_, last)), Some(news)) = (&mut self.question, news) else { return self.end_question() };
+        let is_new = match news {
+            asker::News::Asked(_) => {
+                self.state.asking.members += 1;
+                true
+            }
+            asker::News::Answer(answer) => !self.state.asking.findings.add(answer).is_empty(),
+        };
+        if is_new {
+            *last = Instant::now();
+        }
     }
 
     /// Starts something whose answer is taken later.
@@ -216,7 +283,7 @@ impl Menu {
     async fn fetch(&mut self, info_hash: InfoHash) {
         let (get, stop) = (self.named(info_hash), self.jobs.coming(info_hash, &mut self.state).await);
         if let Some(stop) = stop {
-            self.ask(async move { Answer::Got(info_hash, got(&get, false, &stop).await) });
+            self.ask(async move { Answer::Got(info_hash, got(&get, false, &stop).await.map(Named::Composition)) });
         }
     }
 
@@ -255,6 +322,14 @@ impl Menu {
             }
             Answer::History(Err(error)) => self.state.say(format!("error: {error}")),
         }
+    }
+}
+
+/// What comes of the question, if there is one.
+async fn heard(question: &mut Option<(asker::Asking, Instant)>) -> Option<asker::News> {
+    match question {
+        Some((asking, _)) => asking.news.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,7 +7,13 @@ use std::collections::BTreeMap;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::list::{Here, Row, rows};
-use crate::{catalogue::Composition, member::ask::locate::Located, metainfo::InfoHash, ui::View};
+use crate::{
+    catalogue::Composition,
+    member::{ask::locate::Located, search::findings::Findings},
+    metainfo::InfoHash,
+    ui::View,
+    wire::extension::search::{Asks, MOST_TEXT},
+};
 
 /// Lines of news that are kept.
 const MOST_NEWS: usize = 200;
@@ -25,6 +31,10 @@ pub enum Wish {
     Share(String),
     /// What was typed is to be completed.
     Complete(String),
+    /// The neighbours are to be asked.
+    Ask(Asks),
+    /// Something that they found.
+    FetchFound(InfoHash),
 }
 
 /// What fills the screen.
@@ -37,6 +47,8 @@ pub enum Page {
         lines: Vec<String>,
         top: usize,
     },
+    /// What the neighbours answer: see [`State::asking`].
+    Asked,
     /// Who has a composition; None: they are being asked.
     Map {
         name: String,
@@ -50,6 +62,30 @@ pub enum Page {
 pub enum Typing {
     Filter,
     Share(String),
+    Search(String),
+}
+
+/// A question to the neighbours.
+pub struct Asking {
+    pub asks: Asks,
+    pub findings: Findings,
+    /// Members that were asked directly.
+    pub members: usize,
+    /// Nothing more is waited for.
+    pub is_over: bool,
+    /// What of it the cursor is on.
+    pub cursor: usize,
+}
+
+impl Asking {
+    pub fn new(asks: Asks) -> Self {
+        Self { asks, findings: Findings::default(), members: 0, is_over: false, cursor: 0 }
+    }
+
+    /// What was found so far that can be fetched.
+    pub fn found(&self) -> usize {
+        self.findings.found.len()
+    }
 }
 
 /// All that is on the screen.
@@ -69,6 +105,8 @@ pub struct State {
     pub(super) cursor: usize,
     pub(super) chosen: Option<InfoHash>,
     pub page: Page,
+    /// What was asked last.
+    pub asking: Asking,
     /// What happened, the last at the end.
     pub news: Vec<String>,
     /// Rows of the list that are on the screen, so that a page is so many.
@@ -88,6 +126,7 @@ impl State {
             cursor: 0,
             chosen: None,
             page: Page::List,
+            asking: Asking::new(Asks::Who),
             news: Vec::new(),
             room: 1,
         }
@@ -118,6 +157,7 @@ impl State {
         }
         match self.page {
             Page::List => self.press_list(key),
+            Page::Asked => self.press_asked(key),
             Page::Text { .. } | Page::Map { .. } => self.press_page(key),
         }
     }
@@ -142,6 +182,8 @@ impl State {
             }
             KeyCode::Char('/') => self.typing = Some(Typing::Filter),
             KeyCode::Char('a') => self.typing = Some(Typing::Share(String::new())),
+            KeyCode::Char('s') => self.typing = Some(Typing::Search(String::new())),
+            KeyCode::Char('n') => return Some(self.ask(Asks::Who)),
             KeyCode::Char('h') => return Some(Wish::History),
             KeyCode::Char('r') => return Some(Wish::Refresh),
             KeyCode::Char('?') => self.page = Page::Text { title: "Keys", lines: super::frame::help(), top: 0 },
@@ -177,6 +219,40 @@ impl State {
         (self.chosen, self.cursor) = (rows.get(cursor).map(|row| row.info_hash), cursor);
     }
 
+    fn ask(&mut self, asks: Asks) -> Wish {
+        self.asking = Asking::new(asks.clone());
+        self.page = Page::Asked;
+        Wish::Ask(asks)
+    }
+
+    fn press_asked(&mut self, key: KeyEvent) -> Option<Wish> {
+        let last = match self.asking.asks {
+            Asks::For(_) => self.asking.found(),
+            Asks::Who => self.asking.findings.neighbours.len(),
+        };
+        let cursor = self.asking.cursor;
+        let by = match key.code {
+            KeyCode::Esc | KeyCode::Backspace | KeyCode::Left | KeyCode::Char('q' | 'Q') => {
+                self.page = Page::List;
+                return None;
+            }
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Some(Wish::Quit),
+            KeyCode::Enter | KeyCode::Char('g') => {
+                let found = self.asking.findings.found.get(cursor).map(|found| found.info_hash)?;
+                self.page = Page::List;
+                (self.chosen, self.filter) = (Some(found), String::new());
+                return self.fetch(found).map(|_| Wish::FetchFound(found));
+            }
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::PageUp => -page(self.room),
+            KeyCode::PageDown => page(self.room),
+            _ => 0,
+        };
+        self.asking.cursor = cursor.saturating_add_signed(by).min(last.saturating_sub(1));
+        None
+    }
+
     fn press_page(&mut self, key: KeyEvent) -> Option<Wish> {
         let (Page::Text { top, .. } | Page::Map { top, .. }) = &mut self.page else { return None };
         let by = match key.code {
@@ -199,7 +275,7 @@ impl State {
     fn press_typing(&mut self, key: KeyEvent) -> Option<Wish> {
         let typing = self.typing.clone()?;
         let text = match &mut self.typing {
-            Some(Typing::Share(path)) => path,
+            Some(Typing::Share(text) | Typing::Search(text)) => text,
             Some(Typing::Filter) => &mut self.filter,
             None => return None,
         };
@@ -211,7 +287,7 @@ impl State {
             (KeyCode::Tab, _) => {
                 return match typing {
                     Typing::Share(path) => Some(Wish::Complete(path)),
-                    Typing::Filter => None,
+                    Typing::Filter | Typing::Search(_) => None,
                 };
             }
             (KeyCode::Esc, _) => {
@@ -224,7 +300,8 @@ impl State {
                 self.typing = None;
                 return match typing {
                     Typing::Share(path) if !path.trim().is_empty() => Some(Wish::Share(path)),
-                    Typing::Share(_) | Typing::Filter => None,
+                    Typing::Search(text) if is_question(&text) => Some(self.ask(Asks::For(text.trim().to_owned()))),
+                    Typing::Share(_) | Typing::Search(_) | Typing::Filter => None,
                 };
             }
             _ => {}
@@ -249,6 +326,11 @@ impl State {
     }
 }
 
+/// Whether neighbours can be asked this.
+fn is_question(text: &str) -> bool {
+    (1..=MOST_TEXT).contains(&text.trim().len())
+}
+
 /// How far a page goes in a list of which so many rows are seen.
 fn page(room: usize) -> isize {
     isize::try_from(room.saturating_sub(1).max(1)).unwrap_or(isize::MAX)
@@ -260,7 +342,11 @@ mod tests {
         super::list::tests::{composition, view},
         *,
     };
-    use crate::{cli::Exit, ui::Phase};
+    use crate::{
+        cli::Exit,
+        ui::Phase,
+        wire::extension::search::{Answer, Find, QuestionId, Says},
+    };
 
     fn press(state: &mut State, keys: &str) -> Vec<Wish> {
         let code = |c| match c {
@@ -330,6 +416,19 @@ mod tests {
         state.completed("~/q", "~/quarter/".to_owned());
         assert_eq!(press(&mut state, "x\n"), [Wish::Share("~/quarter/x".to_owned())]);
         assert_eq!(press(&mut state, "a  \nq"), [Wish::Quit]);
+    }
+
+    #[test]
+    fn neighbours_are_asked_and_what_they_found_is_fetched() {
+        let mut state = state();
+        assert_eq!(press(&mut state, "s \nnsbig\n"), [Wish::Ask(Asks::Who)], "that s was none there");
+        assert_eq!(press(&mut state, "qsbig q\n"), [Wish::Ask(Asks::For("big q".to_owned()))]);
+        let find = |n: u8| Find { info_hash: hash(n), name: "big".to_owned(), size: 7, left: 0 };
+        let says = Says::Finds(vec![find(8), find(9)]);
+        let address = Some(([10, 0, 0, 1], 9998).into());
+        state.asking.findings.add(Answer { id: QuestionId([0; 16]), hops: 1, port: 9998, address, says });
+        assert_eq!(press(&mut state, "jjjg"), [Wish::FetchFound(hash(9))]);
+        assert_eq!(state.page, Page::List);
     }
 
     #[test]
