@@ -45,7 +45,7 @@ fn run(told: Told) -> std::io::Result<Exit> {
             Told::Offer(offer) => member::share::run(*offer, stop).await,
             Told::Menu(menu) => member::menu::run(*menu, stop).await,
             Told::Search(quest) => member::search::run(*quest, stop).await,
-            Told::Say(question) => member::ask::say(question, stop).await,
+            Told::Say(question) => member::ask::say(*question, stop).await,
         })
     });
     // What still runs on other threads is on its way to the disk or to nobody; it is not waited for.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
 use super::{
     LogDir, ScreenOptions,
@@ -69,7 +69,7 @@ pub struct Settings {
     pub from: Option<PathBuf>,
     /// How people see this member.
     pub name: String,
-    /// Whether members on the same network may be looked for.
+    /// Whether members on the same network may be looked for, and told what is shared here.
     pub lan: bool,
     /// Whether links with neighbours are kept, and their questions answered.
     pub search: bool,
@@ -239,7 +239,11 @@ pub(super) struct Args {
 
 /// The same options for a composition that a catalogue names.
 #[derive(Clone, Debug)]
-pub(super) struct GetArgs(pub Args);
+pub(super) struct GetArgs {
+    pub args: Args,
+    /// The local network is asked alone.
+    pub lan: bool,
+}
 
 impl CommandFactory for GetArgs {
     fn command() -> Command {
@@ -251,13 +255,23 @@ impl CommandFactory for GetArgs {
         Args::command()
             .name("member get")
             .bin_name("member get")
-            .about("Fetch a composition that a conductor's catalogue names, and share it until q is pressed")
+            .about("Fetch a composition by its name, from who has it here or at a conductor, and share it until q is pressed")
             .long_about(None)
             .override_usage(
                 "member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH...\n       \
                              member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...",
             )
             .mut_arg("compositions", name)
+            .arg(
+                Arg::new("lan")
+                    .long("lan")
+                    .help("Ask the local network alone for the names, and no conductor that it does not lead to")
+                    .help_heading("Network")
+                    .env("ORCHESTRA_LAN")
+                    .hide_env_values(true)
+                    .value_parser(flag())
+                    .action(ArgAction::SetTrue),
+            )
     }
 }
 
@@ -267,11 +281,12 @@ const GET_NAME: &str = "The compositions' names or info-hashes in the catalogue,
 
 impl FromArgMatches for GetArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Args::from_arg_matches(matches).map(Self)
+        Ok(Self { args: Args::from_arg_matches(matches)?, lan: matches.get_flag("lan") })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
+        self.lan = matches.get_flag("lan");
+        self.args.update_from_arg_matches(matches)
     }
 }
 
@@ -342,7 +357,8 @@ pub(super) struct Network {
     /// Do not look for members on the local network, nor tell it what is shared
     ///
     /// Members are then found through conductors, --peer and other members alone. Default: everybody on every network of
-    /// this machine is told what is shared (BEP 14, UDP port 6771); --interface and --listen say where.
+    /// this machine is told what is shared (BEP 14, UDP port 6771), and may ask for the list and the manifests (DNS-SD, UDP
+    /// port 5353, then the member's own port); --interface and --listen say where.
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 
@@ -509,7 +525,8 @@ fn after_help() -> String {
            member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
            member share big.iso                          share it without a manifest; says what to type elsewhere\n  \
            member share                                  share the files in ./shared\n  \
-           member list                                   what this machine's conductor has in its catalogue\n  \
+           member list                                   what is shared here, and on the local network\n  \
+           member get big.iso                            fetch it by name, from whoever has it there\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
            member locate 10.0.0.1/big.iso                who has it, and which parts\n  \
            member history                                what came and went on this machine\n  \

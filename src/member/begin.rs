@@ -58,6 +58,7 @@ impl Beginning {
                 let opened = self.open(&composition).await?;
                 let acquaintances = Acquaintances::of(composition.info_hash);
                 lookout.known = acquaintances.recall().await;
+                lookout.known.extend(&composition.members);
                 if let Some(lan) = &self.station.lan {
                     lookout.look_near(lan, composition.info_hash);
                 }

@@ -1,6 +1,6 @@
 //! From what was typed to a composition that can be worked with: a manifest, a `.torrent`, or a magnet link.
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
     cli::{
@@ -62,6 +62,8 @@ pub struct Composition {
     pub info_hash: InfoHash,
     /// Who conducts it.
     pub trackers: Trackers,
+    /// Members that say that they have it.
+    pub members: Vec<SocketAddr>,
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -109,7 +111,7 @@ impl Composition {
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
         let files = manifest.files().collect();
-        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers })
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers, members: Vec::new() })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
@@ -124,13 +126,15 @@ impl Composition {
             info: torrent.info_bytes().clone(),
             info_hash: torrent.info_hash(),
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
+            members: Vec::new(),
         }
     }
 
     /// From the info dictionary that a magnet link led to. `name`: what it is called for people until then.
     pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
-        Ok(Self { manifest: Manifest::from(&read), files: read.files, info_hash: InfoHash::of(&info), info, trackers })
+        let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
+        Ok(Self { manifest, files: read.files, info_hash, info, trackers, members: Vec::new() })
     }
 }
 

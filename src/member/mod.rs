@@ -3,7 +3,7 @@
 //! [`run`] is the list of what it starts. One [`station`] has what all compositions share: the port, the limits, the
 //! screen. Each composition then has a task of its own, which [`begin`]s it (where only a magnet link is known, [`asking`]
 //! comes first); the [`owner`] holds the swarm's state and carries its effects out:
-//! connections are in [`links`] and come through one [`door`], the disk is in `storage`, conductors are in `discovery`.
+//! connections are in [`links`] and come through one [`door`] (beside it the [`billboard`], for who asks what is shared), the disk is in `storage`, conductors are in `discovery`.
 //! What it decides by itself is only when to end ([`until`]) and what to tell people. Beside all compositions it has
 //! [`neighbours`], who are asked for others ([`search`]).
 
@@ -12,6 +12,7 @@ mod advertised;
 pub mod ask;
 mod asking;
 mod begin;
+mod billboard;
 mod contact;
 mod door;
 pub mod history;
@@ -53,7 +54,7 @@ use crate::{
     ui::{Phase, Report, Screen, View, keys::Keys},
 };
 use begin::Beginning;
-use load::{Composition, Named};
+use load::Named;
 use share::memory::MemoryError;
 use station::{Pending, Station};
 use teller::Teller;
@@ -164,7 +165,7 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
                 log::info!("{error}; members are asked for its manifest");
                 Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
             }
-            got => got.map(|composition| Loaded::Named(Named::Composition(composition))),
+            got => got.map(Loaded::Named),
         });
     }
     for named in settings.compositions.clone() {
@@ -175,10 +176,8 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
 }
 
 /// What a catalogue gives. `may_ask`: a person at a terminal is asked which of several is meant.
-async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Composition, StartError> {
-    let manifest = ask::get(get, may_ask, stop).await?;
-    let shown = PathBuf::from(manifest.name.as_str());
-    Ok(Composition::of_manifest(manifest, shown)?)
+async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Named, StartError> {
+    Ok(ask::get(get, may_ask, stop).await?)
 }
 
 /// Each composition with a task of its own, to the end of the last.
@@ -199,7 +198,7 @@ async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
     while !coming.is_empty() {
         for (get, begins, pending) in std::mem::take(&mut coming) {
             match hashed(&get, &begins).await {
-                Ok(Some(known)) => drop(running.spawn(begins.run(Named::Composition(known), pending))),
+                Ok(Some(known)) => drop(running.spawn(begins.run(known, pending))),
                 Ok(None) => coming.push((get, begins, pending)),
                 Err(error) => ends.push(error.told(&station.screen)),
             }
@@ -207,11 +206,12 @@ async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
         let _ = station.stop.run_until_cancelled(sleep(ASK_AGAIN)).await;
     }
     ends.extend(running.join_all().await);
+    station.leave().await;
     ends
 }
 
 /// The composition that is being hashed elsewhere; None: it still is.
-async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Composition>, StartError> {
+async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Named>, StartError> {
     let Station { start, stop, .. } = &*begins.station;
     match got(get, false, stop).await {
         Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),

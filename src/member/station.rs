@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     StartError,
     advertised::{self, Reached},
+    billboard::Billboard,
     door::Door,
     lookout::Lookout,
     neighbours::{self, Neighbours},
@@ -23,6 +24,7 @@ use crate::{
     cli::member::{DEFAULT_PORT, Settings},
     discovery::{
         conductor::{Http, Identity},
+        dns_sd::{Kind, Notice, Words},
         lan::Lan,
     },
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
@@ -62,6 +64,8 @@ pub struct Station {
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
+    /// None: nobody there is told that this member can be asked.
+    notice: Option<Arc<Notice>>,
 }
 
 impl Station {
@@ -81,15 +85,20 @@ impl Station {
         utp::refuse(&listeners.addresses(), &via(&settings), &stop);
         let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
         let (door, ended) = (Door::default(), stop.clone());
-        let welcome = door.clone().welcome(listeners);
+        let repertoire = Repertoire::default();
+        let billboard = Billboard::new(repertoire.clone(), settings.name.clone(), via(&settings));
+        let welcome = door.clone().welcome(listeners, settings.lan.then(|| Arc::new(billboard)));
         tokio::spawn(async move { ended.run_until_cancelled(welcome).await });
         let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
         let (upload, download) = (limiter(settings.upload), limiter(settings.download));
         let mut dice = fastrand::Rng::new();
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
-        let (news, repertoire, http) = (Arc::default(), Repertoire::default(), Http::new(&via(&settings), many)?);
+        let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
         let (neighbours, told) = Neighbours::new();
+        let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
+        let shared = repertoire.clone();
+        let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
         let station = Self {
             settings,
             start,
@@ -108,6 +117,7 @@ impl Station {
             neighbours,
             http,
             lan,
+            notice,
         };
         if station.settings.search {
             neighbours::start(&station, told);
@@ -119,6 +129,13 @@ impl Station {
     pub fn another(&self, conductors: Vec<Endpoint>) -> Self {
         let settings = Settings { conductors, ..self.settings.clone() };
         Self { settings, stop: self.stop.child_token(), began: self.start.elapsed(), ..self.clone() }
+    }
+
+    /// Says that this member can be asked no more.
+    pub async fn leave(&self) {
+        if let Some(notice) = &self.notice {
+            notice.take_down().await;
+        }
     }
 
     pub fn via(&self) -> Via {

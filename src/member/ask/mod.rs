@@ -1,10 +1,16 @@
-//! Questions about compositions: `member list`, `locate` and `show`, and the manifest of a `member get`.
+//! Questions about compositions: `member list`, `locate` and `show`, and what a `member get` is to fetch.
+//!
+//! [`everyone`] asks a conductor and the local network, [`merged`] makes one list of what they say, [`named`] finds in it
+//! what a person named.
 //!
 //! What a catalogue says is shown and nothing of it is trusted: its texts are escaped, and a manifest is taken only under
 //! the info-hash that was asked for. Answers go to stdout, remarks to stderr.
 
 mod choice;
+mod everyone;
 pub mod locate;
+mod merged;
+mod named;
 mod show;
 pub(super) mod table;
 
@@ -17,18 +23,21 @@ use std::{
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::load::Named;
 use crate::{
-    catalogue::{AskError, Client, Composition, Entry, Key, VERSION},
+    catalogue::{AskError, Composition, Key, Listing, VERSION},
     cli::{
         Exit,
-        ask::{Get, Question, What},
+        ask::{Get, Question, What, Whom},
     },
-    manifest::{Endpoint, Extra, Fault, Manifest, shown},
+    manifest::{Endpoint, Fault, shown},
     metainfo::InfoHash,
     net::via::Via,
     ui::{Signs, to_stderr},
 };
+use everyone::{Source, everyone};
 use locate::Located;
+use merged::{Merged, Said, merge};
 use show::ShowError;
 
 use super::history::{History, HistoryError};
@@ -44,8 +53,20 @@ pub enum AskingFailed {
     History(#[from] HistoryError),
     #[error("{error}{advice}")]
     Advised { error: AskError, advice: String },
-    #[error("what conductor {conductor} says of {name} cannot be: {why}")]
-    Nonsense { conductor: Endpoint, name: String, why: String },
+    #[error(
+        "nobody answers: {}nobody on the local network says what it shares; \
+         member share FILE on another machine does, or name a conductor (--conductor HOST)",
+        .conductor.as_ref().map(|conductor| format!("there is no conductor at {conductor}, and ")).unwrap_or_default()
+    )]
+    Nobody { conductor: Option<String> },
+    #[error("nobody who answers has {name}{advice}")]
+    Nowhere { name: String, advice: String },
+    #[error(transparent)]
+    Load(#[from] super::load::LoadError),
+    #[error("{name} may mean {count} compositions; take one by its info-hash:\n{table}")]
+    Several { name: String, count: usize, table: String },
+    #[error("what is said of {name} cannot be: {why}")]
+    Nonsense { name: String, why: String },
     #[error("none was chosen")]
     NotChosen,
     #[error("the conductor's address has no place in the manifest: {0}")]
@@ -70,8 +91,10 @@ impl AskingFailed {
         match self {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
             Self::Show(error) => error.exit(),
-            Self::NotChosen => Exit::Usage,
-            Self::Manifest(_) | Self::History(_) | Self::Nonsense { .. } => Exit::Other,
+            Self::Load(error) => error.exit(),
+            Self::Nobody { .. } => Exit::NobodyAnswered,
+            Self::NotChosen | Self::Several { .. } => Exit::Usage,
+            Self::Manifest(_) | Self::History(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -97,12 +120,9 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
 
 async fn answer(question: &Question) -> Result<String, AskingFailed> {
     match &question.what {
-        What::List { conductors, all } => {
-            let (conductor, compositions) = listing(conductors).await?;
-            Ok(list(&conductor, compositions, *all, question.json))
-        }
+        What::List { whom, all } => Ok(list(listing(whom).await?, *all, question.json)),
         What::Locate { get } => {
-            let located = locate(get, &Via::default()).await?;
+            let located = locate(get, &get.whom.near.clone().unwrap_or_default()).await?;
             Ok(match question.json {
                 true => located.json(),
                 false => {
@@ -124,117 +144,63 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
     }
 }
 
-/// What is in a catalogue, and whose it is.
-///
-/// # Errors
-/// Nobody answers, or not with a catalogue.
-pub async fn listing(conductors: &[Endpoint]) -> Result<(Endpoint, Vec<Composition>), AskError> {
-    let (client, compositions) = first(conductors, async |client| client.list().await).await?;
-    Ok((client.conductor().clone(), compositions))
-}
-
 /// Who has it, and which parts of it.
 ///
 /// # Errors
 /// Nobody answers, or nothing, or several things have this name.
 pub async fn locate(get: &Get, via: &Via) -> Result<Located, AskingFailed> {
-    let members = async |client: &Client| {
-        let key = match &get.typed.key {
-            Some(key) => key.clone(),
-            None => Key::Hash(client.only().await?.info_hash),
-        };
-        client.members(&key).await
-    };
-    let (client, roster) = named(get, members).await?;
-    let (conductor, name) = (client.conductor().clone(), shown(&roster.composition.name).into_owned());
-    log::info!("asked {conductor}");
-    locate::ask(roster, via).await.map_err(|why| AskingFailed::Nonsense { conductor, name, why })
+    let roster = named::roster(get).await?;
+    let name = shown(&roster.composition.name).into_owned();
+    locate::ask(roster, via).await.map_err(|why| AskingFailed::Nonsense { name, why })
 }
 
 async fn show_file(path: PathBuf, json: bool) -> Result<String, ShowError> {
     super::blocking(move || show::show(&path, json)).await
 }
 
-/// The manifest that is meant, with the conductor that was asked among its own. `may_ask`: a person at a terminal is
-/// asked which of several is meant.
+/// What is meant, and where it is. `may_ask`: a person at a terminal is asked which of several is meant.
 ///
 /// # Errors
 /// Nobody answers, or nothing, or several things have this name.
-pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Manifest, AskingFailed> {
-    let got = stop.run_until_cancelled(fetch(get, may_ask)).await;
+pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Named, AskingFailed> {
+    let got = stop.run_until_cancelled(named::fetch(get, may_ask)).await;
     got.unwrap_or(Err(AskingFailed::Interrupted))
 }
 
-async fn fetch(get: &Get, may_ask: bool) -> Result<Manifest, AskingFailed> {
-    let find = async |client: &Client| match &get.typed.key {
-        Some(key) => client.find(key).await,
-        None => client.only().await,
-    };
-    let found = named(get, async |client| match find(client).await {
-        Err(AskError::Several { candidates, .. }) if may_ask && get.typed.key.is_some() && choice::is_possible() => {
-            Ok(candidates)
-        }
-        found => found.map(|composition| vec![composition]),
+/// What there is, at everybody who was asked.
+pub struct Listed {
+    pub compositions: Vec<Merged<Source>>,
+    /// The conductor that was named, if it has a catalogue and nothing in it.
+    empty: Option<Endpoint>,
+}
+
+impl Listed {
+    /// The conductor that answered, if one did.
+    pub fn conductor(&self) -> Option<&Endpoint> {
+        self.empty.as_ref()
+    }
+}
+
+/// Asks everybody what there is.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
+    let heard = everyone(whom, async |client| client.list().await).await;
+    if heard.answers.is_empty() {
+        return Err(heard.nobody());
+    }
+    if let Some(error) = heard.conductor.as_ref().filter(|_| whom.are_named) {
+        to_stderr(&format!("{error}; this is what the local network has"));
+    }
+    let empty = heard.answers.first().filter(|(source, _)| !source.is_near);
+    let empty = empty.map(|(source, _)| source.client.conductor().clone());
+    let said = heard.answers.into_iter().map(|(source, Listing { compositions, member, .. })| Said {
+        source,
+        is_member: member.is_some(),
+        compositions,
     });
-    let (client, mut candidates) = found.await?;
-    let meant = match candidates.len() {
-        1 => candidates.remove(0),
-        _ => super::blocking(move || choice::choose(candidates, now())).await.ok_or(AskingFailed::NotChosen)?,
-    };
-    let mut manifest = client.manifest(meant.info_hash).await?;
-    also_ask(&mut manifest, client.conductor())?;
-    Ok(manifest)
-}
-
-/// Names a conductor in a manifest that does not name it yet: it knows the members, whoever else does.
-fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> {
-    if manifest.conductors().any(|known| known == *conductor) {
-        return Ok(());
-    }
-    let further = manifest.conductors().skip(usize::from(!manifest.conductor.is_unknown()));
-    let all = further.chain([conductor.clone()]);
-    let lines = all.map(|endpoint| Extra::new("conductor", &endpoint.to_string())).collect::<Result<_, _>>()?;
-    manifest.replace(lines)
-}
-
-/// Asks one conductor after the other; the first that answers counts.
-async fn first<T>(
-    conductors: &[Endpoint],
-    ask: impl AsyncFn(&Client) -> Result<T, AskError>,
-) -> Result<(Client, T), AskError> {
-    let mut result = Err(AskError::Client("no conductor is named".to_owned()));
-    for conductor in conductors {
-        let client = Client::new(conductor.clone(), None)?;
-        match ask(&client).await {
-            Ok(answer) => return Ok((client, answer)),
-            Err(error @ AskError::Unreachable { .. }) => {
-                log::info!("{error}");
-                result = Err(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    result
-}
-
-/// As [`first`], for a name: if there is no such one, or several, the error says what there is.
-async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) -> Result<(Client, T), AskingFailed> {
-    let error = match first(&get.conductors, ask).await {
-        Ok(answer) => return Ok(answer),
-        Err(error) => error,
-    };
-    let advice = match &error {
-        AskError::Unknown { .. } => {
-            let (_, there) = listing(&get.conductors).await?;
-            get.typed.key.as_ref().map(|key| near(key, &there)).unwrap_or_default()
-        }
-        AskError::Several { candidates, .. } if get.typed.key.is_none() => some_names(candidates),
-        AskError::Several { candidates, .. } => {
-            format!("; take one by its info-hash:\n{}", choice::table(candidates, now(), None).trim_end())
-        }
-        _ => return Err(error.into()),
-    };
-    Err(AskingFailed::Advised { error, advice })
+    Ok(Listed { compositions: merge(said), empty })
 }
 
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).
@@ -252,7 +218,7 @@ fn some_names(candidates: &[Composition]) -> String {
 }
 
 /// What may have been meant instead.
-fn near(key: &Key, there: &[Composition]) -> String {
+fn near<'a>(key: &Key, there: impl Iterator<Item = &'a Composition>) -> String {
     let wanted = match key {
         Key::Name(name) | Key::Owned { name, .. } => name.as_str().to_lowercase(),
         Key::Hash(_) => String::new(),
@@ -263,7 +229,7 @@ fn near(key: &Key, there: &[Composition]) -> String {
         let alike = strsim::jaro_winkler(&wanted, &name);
         if holds { alike.max(ALIKE) } else { alike }
     };
-    let mut found: Vec<(f64, &str)> = there.iter().map(|found| (likeness(found), found.name.as_str())).collect();
+    let mut found: Vec<(f64, &str)> = there.map(|found| (likeness(found), found.name.as_str())).collect();
     found.retain(|(alike, _)| *alike >= ALIKE);
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     found.dedup_by(|a, b| a.1 == b.1);
@@ -274,23 +240,51 @@ fn near(key: &Key, there: &[Composition]) -> String {
     }
 }
 
-/// A catalogue as a table, or as one object a line.
-fn list(conductor: &Endpoint, compositions: Vec<Composition>, all: bool, json: bool) -> String {
+/// One line of `member list --json`.
+#[derive(Serialize)]
+struct Line {
+    v: u32,
+    #[serde(flatten)]
+    composition: Composition,
+    /// Whose lists it is in: `HOST:PORT` of conductors and members.
+    from: Vec<String>,
+}
+
+/// What there is as a table, or as one object a line.
+fn list(Listed { compositions, empty }: Listed, all: bool, json: bool) -> String {
     let there = compositions.len();
-    let held: Vec<Composition> = compositions.into_iter().filter(|found| all || found.members > 0).collect();
+    let held: Vec<_> = compositions.into_iter().filter(|found| all || found.composition.members > 0).collect();
     if json {
-        return lines(held.into_iter().map(|composition| Entry { v: VERSION, composition }));
+        return lines(held.into_iter().map(|Merged { composition, sources }| {
+            let from = sources.iter().map(|(source, _)| source.client.conductor().to_string()).collect();
+            Line { v: VERSION, composition, from }
+        }));
     }
-    match there - held.len() {
-        _ if there == 0 => to_stderr(&format!(
+    match (there - held.len(), &empty) {
+        (_, Some(conductor)) if there == 0 => to_stderr(&format!(
             "the catalogue of {conductor} is empty: composer FILE {conductor} --register puts something in"
         )),
-        0 => {}
-        hidden => to_stderr(&format!("{hidden} more that nobody holds now: member list --all")),
+        (_, None) if there == 0 => to_stderr("nothing is shared on the local network now"),
+        (0, _) => {}
+        (hidden, _) => to_stderr(&format!("{hidden} more that nobody holds now: member list --all")),
     }
     match held.is_empty() {
         true => String::new(),
-        false => table::compositions(&held, now()).render(width()),
+        false => {
+            let origins: Vec<_> = held.iter().map(origin).collect();
+            let held: Vec<_> = held.into_iter().map(|found| found.composition).collect();
+            table::compositions(&held, &origins, now()).render(width())
+        }
+    }
+}
+
+/// Who spoke of it, for people.
+fn origin(found: &Merged<Source>) -> &'static str {
+    let near = |is_near: bool| found.sources.iter().any(|(source, _)| source.is_near == is_near);
+    match (near(false), near(true)) {
+        (true, true) => "both",
+        (true, false) => "conductor",
+        (false, _) => "network",
     }
 }
 
@@ -340,21 +334,10 @@ mod tests {
 
     #[test]
     fn near_names_are_suggested_the_nearest_first() {
-        let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), &there(names));
+        let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), there(names).iter());
         assert_eq!(near("ubunto.iso", &["debian.iso", "ubuntu.iso", "ubuntu.iso"]), "; did you mean ubuntu.iso?");
         assert_eq!(near("debian", &["a.iso", "my-debian-12.iso"]), "; did you mean my-debian-12.iso?");
         assert_eq!(near("xy", &["xy\u{1b}"]), "; did you mean xy\\u{1b}?");
         assert!(near("music", &["a.iso"]).contains("member list"));
-    }
-
-    #[test]
-    fn the_conductor_that_was_asked_is_named_once() {
-        let text = "head:1\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\nconductor tail:2\n";
-        let mut manifest = Manifest::parse(text.as_bytes()).unwrap();
-        for asked in ["tail:2", "here:3", "here:3", "head:1"] {
-            also_ask(&mut manifest, &asked.parse().unwrap()).unwrap();
-        }
-        let conductors: Vec<_> = manifest.conductors().map(|endpoint| endpoint.to_string()).collect();
-        assert_eq!(conductors, ["head:1", "tail:2", "here:3"]);
     }
 }

@@ -50,8 +50,8 @@ fn right(heading: &'static str, spare: u8) -> Column {
     Column { heading, alignment: Alignment::Right, spare, list: false }
 }
 
-/// Entries of a catalogue; `now` in seconds since 1970.
-pub fn compositions(entries: &[Composition], now: u64) -> Table {
+/// Entries of a catalogue; `now` in seconds since 1970. `origins`: who spoke of each, shown where that differs.
+pub fn compositions(entries: &[Composition], origins: &[&str], now: u64) -> Table {
     let mut columns = vec![
         left("NAME"),
         right("SIZE", 0),
@@ -64,7 +64,11 @@ pub fn compositions(entries: &[Composition], now: u64) -> Table {
     if owned {
         columns.push(Column { spare: 2, ..left("OWNER") });
     }
-    let row = |entry: &Composition| {
+    let differ = origins.iter().any(|origin| *origin != origins[0]);
+    if differ {
+        columns.push(Column { spare: 5, ..left("FROM") });
+    }
+    let row = |(n, entry): (usize, &Composition)| {
         let mut row = vec![
             shown(&entry.name).into_owned(),
             units::size(entry.size),
@@ -74,9 +78,10 @@ pub fn compositions(entries: &[Composition], now: u64) -> Table {
             age(entry.registered, now),
         ];
         row.extend(owned.then(|| owner(entry)));
+        row.extend(differ.then(|| origins.get(n).copied().unwrap_or_default().to_owned()));
         row
     };
-    Table { columns, rows: entries.iter().map(row).collect() }
+    Table { columns, rows: entries.iter().enumerate().map(row).collect() }
 }
 
 /// Entries of one name, told apart by what differs, and by their info-hashes. `numbered`: each row starts with its
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_shows_everything() {
-        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], 100 + 273_600);
+        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], &[], 100 + 273_600);
         assert_eq!(
             table.render(None),
             "NAME         SIZE  PARTS  MEMBERS  COMPLETE      AGE\n\
@@ -279,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_narrow_one_spares_columns_and_cuts_names() {
-        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], 101);
+        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], 101);
         assert_eq!(
             table.render(Some(60)),
             "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\
@@ -293,8 +298,16 @@ mod tests {
     }
 
     #[test]
+    fn where_it_is_from_is_shown_where_that_differs() {
+        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "both"], 101).render(None);
+        assert!(text.contains("  FROM\n") && text.contains("1 s  network\n") && text.contains("1 s  both\n"), "{text}");
+        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "network"], 101).render(None);
+        assert!(!text.contains("FROM"), "{text}");
+    }
+
+    #[test]
     fn nothing_drives_the_terminal() {
-        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], 100).render(None);
+        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], &[], 100).render(None);
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
         let text = candidates(&[entry("x", None)], 100, true).render(None);
         assert!(text.contains("\n1 "), "{text}");
@@ -314,7 +327,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_is_wider_than_the_terminal(name in "\\PC{1,80}", owner in proptest::option::of("[a-z]{1,32}"), columns in 34usize..200) {
-            let text = compositions(&[entry(&name, owner.as_deref())], 1 << 33).render(Some(columns));
+            let text = compositions(&[entry(&name, owner.as_deref())], &[], 1 << 33).render(Some(columns));
             for line in text.lines() {
                 prop_assert!(measure_text_width(line) <= columns, "{:?}", line);
             }

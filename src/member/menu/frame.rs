@@ -132,12 +132,14 @@ fn list(state: &State, columns: usize, rows: usize, signs: Signs) -> Vec<Line> {
 }
 
 fn title(state: &State, shown: usize) -> String {
-    let conductor = &state.conductor;
+    let (conductor, all) = (&state.conductor, state.there().count());
+    let counted = counted(all as u64, "composition");
     let there = match &state.listed {
         None => "is asked".to_owned(),
-        Some(Err(_)) => "does not answer".to_owned(),
-        Some(Ok(())) if state.filter.is_empty() => counted(state.there.len() as u64, "composition"),
-        Some(Ok(())) => format!("{shown} of {}", counted(state.there.len() as u64, "composition")),
+        Some(Err(_)) if all == 0 => "does not answer".to_owned(),
+        Some(Err(_)) => format!("does not answer; {counted} on the local network"),
+        Some(Ok(())) if state.filter.is_empty() => counted,
+        Some(Ok(())) => format!("{shown} of {counted}"),
     };
     format!("Orchestra  conductor {conductor}  {there}")
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{list::Here, state::State};
 use crate::{
-    cli::{Exit, member::Settings, menu::Menu},
+    cli::{Exit, ask::Whom, member::Settings, menu::Menu},
     manifest::{Endpoint, Host, shown},
     member::{
         StartError,
@@ -88,9 +88,19 @@ impl Jobs {
         }
     }
 
-    /// Who is asked; never empty.
-    pub fn conductors(&self) -> Vec<Endpoint> {
+    /// Who is asked: the conductors, the local network, or both.
+    pub fn whom(&self, conductors: bool, near: bool) -> Whom {
+        let conductors = if conductors { self.conductors.clone() } else { Vec::new() };
+        Whom { conductors, are_named: false, near: (near && self.told.settings.lan).then(|| self.via()) }
+    }
+
+    fn conductors(&self) -> Vec<Endpoint> {
         self.conductors.clone()
+    }
+
+    /// Whom people know as the conductor.
+    pub fn conductor(&self) -> String {
+        self.conductors.first().map(Endpoint::to_string).unwrap_or_default()
     }
 
     /// Whom to ask as a neighbour.
@@ -128,7 +138,7 @@ impl Jobs {
 
     /// It is to be fetched, once its manifest is there; gives what ends it. None: it cannot, and people are told.
     pub async fn coming(&mut self, info_hash: InfoHash, state: &mut State) -> Option<CancellationToken> {
-        let there = state.there.iter().find(|there| there.info_hash == info_hash)?;
+        let there = state.there().find(|there| there.info_hash == info_hash)?;
         let name = shown(&there.name).into_owned();
         self.expect(info_hash, name, state).await
     }
@@ -301,6 +311,9 @@ impl Jobs {
             }
         }
         self.look(state);
+        if let Some(station) = &self.station {
+            station.leave().await;
+        }
         // Who shared has taken leave of it by now.
         if let Some((own, ends)) = self.own {
             ends.cancel();

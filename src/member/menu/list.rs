@@ -107,7 +107,12 @@ pub struct Row<'a> {
 }
 
 /// What is listed, and below it what is here and not listed; those whose names hold the filter, in any case.
-pub fn rows<'a>(there: &[Composition], here: &'a BTreeMap<InfoHash, Here>, filter: &str) -> Vec<Row<'a>> {
+pub fn rows<'a>(
+    there: impl Iterator<Item = &'a Composition>,
+    here: &'a BTreeMap<InfoHash, Here>,
+    filter: &str,
+) -> Vec<Row<'a>> {
+    let there: Vec<&Composition> = there.collect();
     let listed = there.iter().map(|one| Row {
         info_hash: one.info_hash,
         name: shown(&one.name).into_owned(),
@@ -188,7 +193,7 @@ pub(super) mod tests {
         let coming = Here::Coming { name: "b.iso".to_owned() };
         let all = [(1, gone), (2, coming), (3, ended)];
         let here: BTreeMap<_, _> = all.into_iter().map(|(n, here)| (InfoHash([n; 20]), here)).collect();
-        let rows = rows(&there, &here, "");
+        let rows = rows(there.iter(), &here, "");
         let shown: Vec<_> = rows.iter().map(|row| (&row.name[..], row.size, row.members)).collect();
         assert_eq!(shown, [("b.iso", Some(600 << 20), Some((2, 5))), ("a.iso", Some(7), None)]);
         assert_eq!(rows[0].here, here.get(&InfoHash([2; 20])));

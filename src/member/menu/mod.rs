@@ -12,7 +12,9 @@ mod path;
 mod state;
 
 use std::{
+    collections::HashSet,
     fmt::Display,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     StartError,
-    ask::{self, locate::Located},
+    ask::{self, AskingFailed, locate::Located},
     blocking, got,
     history::{History, HistoryError, Record},
     load::Named,
@@ -38,7 +40,7 @@ use crate::{
     catalogue::{Composition, Key, place::Typed},
     cli::{
         Exit,
-        ask::Get,
+        ask::{Get, Whom},
         menu::Menu as Told,
         search::{DEFAULT_HOPS, DEFAULT_TIMEOUT, THEIRS},
     },
@@ -55,10 +57,12 @@ use state::{Page, State, Wish};
 const TICK: Duration = Duration::from_millis(100);
 /// The conductor is asked so often.
 const REFRESH: Duration = Duration::from_secs(2);
+/// The local network is asked so often: everybody there hears it.
+const REFRESH_NEAR: Duration = Duration::from_secs(20);
 
-/// What a conductor has, and what of it is on the disk here.
+/// What a conductor has, or the local network, and what of it is on the disk here.
 struct Listing {
-    conductor: Endpoint,
+    conductor: Option<Endpoint>,
     there: Vec<Composition>,
     on_disk: Vec<(InfoHash, Here)>,
 }
@@ -66,10 +70,16 @@ struct Listing {
 /// What came of something that was asked.
 enum Answer {
     Listed(Result<Listing, String>),
+    /// By the local network.
+    Near(Option<Listing>),
     Located(Result<Located, String>),
     Got(InfoHash, Result<Named, StartError>),
     History(Result<Vec<Record>, HistoryError>),
-    Completed { typed: String, completed: String, names: Vec<String> },
+    Completed {
+        typed: String,
+        completed: String,
+        names: Vec<String>,
+    },
 }
 
 /// Shows the menu until it is to end. To be called inside a tokio runtime.
@@ -103,13 +113,15 @@ struct Menu {
     /// When the conductor was last asked; whether it has not answered yet.
     refreshed: Option<Instant>,
     is_asked: bool,
+    /// Likewise of the local network.
+    refreshed_near: Option<Instant>,
+    is_asked_near: bool,
 }
 
 impl Menu {
     fn new(told: Told, stop: CancellationToken) -> Self {
         let jobs = Jobs::new(told, stop.clone());
-        let conductor = jobs.conductors().first().map(Endpoint::to_string).unwrap_or_default();
-        let (state, signs) = (State::new(conductor), Signs::of_locale());
+        let (state, signs) = (State::new(jobs.conductor()), Signs::of_locale());
         Self {
             state,
             jobs,
@@ -119,6 +131,8 @@ impl Menu {
             question: None,
             refreshed: None,
             is_asked: false,
+            refreshed_near: None,
+            is_asked_near: false,
         }
     }
 
@@ -176,6 +190,9 @@ impl Menu {
         if self.refreshed.is_none_or(|at| at.elapsed() >= every) {
             self.refresh();
         }
+        if self.refreshed_near.is_none_or(|at| at.elapsed() >= REFRESH_NEAR) {
+            self.refresh_near();
+        }
     }
 
     /// False: it is over.
@@ -195,7 +212,10 @@ impl Menu {
                 self.jobs.share(path::typed(&typed), &mut self.state).await;
                 self.refresh();
             }
-            Wish::Refresh => self.refresh(),
+            Wish::Refresh => {
+                self.refresh();
+                self.refresh_near();
+            }
             Wish::Locate(info_hash) => self.locate(info_hash),
             Wish::History => self.ask(async {
                 let read = blocking(|| History::of_this_user().map_or(Ok(Vec::new()), |history| history.read()));
@@ -258,32 +278,33 @@ impl Menu {
     fn refresh(&mut self) {
         self.refreshed = Some(Instant::now());
         if !std::mem::replace(&mut self.is_asked, true) {
-            let (conductors, folder) = (self.jobs.conductors(), self.jobs.folder());
-            self.ask(async move {
-                let (conductor, there) = match ask::listing(&conductors).await {
-                    Ok(listing) => listing,
-                    Err(error) => return Answer::Listed(Err(error.to_string())),
-                };
-                let found = blocking(move || {
-                    let on_disk = on_disk::found(&there, &folder);
-                    (there, on_disk)
-                });
-                let (there, on_disk) = found.await;
-                Answer::Listed(Ok(Listing { conductor, there, on_disk }))
-            });
+            let asked = listing(self.jobs.whom(true, false), self.jobs.folder());
+            self.ask(async { Answer::Listed(asked.await.map_err(text)) });
+        }
+    }
+
+    /// As [`Self::refresh`], on the local network.
+    fn refresh_near(&mut self) {
+        self.refreshed_near = Some(Instant::now());
+        let whom = self.jobs.whom(false, true);
+        if whom.near.is_some() && !std::mem::replace(&mut self.is_asked_near, true) {
+            let asked = listing(whom, self.jobs.folder());
+            // That nobody is there is no error.
+            self.ask(async { Answer::Near(asked.await.inspect_err(|error| log::debug!("{error}")).ok()) });
         }
     }
 
     /// What is listed under this info-hash.
     fn named(&self, info_hash: InfoHash) -> Get {
         let typed = Typed { conductor: None, key: Some(Key::Hash(info_hash)) };
-        Get { typed, conductors: self.jobs.conductors() }
+        // Who is found on the local network takes a second or two to be found again.
+        Get { typed, whom: self.jobs.whom(true, !self.state.is_listed(info_hash)) }
     }
 
     async fn fetch(&mut self, info_hash: InfoHash) {
         let (get, stop) = (self.named(info_hash), self.jobs.coming(info_hash, &mut self.state).await);
         if let Some(stop) = stop {
-            self.ask(async move { Answer::Got(info_hash, got(&get, false, &stop).await.map(Named::Composition)) });
+            self.ask(async move { Answer::Got(info_hash, got(&get, false, &stop).await) });
         }
     }
 
@@ -293,17 +314,32 @@ impl Menu {
         self.ask(async move { Answer::Located(ask::locate(&get, &via).await.map_err(text)) });
     }
 
+    /// Notes what is on the disk; gives what there is.
+    fn found(&mut self, Listing { there, on_disk, .. }: Listing) -> Vec<Composition> {
+        let here = &mut self.state.here;
+        let hashes: HashSet<InfoHash> = there.iter().map(|one| one.info_hash).collect();
+        here.retain(|hash, here| !matches!(here, Here::OnDisk { .. }) || !hashes.contains(hash));
+        for (info_hash, on_disk) in on_disk {
+            here.entry(info_hash).or_insert(on_disk);
+        }
+        there
+    }
+
     fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Listed(listed) => {
                 self.is_asked = false;
-                self.state.listed = Some(listed.map(|Listing { conductor, there, on_disk }| {
-                    (self.state.conductor, self.state.there) = (conductor.to_string(), there);
-                    self.state.here.retain(|_, here| !matches!(here, Here::OnDisk { .. }));
-                    for (info_hash, here) in on_disk {
-                        self.state.here.entry(info_hash).or_insert(here);
+                let listed = listed.map(|listing| {
+                    if let Some(conductor) = &listing.conductor {
+                        self.state.conductor = conductor.to_string();
                     }
-                }));
+                    self.state.there = self.found(listing);
+                });
+                self.state.listed = Some(listed);
+            }
+            Answer::Near(near) => {
+                self.is_asked_near = false;
+                self.state.near = near.map(|listing| self.found(listing)).unwrap_or_default();
             }
             Answer::Located(located) => self.state.located(located),
             Answer::Got(info_hash, got) => self.jobs.begin(info_hash, got, &mut self.state),
@@ -323,6 +359,19 @@ impl Menu {
             Answer::History(Err(error)) => self.state.say(format!("error: {error}")),
         }
     }
+}
+
+/// What they have, and what of that is in this folder.
+async fn listing(whom: Whom, folder: PathBuf) -> Result<Listing, AskingFailed> {
+    let listed = ask::listing(&whom).await?;
+    let conductor = listed.conductor().cloned();
+    let there: Vec<Composition> = listed.compositions.into_iter().map(|found| found.composition).collect();
+    let found = blocking(move || {
+        let on_disk = on_disk::found(&there, &folder);
+        (there, on_disk)
+    });
+    let (there, on_disk) = found.await;
+    Ok(Listing { conductor, there, on_disk })
 }
 
 /// What comes of the question, if there is one.

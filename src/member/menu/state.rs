@@ -2,7 +2,7 @@
 //!
 //! Pure: keys and news in, wishes out; who grants them tells it what came of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -94,7 +94,10 @@ pub struct State {
     pub conductor: String,
     /// None: not asked yet. An error is why there is no list now.
     pub listed: Option<Result<(), String>>,
+    /// What the conductor lists.
     pub there: Vec<Composition>,
+    /// What the local network has.
+    pub near: Vec<Composition>,
     /// What this member does, by composition.
     pub here: BTreeMap<InfoHash, Here>,
     /// How what is shared from here stands, one a path.
@@ -119,6 +122,7 @@ impl State {
             conductor,
             listed: None,
             there: Vec::new(),
+            near: Vec::new(),
             here: BTreeMap::new(),
             shares: Vec::new(),
             filter: String::new(),
@@ -132,9 +136,20 @@ impl State {
         }
     }
 
+    /// What is there: what the conductor says of it counts first.
+    pub fn there(&self) -> impl Iterator<Item = &Composition> {
+        let listed: HashSet<InfoHash> = self.there.iter().map(|one| one.info_hash).collect();
+        self.there.iter().chain(self.near.iter().filter(move |one| !listed.contains(&one.info_hash)))
+    }
+
+    /// Whether the conductor lists it.
+    pub fn is_listed(&self, info_hash: InfoHash) -> bool {
+        self.there.iter().any(|one| one.info_hash == info_hash)
+    }
+
     /// The compositions that the filter leaves.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        rows(&self.there, &self.here, &self.filter)
+        rows(self.there(), &self.here, &self.filter)
     }
 
     /// Which of these the cursor is on: where it was put, wherever that is now.

@@ -128,7 +128,8 @@ fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<
     let asked = manifest.conductors().map(Tracker::from).collect();
     let trackers = Trackers { asked, passed_over: Vec::new() };
     let (files, is_it) = (manifest.files().collect(), InfoHash::of(&info) == hash);
-    let known = |manifest| Composition { manifest, files, info: info.into(), info_hash: hash, trackers };
+    let known =
+        |manifest| Composition { manifest, files, info: info.into(), info_hash: hash, trackers, members: Vec::new() };
     is_it.then(|| known(manifest))
 }
 

@@ -163,6 +163,7 @@ impl Shelf {
         let hashing = self.hashing.iter().map(|one| (&one.path, one.stamp.size, one.done.load(Ordering::Relaxed)));
         let waiting = self.queue.iter().map(|(path, stamp)| (path, stamp.size, 0));
         let coming: Vec<Coming> = hashing.chain(waiting).take(MOST_COMING).filter_map(coming).collect();
+        self.station.repertoire.expect(coming.clone());
         if !coming.is_empty() {
             self.registrar.tell(Job::Expect(coming));
         }
