@@ -76,7 +76,10 @@ impl<T> Heard<T> {
 }
 
 /// Asks everybody.
-pub async fn everyone<T>(whom: &Whom, ask: impl AsyncFn(&Client) -> Result<T, AskError>) -> Heard<T> {
+pub async fn everyone<T, F>(whom: &Whom, ask: impl Fn(Client) -> F) -> Heard<T>
+where
+    F: Future<Output = Result<T, AskError>>,
+{
     let near = async {
         match &whom.near {
             Some(via) => everyone_near(via, &ask).await,
@@ -106,17 +109,17 @@ pub async fn everyone<T>(whom: &Whom, ask: impl AsyncFn(&Client) -> Result<T, As
 }
 
 /// Asks one conductor after the other; the first that answers counts. None: there are none.
-async fn first<T>(
-    conductors: &[Endpoint],
-    ask: &impl AsyncFn(&Client) -> Result<T, AskError>,
-) -> Option<Result<(Client, T), AskError>> {
+async fn first<T, F>(conductors: &[Endpoint], ask: &impl Fn(Client) -> F) -> Option<Result<(Client, T), AskError>>
+where
+    F: Future<Output = Result<T, AskError>>,
+{
     let mut result = None;
     for conductor in conductors {
         let client = match Client::new(conductor.clone(), None) {
             Ok(client) => client,
             Err(error) => return Some(Err(error)),
         };
-        match ask(&client).await {
+        match ask(client.clone()).await {
             Ok(answer) => return Some(Ok((client, answer))),
             Err(error @ AskError::Unreachable { .. }) => {
                 log::info!("{error}");
@@ -129,10 +132,10 @@ async fn first<T>(
 }
 
 /// Asks all who say on the local network that they can be asked.
-async fn everyone_near<T>(
-    via: &Via,
-    ask: &impl AsyncFn(&Client) -> Result<T, AskError>,
-) -> Vec<(Source, Result<T, AskError>)> {
+async fn everyone_near<T, F>(via: &Via, ask: &impl Fn(Client) -> F) -> Vec<(Source, Result<T, AskError>)>
+where
+    F: Future<Output = Result<T, AskError>>,
+{
     let browsing = match Browsing::start(via) {
         Ok(browsing) => browsing,
         Err(error) => {
@@ -180,17 +183,20 @@ fn note(places: &mut Vec<SocketAddr>, more: &[SocketAddr]) {
 }
 
 /// Asks at one address after the other, until somebody is there.
-async fn ask_one<T>(
+async fn ask_one<T, F>(
     addresses: Vec<SocketAddr>,
     via: &Via,
-    ask: &impl AsyncFn(&Client) -> Result<T, AskError>,
+    ask: &impl Fn(Client) -> F,
     places: &Semaphore,
-) -> Option<(Client, Result<T, AskError>)> {
+) -> Option<(Client, Result<T, AskError>)>
+where
+    F: Future<Output = Result<T, AskError>>,
+{
     let _place = places.acquire().await.ok()?;
     let mut last = None;
     for address in addresses.into_iter().take(MOST_TRIED) {
         let client = Client::near(address, via).inspect_err(|error| log::warn!("{error}")).ok()?;
-        let answer = ask(&client).await;
+        let answer = ask(client.clone()).await;
         let is_there = !matches!(answer, Err(AskError::Unreachable { .. }));
         last = Some((client, answer));
         if is_there {
@@ -219,7 +225,7 @@ mod tests {
     async fn who_has_no_network_hears_nobody() {
         let via = Via { address: None, interface: Some("no-such-one".to_owned()) };
         let whom = Whom { conductors: Vec::new(), are_named: false, near: Some(via) };
-        let asking = async move { everyone(&whom, async |client| client.list().await).await };
+        let asking = async move { everyone(&whom, |client| async move { client.list().await }).await };
         // It can be asked in the background.
         let heard = tokio::spawn(asking).await.unwrap();
         assert!(heard.answers.is_empty() && matches!(heard.nobody(), AskingFailed::Nobody { conductor: None }));

@@ -186,7 +186,7 @@ impl Listed {
 /// # Errors
 /// Nobody answers.
 pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
-    let heard = everyone(whom, async |client| client.list().await).await;
+    let heard = everyone(whom, |client| async move { client.list().await }).await;
     if heard.answers.is_empty() {
         return Err(heard.nobody());
     }

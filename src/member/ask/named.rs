@@ -138,17 +138,7 @@ fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> 
 
 /// All that may be meant; never none.
 async fn candidates(get: &Get) -> Result<Vec<Merged<Source>>, AskingFailed> {
-    let key = get.typed.key.as_ref();
-    let find = async |client: &Client| match key {
-        Some(key) => client.find(key).await,
-        None => client.only().await,
-    };
-    let heard = everyone(&get.whom, async |client| match find(client).await {
-        Ok(Entry { composition, member, .. }) => Ok((member, vec![composition])),
-        Err(AskError::Several { candidates, member, .. }) if key.is_some() => Ok((member, candidates)),
-        Err(error) => Err(error),
-    });
-    let heard = heard.await;
+    let heard = everyone(&get.whom, |client| find(client, get.typed.key.clone())).await;
     if heard.answers.is_empty() {
         return Err(missing(get, heard).await);
     }
@@ -159,19 +149,28 @@ async fn candidates(get: &Get) -> Result<Vec<Merged<Source>>, AskingFailed> {
     })))
 }
 
+/// What the key may mean there, or the only one that is; and which member says so, if one does.
+async fn find(client: Client, key: Option<Key>) -> Result<(Option<String>, Vec<Composition>), AskError> {
+    let found = match &key {
+        Some(key) => client.find(key).await,
+        None => client.only().await,
+    };
+    match found {
+        Ok(Entry { composition, member, .. }) => Ok((member, vec![composition])),
+        Err(AskError::Several { candidates, member, .. }) if key.is_some() => Ok((member, candidates)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Why there is no such one: what there is instead is said too.
 async fn missing<T>(get: &Get, mut heard: Heard<T>) -> AskingFailed {
     let is_coming = |error: &AskError| matches!(error, AskError::Coming { .. });
     if let Some(place) = heard.near.iter().position(is_coming) {
         return heard.near.swap_remove(place).into();
     }
-    let advice = async |key: &Key| match listing(&get.whom).await {
-        Ok(listed) => near(key, listed.compositions.iter().map(|found| &found.composition)),
-        Err(_) => String::new(),
-    };
     match (heard.conductor.take(), &get.typed.key) {
         (Some(error @ AskError::Unknown { .. }), Some(key)) => {
-            AskingFailed::Advised { error, advice: advice(key).await }
+            AskingFailed::Advised { error, advice: advice(get, key).await }
         }
         (Some(AskError::Several { conductor, name, candidates, member }), None) => {
             let advice = some_names(&candidates);
@@ -179,12 +178,20 @@ async fn missing<T>(get: &Get, mut heard: Heard<T>) -> AskingFailed {
         }
         // Somebody is there, and has not got it.
         (None | Some(AskError::Unreachable { .. }), Some(key)) if !heard.near.is_empty() => {
-            AskingFailed::Nowhere { name: key.to_string(), advice: advice(key).await }
+            AskingFailed::Nowhere { name: key.to_string(), advice: advice(get, key).await }
         }
         (conductor, _) => {
             heard.conductor = conductor;
             heard.nobody()
         }
+    }
+}
+
+/// What may have been meant instead.
+async fn advice(get: &Get, key: &Key) -> String {
+    match listing(&get.whom).await {
+        Ok(listed) => near(key, listed.compositions.iter().map(|found| &found.composition)),
+        Err(_) => String::new(),
     }
 }
 
