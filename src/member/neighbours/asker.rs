@@ -3,7 +3,11 @@
 //!
 //! It is linked like a member, and tells them that it listens nowhere: so nobody asks it anything, nor tells others of it.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -43,25 +47,30 @@ pub struct Asker {
     asks: Asks,
     id: QuestionId,
     hops: u8,
-    own: Vec<std::net::IpAddr>,
+    /// Addresses of this machine.
+    own: Vec<IpAddr>,
     news: mpsc::Sender<News>,
 }
 
 impl Asker {
     /// What to ask the member at this address; None: it is too far away.
     pub fn question_for(&self, address: SocketAddr) -> Option<Question> {
-        let ip = address.ip().to_canonical();
-        let here = ip.is_loopback() || self.own.contains(&ip);
-        // Hops are links between machines' members: to that of this machine there is none.
-        let hops = if here { self.hops } else { self.hops.checked_sub(1)? };
+        // Hops are links between members: we ask as if we were that of this machine.
+        let hops = if self.is_here(address) { self.hops } else { self.hops.checked_sub(1)? };
         let _ = self.news.try_send(News::Asked(address));
         Some(Question { id: self.id, hops, asks: self.asks.clone() })
+    }
+
+    fn is_here(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || self.own.contains(&ip)
     }
 
     /// Tells on what the member at this address says.
     pub fn hear(&self, mut answer: Answer, address: SocketAddr) {
         if answer.id == self.id {
             seen_from(&mut answer, address.ip());
+            answer.hops = answer.hops.saturating_add(u8::from(!self.is_here(address)));
             let _ = self.news.try_send(News::Answer(answer));
         }
     }
@@ -85,7 +94,7 @@ impl Asking {
         let stop = stop.child_token();
         let only_named = !settings.neighbours.is_empty();
         let settings = Settings { lan: settings.lan && !only_named, search: false, port: Some(0), ..settings };
-        let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, std::time::SystemTime::now));
+        let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, SystemTime::now));
         let station = Station::open(settings, Instant::now(), screen, stop.clone(), false).await?;
         let mut id = [0; 16];
         fastrand::Rng::new().fill(&mut id);

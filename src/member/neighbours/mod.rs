@@ -57,11 +57,10 @@ pub fn start(station: &Station, told: mpsc::UnboundedReceiver<Endpoint>) {
     station.neighbours.may_be_at(settings.conductors.iter().cloned());
     let relay = Relay::new(station.reached.port);
     let role = Role::Member { relay, repertoire: station.repertoire.clone() };
-    let (Some(mut sources), Some(service)) =
-        (Some(Sources::new(station, told)), Service::new(station, Circle::new(station.id, settings.links), role))
-    else {
-        return;
-    };
+    let circle = Circle::new(station.id, settings.links);
+    // A process has one station, and so nobody else who does this.
+    let Some(service) = Service::new(station, circle, role) else { return };
+    let mut sources = Sources::new(station, told);
     sources.look_near(station);
     sources.name(&settings.neighbours);
     sources.acquaintances = Some(Acquaintances::of(NEIGHBOURS));
