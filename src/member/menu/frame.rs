@@ -56,7 +56,7 @@ pub fn help() -> Vec<String> {
         "n                     who the neighbours are",
         "a                     share a file or a folder; Tab completes its path",
         "h                     what came and went, on this machine",
-        "r                     ask the conductor now (it is asked every two seconds)",
+        "r                     ask the conductor and the local network now",
         "q, Ctrl-C             end: what is fetched so far is kept, and goes on next time",
         "",
         "What is fetched and shared goes on meanwhile, and ends with the menu.",

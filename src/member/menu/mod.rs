@@ -1,4 +1,4 @@
-//! `member` alone on a terminal: a list of what the conductor has, and keys to fetch, share and look around.
+//! `member` alone on a terminal: a list of what the conductor and the local network have, and keys to fetch, share and look around.
 //!
 //! [`run`] is one loop: keys, answers and the time in; the screen out. What is on the screen is in [`state`], how it looks
 //! in [`frame`]; what runs meanwhile is in [`jobs`]. It ends with `q` or a signal, and everything that it started ends
