@@ -10,7 +10,7 @@ pub mod asker;
 mod link;
 mod service;
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -73,7 +73,8 @@ struct Sources {
     http: Http,
     /// Conductors that are in use, to be asked.
     told: mpsc::UnboundedReceiver<Endpoint>,
-    asked: BTreeSet<String>,
+    /// Those that are asked, or were, and what ends it.
+    asked: BTreeMap<String, CancellationToken>,
     found: mpsc::Sender<Discovered>,
     discovered: mpsc::Receiver<Discovered>,
     /// Those that a person named.
@@ -97,7 +98,7 @@ impl Sources {
             identity: station.identity(NEIGHBOURS),
             http: station.http.clone(),
             told,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             found,
             discovered,
             names,
@@ -123,13 +124,23 @@ impl Sources {
         }
     }
 
-    /// Asks this conductor, if it is not asked already. That it refuses, or does not answer, is nobody's concern.
+    /// Asks this conductor, if it is not asked already. That it does not answer is nobody's concern.
     fn ask(&mut self, conductor: Endpoint) {
-        if self.asked.len() < MAX_CONDUCTORS && self.asked.insert(conductor.to_string()) {
+        let name = conductor.to_string();
+        if self.asked.len() < MAX_CONDUCTORS && !self.asked.contains_key(&name) {
             let (identity, http) = (self.identity.clone(), self.http.clone());
             let (stats, found) = (self.stats.subscribe(), self.found.clone());
-            let tracker = Tracker::from(conductor);
-            self.tasks.push(conductor::start(tracker, identity, http, stats, found, self.ended.clone()));
+            let (tracker, ended) = (Tracker::from(conductor), self.ended.child_token());
+            self.asked.insert(name, ended.clone());
+            self.tasks.push(conductor::start(tracker, identity, http, stats, found, ended));
+        }
+    }
+
+    /// This conductor conducts no neighbours: it is left alone.
+    fn refused(&self, conductor: &Endpoint) {
+        if let Some(asking) = self.asked.get(&conductor.to_string()) {
+            log::info!("conductor {conductor} knows nobody who looks for neighbours");
+            asking.cancel();
         }
     }
 

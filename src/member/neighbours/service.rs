@@ -112,8 +112,17 @@ impl Service {
                 Some(arrival) = self.visitors.arrivals.recv() => self.on_arrival(arrival),
                 Some((key, heard)) = self.hears.recv() => self.on_heard(key, heard),
                 Some(conductor) = sources.told.recv() => sources.ask(conductor),
-                Some(found) = sources.discovered.recv() => self.on_found(found, false),
-                Some(named) = sources.named.recv() => self.on_found(named, true),
+                Some(found) = sources.discovered.recv() => match found {
+                    Discovered::Found(addresses) => self.on_found(addresses, false),
+                    Discovered::Refused { conductor, .. } => sources.refused(&conductor),
+                    // Who is gone is dialled in vain; all else is about compositions.
+                    _ => {}
+                },
+                Some(named) = sources.named.recv() => {
+                    if let Discovered::Found(addresses) = named {
+                        self.on_found(addresses, true);
+                    }
+                }
                 () = sleep_until(deadline.into()) => self.pass_on(),
                 _ = tick.tick() => {
                     self.dial();
@@ -143,10 +152,8 @@ impl Service {
         relay.map_or_else(|| Instant::now() + Duration::from_secs(3600), |at| self.start + at)
     }
 
-    fn on_found(&mut self, found: Discovered, named: bool) {
+    fn on_found(&mut self, addresses: Vec<SocketAddr>, named: bool) {
         let now = self.now();
-        // Of all else that a conductor says nothing is for us.
-        let Discovered::Found(addresses) = found else { return };
         for address in addresses {
             match named {
                 true => self.circle.named(address, now),
