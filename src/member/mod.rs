@@ -3,7 +3,8 @@
 //! [`run`] is the list of what it starts. One [`station`] has what all compositions share: the port, the limits, the
 //! screen. Each composition then has a task of its own, which [`begin`]s it (where only a magnet link is known, [`asking`]
 //! comes first); the [`owner`] holds the swarm's state and carries its effects out:
-//! connections are in [`links`] and come through one [`door`] (beside it the [`billboard`], for who asks what is shared), the disk is in `storage`, conductors are in `discovery`.
+//! connections are in [`links`] and come through one [`door`] (beside it the [`billboard`], for who asks what is shared), the
+//! disk is in `storage`, conductors are in `discovery`.
 //! What it decides by itself is only when to end ([`until`]) and what to tell people. Beside all compositions it has
 //! [`neighbours`], who are asked for others ([`search`]).
 
@@ -21,6 +22,7 @@ mod links;
 mod load;
 mod lookout;
 pub mod menu;
+mod mirrors;
 mod neighbours;
 mod news;
 mod on_complete;

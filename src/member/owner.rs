@@ -4,6 +4,7 @@
 //! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
 
 mod ending;
+mod mirrors;
 mod telling;
 
 use std::{path::PathBuf, sync::Arc};
@@ -21,6 +22,7 @@ use super::{
     ledger::Ledger,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
+    mirrors::Mirrors,
     on_complete,
     repertoire::Listed,
     report,
@@ -52,6 +54,7 @@ pub struct Parts {
     pub found: Found,
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
+    pub mirrors: Mirrors,
     pub heard: Heard,
     pub acquaintances: Acquaintances,
     pub ledger: Ledger,
@@ -175,10 +178,14 @@ impl Owner {
                     }
                     None
                 }
+                Some((key, events)) = self.parts.mirrors.hear() => {
+                    self.on_mirror(key, events, screen);
+                    None
+                }
                 named = named(&mut self.stage) => self.on_named(named, screen),
                 _ = tick.tick() => self.on_tick(screen),
             };
-            self.carry_out();
+            self.carry_out(screen);
             if let Some(ending) = ending {
                 return ending;
             }
@@ -190,7 +197,7 @@ impl Owner {
         self.parts.swarm.handle(input, now);
     }
 
-    fn carry_out(&mut self) {
+    fn carry_out(&mut self, screen: &Teller) {
         while let Some(effect) = self.parts.swarm.next_effect() {
             match effect {
                 Effect::Dial(address) => self.parts.links.dial(address),
@@ -204,6 +211,8 @@ impl Owner {
                     self.parts.links.refuse(key);
                 }
                 Effect::Tell(key, command) => self.parts.links.tell(key, command),
+                Effect::Mirror(key, order) => self.parts.mirrors.order(key, order),
+                Effect::MirrorFailed(key, failure) => self.on_mirror_failed(key, &failure, screen),
                 // What follows from it comes from the disk, when the whole is verified too.
                 Effect::Complete => {}
             }

@@ -1,10 +1,11 @@
-//! What all compositions of one member share: its port and who it is there, its limits, its screen, and when to leave.
+//! What all compositions of one member share: its port and who it is there, its limits, its memory, its screen, and when to
+//! leave.
 //!
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
 use std::{
     num::NonZeroU64,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Instant,
 };
 
@@ -29,7 +30,9 @@ use crate::{
     },
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
+    mirror::client::Client,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    storage::pool::Pool,
     time::Time,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
@@ -58,6 +61,10 @@ pub struct Station {
     pub door: Door,
     pub upload: Limiter,
     pub download: Limiter,
+    /// Memory for parts on their way.
+    pub pool: Pool,
+    /// What asks mirrors, once one was asked.
+    pub mirrors: Arc<OnceLock<Client>>,
     pub news: Arc<News>,
     pub repertoire: Repertoire,
     pub neighbours: Neighbours,
@@ -95,6 +102,7 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
+        let (pool, mirrors) = (Pool::default(), Arc::default());
         let (neighbours, told) = Neighbours::new();
         let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
         let shared = repertoire.clone();
@@ -112,6 +120,8 @@ impl Station {
             door,
             upload,
             download,
+            pool,
+            mirrors,
             news,
             repertoire,
             neighbours,

@@ -373,7 +373,7 @@ impl Swarm {
     }
 
     /// `key` does not fetch this part any more: it goes to who was to take it over, or is missing again.
-    fn freed(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+    pub(super) fn freed(&mut self, key: PeerKey, part: PartIndex, now: Time) {
         match self.picker.state(part) {
             PartState::Fetching(by) if by == key => {
                 self.picker.set(part, PartState::Missing);

@@ -75,6 +75,8 @@ pub enum Report {
         path: PathBuf,
         size: u64,
         fetched: u64,
+        /// Bytes of `fetched` that came from mirrors.
+        mirror: u64,
         #[serde(serialize_with = "write_seconds")]
         seconds: Duration,
         sharing: bool,
@@ -106,8 +108,10 @@ pub struct End {
     pub size: u64,
     /// Bytes on disk that are verified.
     pub have: u64,
-    /// Payload bytes that came from members.
+    /// Payload bytes that came, from members and mirrors.
     pub fetched: u64,
+    /// Those of them that came from mirrors.
+    pub mirror: u64,
     /// Payload bytes sent to members.
     pub uploaded: u64,
     /// From the start to the end.
@@ -140,8 +144,8 @@ impl Report {
             }
             Report::Checked { name, parts, wrong, .. } => format!("{name}: {}", checked(*parts, wrong)),
             Report::Whole { sharing: false, .. } => return None,
-            Report::Whole { name, size, fetched, seconds, .. } => {
-                format!("{name}: {}; sharing it", whole(*size, *fetched, *seconds))
+            Report::Whole { name, size, fetched, mirror, seconds, .. } => {
+                format!("{name}: {}; sharing it", whole(*size, *fetched, *mirror, *seconds))
             }
             Report::Copies { name, copies, wanted, whole, lacking } => {
                 let list = |word: &str, names: &[String]| match names {
@@ -171,7 +175,10 @@ impl End {
     fn line(&self) -> Option<String> {
         let (name, size) = (&self.name, self.size);
         match (self.whole_after, self.code) {
-            (Some(after), _) => Some(format!("{name}: {}: {}", whole(size, self.fetched, after), place(&self.path))),
+            (Some(after), _) => {
+                let whole = whole(size, self.fetched, self.mirror, after);
+                Some(format!("{name}: {whole}: {}", place(&self.path)))
+            }
             (None, Exit::Interrupted) if size == 0 => Some(format!("{name}: interrupted before its manifest came")),
             (None, Exit::Interrupted) => {
                 let (have, size) = (units::size(self.have), units::size(size));
@@ -195,14 +202,19 @@ fn checked(parts: u32, wrong: &[(u32, u32)]) -> String {
     format!("{right}; wrong or missing: {}", part_map::runs(wrong, MOST_RUNS))
 }
 
-/// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched.
-fn whole(size: u64, fetched: u64, after: Duration) -> String {
+/// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched, and how much came
+/// from mirrors where some did.
+fn whole(size: u64, fetched: u64, mirror: u64, after: Duration) -> String {
     let size = units::size(size);
     if fetched == 0 {
         return format!("{size} whole and verified");
     }
     let rate = units::rate(fetched as f64 / after.as_secs_f64().max(0.001));
-    format!("{size} whole and verified in {} ({rate})", units::duration(after))
+    let mirrored = match mirror {
+        0 => String::new(),
+        bytes => format!(", {} of it from mirrors", units::size(bytes)),
+    };
+    format!("{size} whole and verified in {} ({rate}){mirrored}", units::duration(after))
 }
 
 /// A path as people can paste it: what is in the current folder begins with `./`.
@@ -259,6 +271,7 @@ pub(super) mod tests {
             size: 20_000_000_000,
             have: 20_000_000_000,
             fetched: 20_000_000_000,
+            mirror: 0,
             uploaded: 0,
             seconds: Duration::from_secs(200),
             whole_after: Some(Duration::from_secs(192)),
@@ -275,6 +288,12 @@ pub(super) mod tests {
     fn what_was_there_already_took_no_time() {
         let end = End { fetched: 0, path: "/data/vm.qcow2".into(), ..end() };
         assert_eq!(end.line().unwrap(), "vm.qcow2: 18.6 GiB whole and verified: /data/vm.qcow2");
+    }
+
+    #[test]
+    fn what_came_from_mirrors_is_said() {
+        let line = Report::End(End { mirror: 5_000_000_000, ..end() }).line().unwrap();
+        assert!(line.ends_with("(99 MiB/s), 4.7 GiB of it from mirrors: ./vm.qcow2"), "{line}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod magnet_foreign;
 mod main_job;
 mod many;
 mod menu;
+mod mirrors;
 mod near;
 mod network;
 mod options;

@@ -317,6 +317,7 @@ impl World {
                 Effect::Admit(key, show) => self.admit(key, show),
                 Effect::Refuse(key, _) => assert!(self.introduced.remove(&key).is_some(), "it was answered already"),
                 Effect::Tell(key, command) => self.tell(key, command),
+                Effect::Mirror(..) | Effect::MirrorFailed(..) => unreachable!("there are no mirrors"),
                 Effect::Complete => assert!(self.swarm.have().is_full()),
             }
         }

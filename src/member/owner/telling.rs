@@ -50,6 +50,7 @@ impl Owner {
             path: self.parts.store.path(),
             size: snapshot.bytes,
             fetched: snapshot.fetched,
+            mirror: snapshot.mirrored,
             seconds: self.now().saturating_sub(self.parts.station.began),
             sharing: !self.parts.station.settings.until.done,
         });
@@ -105,6 +106,7 @@ impl Owner {
             size: snapshot.bytes,
             have: snapshot.bytes_done,
             fetched: snapshot.fetched,
+            mirror: snapshot.mirrored,
             uploaded: snapshot.uploaded,
             seconds: self.now().saturating_sub(began),
             whole_after: match self.stage {

@@ -8,6 +8,7 @@
 pub(super) mod conductor;
 mod describe;
 mod elsewhere;
+mod look;
 pub mod memory;
 mod register;
 mod scan;
