@@ -6,6 +6,7 @@ use super::{
     StartError,
     acquaintances::Acquaintances,
     asking, blocking,
+    ledger::Ledger,
     links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
@@ -214,6 +215,7 @@ pub fn parts(
     let usable = mirrors::of(&composition).0;
     let Composition { manifest, files, info, info_hash, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
+    let ledger = Ledger::new(manifest.name.as_str(), info_hash);
     let common = links::Common {
         store: store.clone(),
         geometry: manifest.geometry,
@@ -257,6 +259,7 @@ pub fn parts(
         mirrors,
         heard,
         acquaintances,
+        ledger,
         pending,
         unmet,
         listed: None,

@@ -28,11 +28,12 @@ use crate::{
         dns_sd::{Kind, Notice, Words},
         lan::Lan,
     },
-    manifest::endpoint::CONDUCTOR_PORT,
+    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     mirror::client::Client,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
     storage::pool::Pool,
+    time::Time,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
 };
@@ -40,10 +41,14 @@ use crate::{
 /// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 
+/// Clones are the same one.
+#[derive(Clone)]
 pub struct Station {
     pub settings: Settings,
     /// When time was zero.
     pub start: Instant,
+    /// When what it is used for began.
+    pub began: Time,
     pub screen: Arc<Screen>,
     /// Ends everything: a signal, or q.
     pub stop: CancellationToken,
@@ -67,7 +72,7 @@ pub struct Station {
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
     /// None: nobody there is told that this member can be asked.
-    notice: Option<Notice>,
+    notice: Option<Arc<Notice>>,
 }
 
 impl Station {
@@ -101,10 +106,11 @@ impl Station {
         let (neighbours, told) = Neighbours::new();
         let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
         let shared = repertoire.clone();
-        let notice = settings.lan.then(|| Notice::put_up(words, move || shared.len(), &stop));
+        let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
         let station = Self {
             settings,
             start,
+            began: Time::ZERO,
             screen,
             stop,
             id,
@@ -127,6 +133,12 @@ impl Station {
             neighbours::start(&station, told);
         }
         Ok(station)
+    }
+
+    /// The same station for something that may end before the rest, and that asks these conductors.
+    pub fn another(&self, conductors: Vec<Endpoint>) -> Self {
+        let settings = Settings { conductors, ..self.settings.clone() };
+        Self { settings, stop: self.stop.child_token(), began: self.start.elapsed(), ..self.clone() }
     }
 
     /// Says that this member can be asked no more.
@@ -158,7 +170,8 @@ impl Station {
     }
 }
 
-fn via(settings: &Settings) -> Via {
+/// What connections are dialled through, as the settings say.
+pub fn via(settings: &Settings) -> Via {
     let Settings { listen, interface, .. } = settings;
     Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
 }
