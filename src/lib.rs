@@ -6,7 +6,7 @@
 //!  member      .orch ──► manifest ──► geometry
 //!                                         │
 //!    discovery ──addresses──►┌────────────▼─────────┐
-//!    (conductor, LAN, --peer)│  swarm  (one owner)  │──snapshot──► ui
+//!    (conductor, LAN, DHT...)│  swarm  (one owner)  │──snapshot──► ui
 //!                            │  picker · choker     │
 //!                            └──▲─────────────┬─────┘
 //!                         events│             │commands

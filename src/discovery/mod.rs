@@ -1,10 +1,11 @@
 //! How a member finds the others.
 //!
 //! Every source is a task that sends what it learns into one bounded channel, and ends when its token is cancelled. It
-//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`], [`lan`];
-//! what was found lasts beyond the process in [`remembered`].
+//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`], [`lan`],
+//! [`dht`]; what was found lasts beyond the process in [`remembered`].
 
 pub mod conductor;
+pub mod dht;
 pub mod lan;
 pub mod live;
 pub mod remembered;
@@ -19,6 +20,10 @@ use crate::{announce::live::Copy, manifest::Endpoint};
 pub enum Discovered {
     /// Where members listen; any of them may have been told before.
     Found(Vec<SocketAddr>),
+    /// Where strangers say that members listen, whom nobody vouches for.
+    Hearsay(Vec<SocketAddr>),
+    /// No node of the DHT has answered for a while; it goes on trying. Told once until one does.
+    NoNodes,
     /// Where members listened that are gone.
     Left(Vec<SocketAddr>),
     /// These members have all of it.

@@ -56,8 +56,8 @@ impl Beginning {
                 let opened = self.open(&composition).await?;
                 let acquaintances = Acquaintances::of(composition.info_hash);
                 lookout.known = acquaintances.recall().await;
-                if let Some(lan) = &self.station.lan {
-                    lookout.look_near(lan, composition.info_hash);
+                if !composition.private {
+                    self.look_beyond(composition.info_hash, lookout);
                 }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
                 let info_hash = composition.info_hash;
@@ -69,6 +69,9 @@ impl Beginning {
                 let acquaintances = Acquaintances::of(magnet.hash);
                 lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, lookout).await?;
+                if composition.private {
+                    lookout.keep_to_conductors();
+                }
                 let opened = self.open(&composition).await?;
                 lookout.tell(left(&opened));
                 self.share(composition, opened, acquaintances, pending)
@@ -91,15 +94,23 @@ impl Beginning {
         lookout.start(trackers, &settings.conductors, peers, &identity, stats, &self.screen);
     }
 
+    /// Looks where no conductor is needed.
+    fn look_beyond(&self, info_hash: InfoHash, lookout: &Lookout) {
+        if let Some(lan) = &self.station.lan {
+            lookout.look_near(lan, info_hash);
+        }
+        if let Some(dht) = &self.station.dht {
+            lookout.look_far(dht, info_hash);
+        }
+    }
+
     /// The composition that a magnet link names: remembered, or asked of other members.
     async fn resolve(&self, magnet: &Magnet, lookout: &mut Lookout) -> Result<Composition, StartError> {
         let trackers = Trackers::of(&magnet.trackers);
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
-        if let Some(lan) = &self.station.lan {
-            lookout.look_near(lan, magnet.hash);
-        }
+        self.look_beyond(magnet.hash, lookout);
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -194,7 +205,7 @@ pub fn parts(
     pending: Option<Pending>,
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
-    let Composition { manifest, info, info_hash, .. } = composition;
+    let Composition { manifest, info, info_hash, private, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
     let common = links::Common {
         store: store.clone(),
@@ -236,6 +247,7 @@ pub fn parts(
         acquaintances,
         pending,
         unmet,
+        private,
         uploaded: 0,
     }
 }

@@ -62,6 +62,8 @@ pub struct Composition {
     pub info_hash: InfoHash,
     /// Who conducts it.
     pub trackers: Trackers,
+    /// Its author wants members to come through its conductors alone (BEP 27).
+    pub private: bool,
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -109,7 +111,7 @@ impl Composition {
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
         let files = manifest.files().collect();
-        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers })
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers, private: false })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
@@ -124,13 +126,15 @@ impl Composition {
             info: torrent.info_bytes().clone(),
             info_hash: torrent.info_hash(),
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
+            private: torrent.info().private,
         }
     }
 
     /// From the info dictionary that a magnet link led to. `name`: what it is called for people until then.
     pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
-        Ok(Self { manifest: Manifest::from(&read), files: read.files, info_hash: InfoHash::of(&info), info, trackers })
+        let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
+        Ok(Self { manifest, files: read.files, info_hash, info, trackers, private: read.private })
     }
 }
 
@@ -204,6 +208,13 @@ mod tests {
         assert_eq!(composition.manifest.whole.map(|whole| whole.0), Some([b'c'; 20]));
         assert_eq!(composition.trackers.asked.len(), 1);
         assert!(composition.trackers.warning().is_some_and(|text| text.contains("udp://t:12")));
+    }
+
+    #[test]
+    fn what_its_author_calls_private_is() {
+        let torrent = |info: &str| load_file("x.torrent", &format!("d4:info{info}e")).unwrap().private;
+        assert!(torrent(&format!("{}7:privatei1ee", INFO.strip_suffix('e').unwrap())));
+        assert!(!torrent(INFO) && !torrent(&format!("{}7:privatei0ee", INFO.strip_suffix('e').unwrap())));
     }
 
     #[test]

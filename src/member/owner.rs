@@ -5,7 +5,7 @@
 
 mod ending;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ending::Ending;
 use tokio::{
@@ -30,11 +30,12 @@ use crate::{
     discovery::conductor::Stats,
     geometry::PartIndex,
     manifest::{Manifest, shown},
-    peer::{Event, PeerKey, dial::DialError},
+    peer::{Event, Hello, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
     ui::{Phase, Report, View},
+    wire::extension::pex::Exchange,
 };
 
 const TICK: Duration = Duration::from_millis(100);
@@ -55,6 +56,8 @@ pub struct Parts {
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
+    /// Its author wants members to come through its conductors alone (BEP 27).
+    pub private: bool,
     /// Bytes sent before it was last asleep.
     pub uploaded: u64,
 }
@@ -257,6 +260,7 @@ impl Owner {
 
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
+            let event = if self.parts.private { in_private(event) } else { event };
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
                     screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));
@@ -267,6 +271,7 @@ impl Owner {
                     log::warn!("{text}");
                     screen.event(&Report::Warning { name: Some(self.name()), text });
                 }
+                Event::Node(port) => self.greet(key, *port),
                 Event::Closed(why) => {
                     log::info!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
                     self.parts.links.closed(key);
@@ -274,6 +279,13 @@ impl Owner {
                 _ => {}
             }
             self.hear(Input::Peer(key, event));
+        }
+    }
+
+    /// A member runs a node of the DHT.
+    fn greet(&self, key: PeerKey, port: u16) {
+        if let (Some(dht), Some(address)) = (&self.parts.station.dht, self.parts.links.address(key)) {
+            dht.greet(SocketAddr::new(address.ip(), port));
         }
     }
 
@@ -414,6 +426,15 @@ impl Owner {
             let store = self.parts.store.clone();
             self.noting = Some(tokio::task::spawn_blocking(move || save(&store)));
         }
+    }
+}
+
+/// In a private composition nobody is told of others, nor believed (BEP 27).
+fn in_private(event: Event) -> Event {
+    match event {
+        Event::Hello(hello) => Event::Hello(Hello { exchange: false, ..hello }),
+        Event::Exchange(_) => Event::Exchange(Exchange::default()),
+        event => event,
     }
 }
 

@@ -21,11 +21,13 @@ use crate::{
     cli::member::{DEFAULT_PORT, Settings},
     discovery::{
         conductor::{Http, Identity},
+        dht::{self, Dht},
         lan::Lan,
     },
     manifest::endpoint::CONDUCTOR_PORT,
     metainfo::InfoHash,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    storage::state_folder,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
 };
@@ -53,6 +55,8 @@ pub struct Station {
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
+    /// None: the DHT is neither asked nor told.
+    pub dht: Option<Dht>,
 }
 
 impl Station {
@@ -69,8 +73,8 @@ impl Station {
     ) -> Result<Self, StartError> {
         let listeners = listen(&settings)?;
         let port = listeners.port();
-        utp::refuse(&listeners.addresses(), &via(&settings), &stop);
         let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
+        let dht = beside(&listeners, &settings, reached.port, &stop)?;
         let (door, ended) = (Door::default(), stop.clone());
         let welcome = door.clone().welcome(listeners);
         tokio::spawn(async move { ended.run_until_cancelled(welcome).await });
@@ -80,7 +84,7 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan })
+        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan, dht })
     }
 
     pub fn via(&self) -> Via {
@@ -94,7 +98,7 @@ impl Station {
 
     /// Our 68 bytes.
     pub fn ours(&self, info_hash: InfoHash) -> Handshake {
-        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: false }
+        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: self.dht.is_some() }
     }
 
     /// Whom the conductors hear of.
@@ -103,6 +107,23 @@ impl Station {
         let (name, via) = (self.settings.name.clone(), self.via());
         Identity { info_hash, id: self.id, key: self.key, name, port, ip, via }
     }
+}
+
+/// What is done at the UDP port beside the listeners: the DHT, where it is asked for; uTP is refused in any case.
+fn beside(
+    listeners: &Listeners,
+    settings: &Settings,
+    port: u16,
+    stop: &CancellationToken,
+) -> Result<Option<Dht>, StartError> {
+    let (addresses, via) = (listeners.addresses(), via(settings));
+    let Some(wanted) = &settings.dht else {
+        utp::refuse(&addresses, &via, stop);
+        return Ok(None);
+    };
+    let sockets = utp::sockets(&addresses, &via)?;
+    let setup = dht::Setup { sockets, port, nodes: wanted.nodes.clone(), state: state_folder() };
+    Ok(Some(Dht::start(setup, stop.clone())))
 }
 
 fn via(settings: &Settings) -> Via {

@@ -59,6 +59,8 @@ pub struct Info {
     pub parts: Arc<[Digest]>,
     /// The files of a folder, in order; none for a single file.
     pub files: Vec<FileEntry>,
+    /// Its author wants members to come through its trackers alone (BEP 27).
+    pub private: bool,
 }
 
 /// Why an info dictionary is refused.
@@ -100,7 +102,8 @@ impl Info {
         let (size, files) = contents(&dict)?;
         let part_size = dict.get("piece length").and_then(Value::as_u64);
         let geometry = Geometry::new(size, part_size.ok_or(InfoError::Key("piece length"))?)?;
-        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files })
+        let private = dict.get("private").and_then(Value::as_u64) == Some(1);
+        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files, private })
     }
 }
 
@@ -212,7 +215,7 @@ mod tests {
                 let geometry = Geometry::new(size, part_size).ok()?;
                 let name = Name::new(&name).ok().filter(|_| files::clash(&files).is_none())?;
                 let parts = vec![Digest(digest); geometry.parts() as usize].into();
-                Some(Info { name, geometry, parts, files })
+                Some(Info { name, geometry, parts, files, private: false })
             },
         )
     }

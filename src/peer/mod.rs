@@ -68,6 +68,8 @@ pub enum Event {
     Clogged(bool),
     /// It has little to send, and parts that we lack.
     Offer,
+    /// It runs a node of the DHT at this UDP port (BEP 5).
+    Node(u16),
     /// It asked for blocks of this part.
     Wants(PartIndex),
     /// Every byte of this part was sent to it.
@@ -127,6 +129,8 @@ pub enum Command {
     Offer,
     /// Tell it whom we have met and lost (BEP 11), if it wants to know.
     Exchange(Exchange),
+    /// Tell it that we run a node of the DHT at this UDP port; for those whose handshake says that they know of it.
+    Node(u16),
     /// We have everything now.
     Complete,
     Close(&'static str),

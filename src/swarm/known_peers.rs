@@ -13,6 +13,8 @@ const MOST_OF_ONE: usize = 100;
 const MOST_AT_ONE: usize = 16;
 /// So many of them are dialled at the same time: the rest of the places is for addresses from better sources.
 const MOST_HEARSAY_DIALS: usize = 15;
+/// Stands for strangers, where the one who told of an address is named.
+pub(crate) const STRANGERS: PeerKey = PeerKey(u32::MAX);
 /// With so many connections nobody is dialled on hearsay: it is enough for parts to travel fast, and where everybody
 /// knows everybody each would for ever push another out of its place.
 const ENOUGH: usize = 16;

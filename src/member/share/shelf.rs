@@ -287,7 +287,8 @@ impl Shelf {
             info_hash,
             trackers: composition.trackers.clone(),
             memory: self.memory.clone(),
-            is_told_near: self.shared.len() < NEAR,
+            is_told_near: self.shared.len() < NEAR && !composition.private,
+            is_told_far: !composition.private,
             awake: self.awake.clone(),
             stop: stop.clone(),
         };
