@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "src/conductor/page/html.rs",
     "src/conductor/page/view.rs",
     "src/conductor/policy.rs",
+    "src/conductor/shared/glimpse.rs",
     "src/conductor/shared/sighting.rs",
     "src/conductor/shared/unsent.rs",
     "src/conductor/table/",

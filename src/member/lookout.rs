@@ -102,16 +102,18 @@ impl Lookout {
         self.contact = Contact::new(all.len());
         for tracker in all {
             let (told, found) = (self.stats.subscribe(), self.found.clone());
+            let (up, link) = watch::channel(None);
             if tracker.is_plain_conductor() {
                 let (progress, found) = (self.progress.subscribe(), self.found.clone());
                 let (tracker, identity) = (tracker.clone(), identity.clone());
-                self.sources.push(live::start(tracker, identity, progress, found, self.ended.clone()));
+                self.sources.push(live::start(tracker, identity, progress, up, found, self.ended.clone()));
             }
             self.sources.push(conductor::start(
                 tracker,
                 identity.clone(),
                 self.http.clone(),
                 told,
+                link,
                 found,
                 self.ended.clone(),
             ));

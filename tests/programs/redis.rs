@@ -187,6 +187,31 @@ fn http_get(conductor: &str, path: &str) -> String {
     answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
 }
 
+/// Who asks one conductor sees the name and the progress of a member that has its live link to another, and that it died.
+#[test]
+fn members_of_one_are_seen_at_the_other() {
+    let place = Place::new();
+    let Some(redis) = Redis::start(&place) else { return };
+    let ((_one, at_one), (_other, at_other)) = (redis.conductor(&place), redis.conductor(&place));
+    let manifest = compose(&place, "song.bin", &bytes(1 << 20, 55), &[&at_one, "--register"]);
+    let far = seed(&place, &manifest, &["--name", "far-away", "--no-lan"]);
+    let shows = |is_there: bool| {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+            command.args(["locate", "song.bin", "--json", "--conductor", &at_other]);
+            let text = Program::start(command).end().lines.join("\n");
+            if text.contains("far-away") == is_there {
+                return;
+            }
+            assert!(Instant::now() < until, "{text}");
+        }
+    };
+    shows(true);
+    far.signal(Signal::KILL);
+    shows(false);
+}
+
 #[test]
 fn without_redis_both_serve_on_and_share_again_when_it_is_back() {
     let place = Place::new();

@@ -17,8 +17,9 @@ const AT_ONCE: usize = 4;
 const MOST_ASKED: usize = 100;
 /// Nodes that are kept to be asked.
 const MOST_KEPT: usize = 64;
-/// Members that are passed on.
+/// Members that are passed on, and how many of those that one node tells of: a liar does not crowd out the others.
 pub const MOST_MEMBERS: usize = 200;
+const MOST_OF_ONE: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -66,7 +67,7 @@ impl Lookup {
         let at = self.candidates.partition_point(|other| other.contact.id.distance(&self.target) < distance);
         self.candidates.insert(at, Candidate { contact, state: State::New });
         if self.candidates.len() > MOST_KEPT
-            && let Some(farthest) = self.candidates.iter().rposition(|other| other.state == State::New)
+            && let Some(farthest) = self.candidates.iter().rposition(|other| other.state != State::Asked)
         {
             self.candidates.remove(farthest);
         }
@@ -108,7 +109,7 @@ impl Lookup {
 
     /// Those of these members that are new.
     pub fn fresh(&mut self, members: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let room = MOST_MEMBERS - self.members.len();
+        let room = MOST_OF_ONE.min(MOST_MEMBERS - self.members.len());
         members.into_iter().filter(|member| self.members.insert(*member)).take(room).collect()
     }
 
@@ -199,10 +200,11 @@ mod tests {
     fn members_are_passed_on_once_and_not_without_end() {
         let mut lookup = Lookup::new(TARGET, Vec::new());
         let members = |range: std::ops::Range<u16>| range.map(|n| contact(n).address).collect::<Vec<_>>();
-        assert_eq!(lookup.fresh(members(0..50)).len(), 50);
-        assert_eq!(lookup.fresh(members(40..60)).len(), 10);
-        assert_eq!(lookup.fresh(members(0..10_000)).len(), MOST_MEMBERS - 60);
-        assert!(lookup.fresh(members(20_000..20_100)).is_empty());
+        assert_eq!(lookup.fresh(members(0..30)).len(), 30);
+        assert_eq!(lookup.fresh(members(20..40)).len(), 10);
+        for lie in 1..99 {
+            assert!(lookup.fresh(members(500 * lie..500 * lie + 500)).len() <= MOST_OF_ONE);
+        }
         assert_eq!(lookup.members.len(), MOST_MEMBERS);
     }
 }

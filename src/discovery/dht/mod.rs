@@ -188,7 +188,7 @@ impl Service {
         let mut tidy = tokio::time::interval(TIDY);
         tidy.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            self.flush();
+            self.flush().await;
             tokio::select! {
                 Some(wish) = wished.recv() => self.take(wish),
                 Some(addresses) = resolved.recv() => addresses.into_iter().for_each(|a| self.greet(a)),
@@ -245,11 +245,11 @@ impl Service {
     }
 
     /// Sends what the nodes say, and passes on what they found.
-    fn flush(&mut self) {
+    async fn flush(&mut self) {
         for post in &mut self.posts {
             while let Some((to, packet)) = post.node.next_packet() {
-                // One that does not fit, or leads nowhere, counts as not answered.
-                if let Err(error) = post.socket.try_send_to(&packet, to) {
+                // One that leads nowhere counts as not answered.
+                if let Err(error) = post.socket.send_to(&packet, to).await {
                     log::debug!("DHT: nothing reaches {to}: {error}");
                 }
             }

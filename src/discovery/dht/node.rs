@@ -266,6 +266,9 @@ impl Node {
             && let Some((_, info_hash)) = self.due.first().copied().filter(|(due, _)| now >= *due)
         {
             self.due.pop_first();
+            // What others announced to us ourselves nobody else may know.
+            let members = self.announced.some_of(info_hash, now, &mut self.dice);
+            self.pass_on(info_hash, members);
             self.search(info_hash.into(), Some(info_hash));
         }
         for number in self.searches.keys().copied().collect::<Vec<_>>() {
@@ -326,6 +329,10 @@ impl Node {
         unknown.for_each(|node| search.lookup.hear_of(node));
         let Some(info_hash) = search.members_of else { return };
         let members = search.lookup.fresh(answer.members.into_iter().filter(near).collect());
+        self.pass_on(info_hash, members);
+    }
+
+    fn pass_on(&mut self, info_hash: InfoHash, members: Vec<SocketAddr>) {
         if !members.is_empty() && self.shared.contains(&info_hash) {
             self.found.push_back((info_hash, members));
         }
@@ -375,8 +382,9 @@ impl Node {
                 Answer { nodes: Some(nearest(info_hash.into())), members, token, ..nothing }
             }
             Query::Announce { info_hash, port, token } if self.announced.proves(&token, ip, now) => {
-                let port = port.unwrap_or(from.address.port());
-                self.announced.add(info_hash, SocketAddr::new(ip, port), now);
+                let member = SocketAddr::new(ip, port.unwrap_or(from.address.port()));
+                self.announced.add(info_hash, member, now);
+                self.pass_on(info_hash, vec![member]);
                 nothing
             }
             Query::Announce { .. } => return Err(Refusal::BadToken),

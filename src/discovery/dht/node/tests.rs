@@ -199,6 +199,7 @@ fn an_answer_counts_from_whom_was_asked_and_once() {
     node.hear(&answer, public(1), Time::ZERO);
     assert!(!node.is_alone());
     node.on_deadline(PATIENCE);
+    node.greet(public(1), PATIENCE);
     node.on_deadline(2 * PATIENCE);
     assert!(node.is_alone(), "it answered nothing of what followed");
     node.hear(&answer, public(1), Time::ZERO);
@@ -272,6 +273,7 @@ fn who_cannot_be_reached_becomes_read_only() {
     let mut node = node();
     assert!(!says_so(&mut node, Time::ZERO));
     let later = TRIAL - Time::from_secs(60);
+    assert!(!says_so(&mut node, later));
     ask(&mut node, public(1), &Query::Ping, later);
     assert_eq!(answers(&mut node), 1);
     node.on_deadline(TRIAL);
