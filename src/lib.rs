@@ -14,7 +14,7 @@
 //!         socket ◄── bytes ──┤ peer: driver│session │── parts ──► storage ──► hashing
 //!                            └──────────────────────┘   (bytes never cross the owner)
 //!
-//!  conductor   http ──► announce ──► swarm table
+//!  conductor   http · udp · live ──► announce ──► swarm table ──► page, metrics
 //! ```
 //!
 //! Formats, decisions, the peer session and the swarm's state are pure: events and the time in, effects out.

@@ -13,7 +13,8 @@
 
 use crate::{peer::PeerKey, time::Time};
 
-/// Members that are served at the same time. Two keep the uplink busy while the next leave is being given.
+/// Members that are served at the same time. Two keep the uplink busy while the next leave is being given; with five, 24
+/// simulated leechers were done sooner than with two, while 200 did not mind.
 pub const AT_ONCE: usize = 5;
 
 /// One who waits to be served.

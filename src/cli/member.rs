@@ -16,7 +16,7 @@ use super::{
     dotenv::DotEnv,
     exit::Exit,
     only::Glob,
-    options::{Output, STYLES, flag},
+    options::{Loudness, Output, STYLES, flag},
     read,
     units::{parse_duration, parse_rate},
     wrong,
@@ -119,7 +119,7 @@ pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap:
         Some(Wanted::Members(count)) => Some(UntilAll::Members(count)),
         Some(Wanted::NamedIn(path)) => Some(UntilAll::Named(names(&path).map_err(wrong::<Args>)?)),
     };
-    let screen = ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() };
+    let screen = args.loudness.of(args.shown.screen());
     Ok(Settings {
         compositions: args.compositions,
         output: args.output,
@@ -226,15 +226,8 @@ pub(super) struct Args {
     #[command(flatten)]
     end: End,
 
-    /// Say only what went wrong
-    #[arg(short, long, env = "ORCHESTRA_QUIET", hide_env_values = true, value_parser = flag())]
-    #[arg(help_heading = "Output", conflicts_with = "verbose")]
-    quiet: bool,
-
-    /// Say also which part comes from whom
-    #[arg(short, long, env = "ORCHESTRA_VERBOSE", hide_env_values = true, value_parser = flag())]
-    #[arg(help_heading = "Output")]
-    verbose: bool,
+    #[command(flatten)]
+    loudness: Loudness,
 
     #[command(flatten)]
     shown: Output,

@@ -5,11 +5,10 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::Parser;
 
 use super::{
-    ScreenOptions,
     dotenv::DotEnv,
     exit::Exit,
     member::{self, Network, Settings},
-    options::{Output, STYLES, flag},
+    options::{Loudness, Output, STYLES, flag},
     read, tokens, wrong,
 };
 use crate::catalogue::Token;
@@ -37,7 +36,7 @@ pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Offer, clap:
         true => vec![PathBuf::from(DEFAULT)],
         false => args.paths,
     };
-    let screen = ScreenOptions { quiet: args.quiet, verbose: args.verbose && !args.quiet, ..args.shown.screen() };
+    let screen = args.loudness.of(args.shown.screen());
     let settings = Settings { check: args.check, ..member::on(args.network, screen, args.shown.log_dir(), dot_env) };
     Ok(Offer { paths, may_conduct: !args.no_conductor, token, settings })
 }
@@ -73,15 +72,8 @@ struct Args {
     #[command(flatten)]
     network: Network,
 
-    /// Say only what went wrong
-    #[arg(short, long, env = "ORCHESTRA_QUIET", hide_env_values = true, value_parser = flag())]
-    #[arg(help_heading = "Output", conflicts_with = "verbose")]
-    quiet: bool,
-
-    /// Say also who comes and goes
-    #[arg(short, long, env = "ORCHESTRA_VERBOSE", hide_env_values = true, value_parser = flag())]
-    #[arg(help_heading = "Output")]
-    verbose: bool,
+    #[command(flatten)]
+    loudness: Loudness,
 
     #[command(flatten)]
     shown: Output,

@@ -86,6 +86,27 @@ impl Output {
     }
 }
 
+/// How much member says.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Loudness {
+    /// Say only what went wrong
+    #[arg(short, long, env = "ORCHESTRA_QUIET", hide_env_values = true, value_parser = flag())]
+    #[arg(conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Say also who comes and goes, and which part comes from whom
+    #[arg(short, long, env = "ORCHESTRA_VERBOSE", hide_env_values = true, value_parser = flag())]
+    verbose: bool,
+}
+
+impl Loudness {
+    pub(super) fn of(self, screen: ScreenOptions) -> ScreenOptions {
+        // Both at once can only be where a variable says the other; the quieter one is meant by both.
+        ScreenOptions { quiet: self.quiet, verbose: self.verbose && !self.quiet, ..screen }
+    }
+}
+
 /// Where the log goes.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]

@@ -23,5 +23,6 @@ mod resume;
 mod room;
 mod service;
 mod share;
+mod stage;
 mod support;
 mod udp_tracker;

@@ -6,39 +6,21 @@ use std::{
         fs::{PermissionsExt, symlink},
         process::CommandExt,
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::support::{Ended, Place, Program, bytes, compose, fetch, member, member_command, port, skip};
+use crate::{
+    stage::Stage,
+    support::{Place, Program, member_command, skip},
+};
 
 /// Somebody who may not write everywhere, as root may.
 const NOBODY: u32 = 65534;
 
-struct Stage {
-    place: Place,
-    manifest: PathBuf,
-    data: Vec<u8>,
-    peer: String,
-    _seed: Program,
-}
-
-fn stage(number: u64) -> Stage {
-    let place = Place::new();
-    let data = bytes(500_000, number);
-    let manifest = compose(&place, "x.bin", &data, &["0.0.0.0:0", "16K"]);
-    let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
-    let peer = format!("127.0.0.1:{}", port(&mut seed));
-    Stage { place, manifest, data, peer, _seed: seed }
-}
-
 impl Stage {
-    fn fetch(&self, folder: &str) -> Ended {
-        fetch(&self.place, &self.manifest, folder, &["--peer", &self.peer])
-    }
-
     /// The same as somebody with fewer rights, if we may be that.
     fn fetch_as_nobody(&self, folder: &str) -> Program {
         let arguments = ["--exit-when-done", "--peer", &self.peer, "--download", "400K"];
@@ -71,7 +53,7 @@ const OBSTACLES: [Obstacle; 4] = [
 
 #[test]
 fn what_is_no_plain_file_is_left_alone() {
-    let stage = stage(80);
+    let stage = Stage::new(500_000, "16K", 80);
     let target = stage.place.path("target");
     fs::write(&target, &stage.data).expect("written");
     for (number, name) in ["x.bin", "x.bin.part"].into_iter().enumerate() {
@@ -94,7 +76,7 @@ fn what_is_no_plain_file_is_left_alone() {
 
 #[test]
 fn an_output_that_is_no_folder_is_said() {
-    let stage = stage(81);
+    let stage = Stage::new(500_000, "16K", 81);
     fs::write(stage.place.path("file"), "mine").expect("written");
     symlink("nowhere", stage.place.path("dangling")).expect("a link");
     pipe(&stage.place.path("pipe"));
@@ -132,7 +114,7 @@ fn allow(path: &Path, mode: u32) {
 
 #[test]
 fn what_may_not_be_written_is_5() {
-    let stage = stage(82);
+    let stage = Stage::new(500_000, "16K", 82);
     if !may_be_nobody(&stage.place) {
         return;
     }
@@ -159,7 +141,7 @@ fn what_may_not_be_written_is_5() {
 
 #[test]
 fn a_folder_that_is_closed_midway_is_5_and_nothing_is_lost() {
-    let stage = stage(83);
+    let stage = Stage::new(500_000, "16K", 83);
     if !may_be_nobody(&stage.place) {
         return;
     }

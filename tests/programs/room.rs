@@ -5,11 +5,14 @@ use std::{
     fs::{self, File},
     io::Write,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
-use crate::support::{Ended, Place, Program, bytes, compose, fetch, member, port, skip};
+use crate::{
+    stage::Stage,
+    support::{Program, member, skip},
+};
 
 const PART: usize = 64 << 10;
 const SIZE: usize = 96 * PART;
@@ -46,28 +49,7 @@ fn mount(path: &Path, size: usize) {
     Program::start(command).end().with(0);
 }
 
-struct Stage {
-    place: Place,
-    manifest: PathBuf,
-    data: Vec<u8>,
-    peer: String,
-    _seed: Program,
-}
-
-fn stage(number: u64) -> Stage {
-    let place = Place::new();
-    let data = bytes(SIZE, number);
-    let manifest = compose(&place, "x.bin", &data, &["0.0.0.0:0", "64K"]);
-    let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
-    let peer = format!("127.0.0.1:{}", port(&mut seed));
-    Stage { place, manifest, data, peer, _seed: seed }
-}
-
 impl Stage {
-    fn fetch(&self) -> Ended {
-        fetch(&self.place, &self.manifest, "copy", &["--peer", &self.peer])
-    }
-
     /// Bytes of the parts in `NAME.part` that are right.
     fn right(&self) -> usize {
         let there = fs::read(self.place.path("copy/x.bin.part")).expect("it is kept");
@@ -91,7 +73,7 @@ fn a_disk_that_fills_up_is_5_and_it_goes_on_when_there_is_room() {
     if goes_elsewhere("room::a_disk_that_fills_up_is_5_and_it_goes_on_when_there_is_room") {
         return;
     }
-    let stage = stage(90);
+    let stage = Stage::new(SIZE, "64K", 90);
     let folder = stage.place.folder("copy");
     mount(&folder, SIZE + (1 << 20));
     let arguments = ["--exit-when-done", "--peer", &stage.peer, "--download", "2M"];
@@ -105,11 +87,11 @@ fn a_disk_that_fills_up_is_5_and_it_goes_on_when_there_is_room() {
     let had = stage.right();
     assert!((told..SIZE).contains(&had), "{had} bytes are right, and it had told of {told}");
     // Nothing has changed: it says the same again, and loses nothing.
-    stage.fetch().with(5).says("the disk is full");
+    stage.fetch("copy").with(5).says("the disk is full");
     assert!(stage.right() >= had);
     let had = stage.right();
     fs::remove_file(folder.join("other")).expect("room");
-    let last = stage.fetch().with(0).last();
+    let last = stage.fetch("copy").with(0).last();
     assert_eq!(last["fetched"], SIZE - had, "what was verified is not fetched again");
     assert!(fs::read(folder.join("x.bin")).expect("a file") == stage.data, "the copy is different");
 }
@@ -119,10 +101,10 @@ fn a_disk_that_is_too_small_is_5_before_the_first_byte() {
     if goes_elsewhere("room::a_disk_that_is_too_small_is_5_before_the_first_byte") {
         return;
     }
-    let stage = stage(91);
+    let stage = Stage::new(SIZE, "64K", 91);
     let folder = stage.place.folder("copy");
     mount(&folder, SIZE - PART);
-    let ended = stage.fetch().with(5);
+    let ended = stage.fetch("copy").with(5);
     ended.says(&format!("{PART} bytes more are needed on this disk"));
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0, "nothing is left behind");
 }
@@ -132,13 +114,13 @@ fn a_disk_that_is_read_only_is_5() {
     if goes_elsewhere("room::a_disk_that_is_read_only_is_5") {
         return;
     }
-    let stage = stage(92);
+    let stage = Stage::new(SIZE, "64K", 92);
     let folder = stage.place.folder("copy");
     mount(&folder, 2 * SIZE);
     let mut command = Command::new("mount");
     command.args(["-o", "remount,ro"]).arg(&folder);
     Program::start(command).end().with(0);
-    let ended = stage.fetch().with(5);
+    let ended = stage.fetch("copy").with(5);
     ended.says("x.bin.part");
     ended.says("Read-only file system");
 }
@@ -150,7 +132,7 @@ fn who_cannot_say_a_word_still_does_the_work() {
     if full().is_err() {
         return skip("there is no /dev/full");
     }
-    let stage = stage(93);
+    let stage = Stage::new(SIZE, "64K", 93);
     let logs = stage.place.folder("full");
     symlink("/dev/full", logs.join("member.log")).expect("a link");
     for arguments in [&["--json"][..], &["-v"]] {
