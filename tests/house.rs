@@ -158,9 +158,10 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path = entry.expect("an entry").path();
-            if path.is_dir() {
+            let is_named = |name| path.file_name().is_some_and(|n| n == name);
+            if path.is_dir() && !is_named("tests") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && path.file_name().is_some_and(|n| n != "tests.rs") {
+            } else if path.extension().is_some_and(|e| e == "rs") && !is_named("tests.rs") {
                 found.push(source(&path));
             }
         }

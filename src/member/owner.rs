@@ -30,12 +30,11 @@ use crate::{
     discovery::conductor::Stats,
     geometry::PartIndex,
     manifest::{Manifest, shown},
-    peer::{Event, Hello, PeerKey, dial::DialError},
+    peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
     ui::{Phase, Report, View},
-    wire::extension::pex::Exchange,
 };
 
 const TICK: Duration = Duration::from_millis(100);
@@ -260,7 +259,7 @@ impl Owner {
 
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
-            let event = if self.parts.private { in_private(event) } else { event };
+            let event = if self.parts.private { event.in_private() } else { event };
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
                     screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));
@@ -426,15 +425,6 @@ impl Owner {
             let store = self.parts.store.clone();
             self.noting = Some(tokio::task::spawn_blocking(move || save(&store)));
         }
-    }
-}
-
-/// In a private composition nobody is told of others, nor believed (BEP 27).
-fn in_private(event: Event) -> Event {
-    match event {
-        Event::Hello(hello) => Event::Hello(Hello { exchange: false, ..hello }),
-        Event::Exchange(_) => Event::Exchange(Exchange::default()),
-        event => event,
     }
 }
 

@@ -78,6 +78,17 @@ pub enum Event {
     Closed(Closed),
 }
 
+impl Event {
+    /// What counts of it in a private composition: nobody is told of others there, nor believed (BEP 27).
+    pub fn in_private(self) -> Self {
+        match self {
+            Self::Hello(hello) => Self::Hello(Hello { exchange: false, ..hello }),
+            Self::Exchange(_) => Self::Exchange(Exchange::default()),
+            event => event,
+        }
+    }
+}
+
 /// What the other side said of itself in its extension handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {

@@ -273,6 +273,7 @@ fn who_cannot_be_reached_becomes_read_only() {
     let mut node = node();
     assert!(!says_so(&mut node, Time::ZERO));
     let later = TRIAL - Time::from_secs(60);
+    node.on_deadline(later);
     assert!(!says_so(&mut node, later));
     ask(&mut node, public(1), &Query::Ping, later);
     assert_eq!(answers(&mut node), 1);
