@@ -58,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Addresses that are tried of one name.
 const MOST_OF_A_NAME: usize = 8;
 /// Those who answered are noted so long after the first did, and every so often.
-const FIRST_NOTE: Duration = Duration::from_secs(20);
+const FIRST_NOTE: Duration = Duration::from_secs(5);
 const NOTE: Duration = Duration::from_secs(600);
 /// Nodes of one version that are noted.
 const NOTED: usize = 50;
