@@ -38,6 +38,7 @@
 //! | [`storage`] | the disk: fetch, verify, resume, final name |
 //! | [`net`] | listening sockets, limits, when to stop |
 //! | [`discovery`] | how members find each other |
+//! | [`search`] | questions among neighbours, with no server |
 //! | [`composer`], [`conductor`], [`member`] | the three programs |
 //! | [`cli`], [`ui`] | what people type, and what they see |
 //!
@@ -60,6 +61,7 @@ pub mod metainfo;
 pub mod net;
 pub mod peer;
 pub mod picker;
+pub mod search;
 pub mod storage;
 pub mod swarm;
 pub mod time;

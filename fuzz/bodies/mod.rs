@@ -15,6 +15,7 @@ pub mod lan_packet;
 pub mod magnet;
 pub mod manifest;
 pub mod messages;
+pub mod search;
 pub mod state_file;
 pub mod torrent;
 
@@ -34,6 +35,7 @@ pub const ALL: &[Body] = &[
     ("magnet", magnet::run),
     ("manifest", manifest::run),
     ("messages", messages::run),
+    ("search", search::run),
     ("state_file", state_file::run),
     ("torrent", torrent::run),
 ];

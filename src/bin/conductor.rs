@@ -38,6 +38,7 @@ async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         voice: if settings.json { Voice::Json } else { Voice::People },
         no_rate_limit: settings.no_rate_limit,
         metrics: settings.metrics,
+        lan: settings.lan,
     };
     Ok(conductor::run(config, stop).await?)
 }

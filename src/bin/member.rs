@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let (log_dir, notes): (&LogDir, &[String]) = match &told {
         Told::Share(settings) => (&settings.log_dir, &settings.notes),
         Told::Offer(offer) => (&offer.settings.log_dir, &offer.settings.notes),
+        Told::Search(quest) => (&quest.settings.log_dir, &quest.settings.notes),
         Told::Say(question) => (&question.log_dir, &question.notes),
     };
     for note in notes {
@@ -41,7 +42,8 @@ fn run(told: Told) -> std::io::Result<Exit> {
         Ok(match told {
             Told::Share(settings) => member::run(*settings, stop).await,
             Told::Offer(offer) => member::share::run(*offer, stop).await,
-            Told::Say(question) => member::ask::say(question, stop).await,
+            Told::Search(quest) => member::search::run(*quest, stop).await,
+            Told::Say(question) => member::ask::say(*question, stop).await,
         })
     });
     // What still runs on other threads is on its way to the disk or to nobody; it is not waited for.

@@ -1,9 +1,13 @@
-//! Asks a conductor for its catalogue, over HTTP.
+//! Asks a conductor for its catalogue, over HTTP; or a member for what it shares.
 //!
-//! What a hostile conductor can do: answer up to 16 MiB, which take at most [`PATIENCE`]; redirects and proxies are not
-//! followed. Its texts are shown escaped, and a manifest from it is believed only under the info-hash that was asked for.
+//! What a hostile conductor can do: answer up to 16 MiB, which take at most [`PATIENCE`] (4 MiB and [`NEAR_PATIENCE`] where
+//! nobody but the local network named it); redirects and proxies are not followed. Its texts are shown escaped, and a manifest from it is believed only under the info-hash that was asked for.
 
-use std::time::Duration;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
@@ -17,14 +21,21 @@ use crate::{
     discovery::conductor::root,
     manifest::{Endpoint, Host, Manifest, ManifestError, shown},
     metainfo::InfoHash,
+    net::via::Via,
 };
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long it may take to reach the conductor.
 const REACH: Duration = Duration::from_secs(5);
-/// The largest answer that is read, in bytes.
+/// How long one question may take to who was found on the local network, of many.
+const NEAR_PATIENCE: Duration = Duration::from_secs(2);
+/// The largest answer that is read, in bytes: of one that was named, and of one that was found. 10,000 compositions take
+/// 3 MiB.
 const MAX_ANSWER: usize = 16 << 20;
+const MAX_NEAR_ANSWER: usize = 4 << 20;
+/// Stands in a URL for a link-local address, which has no place there with its interface.
+const LINK_LOCAL: &str = "orchestra.local";
 /// Says that no web page is asking: see [`crate::conductor::catalogue::gate`].
 const NO_PAGE: &str = crate::conductor::catalogue::gate::NO_PAGE;
 
@@ -49,7 +60,7 @@ pub enum AskError {
     #[error("nothing is shared at conductor {conductor}: member share puts something in")]
     Empty { conductor: String },
     #[error("{name} may mean {} compositions at conductor {conductor}", .candidates.len())]
-    Several { conductor: String, name: String, candidates: Vec<Composition> },
+    Several { conductor: String, name: String, candidates: Vec<Composition>, member: Option<String> },
     #[error("the manifest that conductor {conductor} gave is none: {error}")]
     Manifest { conductor: String, error: ManifestError },
     #[error("the manifest that conductor {conductor} gave is of another composition than {hash}")]
@@ -73,24 +84,55 @@ impl AskError {
     }
 }
 
-/// Asks one conductor.
+/// Asks one conductor, or member.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
     conductor: Endpoint,
+    /// Where it was found.
+    found: Option<SocketAddr>,
     token: Option<Token>,
+    most: usize,
 }
 
 impl Client {
     /// To be used inside a tokio runtime. The token is sent with writes alone.
     pub fn new(conductor: Endpoint, token: Option<Token>) -> Result<Self, AskError> {
-        let builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(REACH)
-            .timeout(PATIENCE);
-        let http = builder.build().map_err(|error| AskError::Client(root(&error)))?;
-        Ok(Self { http, conductor, token })
+        let http = built(builder().connect_timeout(REACH).timeout(PATIENCE))?;
+        Ok(Self { http, conductor, found: None, token, most: MAX_ANSWER })
+    }
+
+    /// Asks somebody who was found on the local network, from where `via` says, and with less patience.
+    pub fn near(found: SocketAddr, via: &Via) -> Result<Self, AskError> {
+        let builder = builder().timeout(NEAR_PATIENCE).resolve(LINK_LOCAL, found);
+        let same = |ip: &IpAddr| !ip.is_unspecified() && ip.is_ipv4() == found.is_ipv4();
+        let builder = builder.local_address(via.address.filter(same));
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let builder = match &via.interface {
+            Some(name) => builder.interface(name),
+            None => builder,
+        };
+        let conductor = Endpoint { host: Host::Ip(found.ip()), port: found.port() };
+        Ok(Self { http: built(builder)?, conductor, found: Some(found), token: None, most: MAX_NEAR_ANSWER })
+    }
+
+    /// Where on the local network it was found, if it was.
+    pub fn found(&self) -> Option<SocketAddr> {
+        self.found
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// Its name is not found.
+    pub async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let port = self.conductor.port;
+        Ok(match (&self.found, &self.conductor.host) {
+            (Some(found), _) => vec![*found],
+            (None, Host::Ip(ip)) => vec![SocketAddr::new(*ip, port)],
+            (None, Host::ThisMachine) => vec![SocketAddr::from(([127, 0, 0, 1], port))],
+            (None, Host::Name(name)) => tokio::net::lookup_host((name.as_str(), port)).await?.collect(),
+        })
     }
 
     pub fn conductor(&self) -> &Endpoint {
@@ -98,22 +140,21 @@ impl Client {
     }
 
     /// All compositions, sorted by name.
-    pub async fn list(&self) -> Result<Vec<Composition>, AskError> {
-        let listing: Listing = self.read(ROOT).await?;
-        Ok(listing.compositions)
+    pub async fn list(&self) -> Result<Listing, AskError> {
+        self.read(ROOT).await
     }
 
     /// The only one that somebody shares.
-    pub async fn only(&self) -> Result<Composition, AskError> {
-        let Listing { mut compositions, mut coming, .. } = self.read(ROOT).await?;
+    pub async fn only(&self) -> Result<Entry, AskError> {
+        let Listing { v, mut compositions, mut coming, member } = self.list().await?;
         compositions.retain(|there| there.members > 0);
         coming.retain(|soon| compositions.iter().all(|there| there.name != soon.name));
         let conductor = self.conductor.to_string();
         match (compositions.len(), coming.first()) {
-            (1, None) => Ok(compositions.remove(0)),
+            (1, None) => Ok(Entry { v, composition: compositions.remove(0), member }),
             (0, None) => Err(AskError::Empty { conductor }),
             (0 | 1, Some(coming)) => Err(AskError::Coming { conductor, why: coming.to_string() }),
-            _ => Err(AskError::Several { conductor, name: "it".to_owned(), candidates: compositions }),
+            _ => Err(AskError::Several { conductor, name: "it".to_owned(), candidates: compositions, member }),
         }
     }
 
@@ -126,9 +167,8 @@ impl Client {
     }
 
     /// The one that the key names.
-    pub async fn find(&self, key: &Key) -> Result<Composition, AskError> {
-        let entry: Entry = self.known(key, self.read(&Place::Entry(key.clone()).to_string()).await)?;
-        Ok(entry.composition)
+    pub async fn find(&self, key: &Key) -> Result<Entry, AskError> {
+        self.known(key, self.read(&Place::Entry(key.clone()).to_string()).await)
     }
 
     /// Who has it.
@@ -139,7 +179,8 @@ impl Client {
     /// Its manifest.
     pub async fn manifest(&self, hash: InfoHash) -> Result<Manifest, AskError> {
         let place = Place::Manifest(Key::Hash(hash)).to_string();
-        let text = self.ask(self.request(Method::GET, &place)).await;
+        let request = self.request(Method::GET, &place).timeout(PATIENCE);
+        let text = self.ask_for(request, MAX_ANSWER).await;
         let text = self.known(&Key::Hash(hash), text)?;
         let conductor = self.conductor.to_string();
         let manifest = Manifest::parse(&text).map_err(|error| AskError::Manifest { conductor, error })?;
@@ -179,9 +220,10 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let port = self.conductor.port;
-        let url = match &self.conductor.host {
-            Host::ThisMachine => format!("http://localhost:{port}{path}"),
-            Host::Ip(_) | Host::Name(_) => format!("http://{}{path}", self.conductor),
+        let url = match (self.found, &self.conductor.host) {
+            (Some(SocketAddr::V6(found)), _) if found.scope_id() != 0 => format!("http://{LINK_LOCAL}:{port}{path}"),
+            (_, Host::ThisMachine) => format!("http://localhost:{port}{path}"),
+            (_, Host::Ip(_) | Host::Name(_)) => format!("http://{}{path}", self.conductor),
         };
         self.http.request(method, url).header(NO_PAGE, "1")
     }
@@ -192,9 +234,14 @@ impl Client {
 
     /// Sends a question; gives the body of its answer, if that is one.
     async fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, AskError> {
+        self.ask_for(request, self.most).await
+    }
+
+    /// As [`Client::ask`], for at most so many bytes.
+    async fn ask_for(&self, request: RequestBuilder, most: usize) -> Result<Vec<u8>, AskError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let body = self.body(response).await?;
+        let body = self.body(response, most).await?;
         match status.is_success() {
             true => Ok(body),
             false => Err(self.refused(status, &body)),
@@ -206,9 +253,9 @@ impl Client {
         let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else {
             return AskError::Strange { conductor, why: format!("HTTP status {status}") };
         };
-        let (why, candidates) = (shown(&refusal.error).into_owned(), refusal.candidates);
+        let (why, candidates, member) = (shown(&refusal.error).into_owned(), refusal.candidates, refusal.member);
         match status {
-            StatusCode::MULTIPLE_CHOICES => AskError::Several { conductor, name: String::new(), candidates },
+            StatusCode::MULTIPLE_CHOICES => AskError::Several { conductor, name: String::new(), candidates, member },
             StatusCode::SERVICE_UNAVAILABLE => AskError::Coming { conductor, why },
             StatusCode::NOT_FOUND => AskError::Unknown { conductor, name: String::new() },
             _ => AskError::Refused { conductor, why },
@@ -219,8 +266,8 @@ impl Client {
     fn known<T>(&self, key: &Key, answer: Result<T, AskError>) -> Result<T, AskError> {
         answer.map_err(|error| match error {
             AskError::Unknown { conductor, .. } => AskError::Unknown { conductor, name: key.to_string() },
-            AskError::Several { conductor, candidates, .. } => {
-                AskError::Several { conductor, name: key.to_string(), candidates }
+            AskError::Several { conductor, candidates, member, .. } => {
+                AskError::Several { conductor, name: key.to_string(), candidates, member }
             }
             error => error,
         })
@@ -230,11 +277,11 @@ impl Client {
         serde_json::from_slice(body).map_err(|error| self.strange(error.to_string()))
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, AskError> {
+    async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, AskError> {
         let mut body = Vec::new();
         while let Some(bytes) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + bytes.len() > MAX_ANSWER {
-                return Err(self.strange(format!("more than {} MiB", MAX_ANSWER >> 20)));
+            if body.len() + bytes.len() > most {
+                return Err(self.strange(format!("more than {} MiB", most >> 20)));
             }
             body.extend_from_slice(&bytes);
         }
@@ -253,4 +300,13 @@ impl Client {
         };
         AskError::Unreachable { conductor: self.conductor.to_string(), why }
     }
+}
+
+/// What all questions have in common.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none())
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, AskError> {
+    builder.build().map_err(|error| AskError::Client(root(&error)))
 }

@@ -1,11 +1,13 @@
 //! The catalogue of compositions, in the words that a conductor and those who ask it share: JSON over HTTP.
 //!
 //! One code for both ends: what is said is here, under which path in [`place`], who may write in [`token`]; [`client`]
-//! asks. Not here: how a conductor keeps its catalogue ([`crate::conductor::catalogue`]).
+//! asks, and [`answer`] is how an answer looks. A member answers what can be read too, of what it shares itself
+//! ([`crate::member`]). Not here: how a conductor keeps its catalogue ([`crate::conductor::catalogue`]).
 //!
 //! The JSON is a contract (README): keys are only ever added. Every text in it may come from a stranger: pass it
 //! through [`crate::manifest::shown`] before a person sees it.
 
+pub mod answer;
 pub mod client;
 pub mod place;
 pub mod token;
@@ -56,6 +58,9 @@ pub struct Listing {
     /// What is being hashed where it is shared, and will be an entry soon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coming: Vec<Coming>,
+    /// The member that answers for itself; None where it is a conductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
 }
 
 /// A file that is being hashed: it will be an entry of this name.
@@ -82,6 +87,9 @@ pub struct Entry {
     pub v: u32,
     #[serde(flatten)]
     pub composition: Composition,
+    /// The member that answers for itself; None where it is a conductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
 }
 
 /// What `GET /compositions/KEY/members` answers.
@@ -92,6 +100,9 @@ pub struct Roster {
     pub composition: Composition,
     /// Those that the asker can reach, the complete ones first; not all of them in a very large swarm.
     pub holders: Vec<Holder>,
+    /// The member that answers for itself; None where it is a conductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
 }
 
 /// A member of one composition's swarm.
@@ -112,6 +123,9 @@ pub struct Refusal {
     /// With status 300: all that the name may mean.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Composition>,
+    /// The member that answers for itself; None where it is a conductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
 }
 
 /// How much a member has of so many bytes, in percent rounded down, when it says that it lacks `left`; None where it
@@ -183,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_json_is_that_of_the_readme() {
-        let entry = Entry { v: VERSION, composition: composition() };
+        let entry = Entry { v: VERSION, composition: composition(), member: None };
         let text = serde_json::to_string(&entry).unwrap();
         let hash = "ab".repeat(20);
         assert_eq!(

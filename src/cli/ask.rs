@@ -1,4 +1,5 @@
-//! The command line of `member list`, `locate`, `show`, `get` and `share`: which of them is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `get`, `share`, `search` and `neighbours`: which of them is meant,
+//! and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -14,12 +15,15 @@ use super::{
     member::{self, GetArgs, Settings},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
-    read, wrong,
+    read,
+    search::{self, Quest},
+    wrong,
 };
 use crate::{
     catalogue::place::Typed,
     manifest::{self, Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
     metainfo::magnet::is_magnet,
+    net::via::Via,
 };
 
 /// What a member was told to do.
@@ -29,8 +33,10 @@ pub enum Told {
     Share(Box<Settings>),
     /// To share files and folders as they are.
     Offer(Box<Offer>),
+    /// To ask its neighbours something.
+    Search(Box<Quest>),
     /// To say something and end.
-    Say(Question),
+    Say(Box<Question>),
 }
 
 /// A question that is answered with a table.
@@ -47,7 +53,7 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     /// What is in a catalogue; with `all` also what nobody holds now.
-    List { conductors: Vec<Endpoint>, all: bool },
+    List { whom: Whom, all: bool },
     /// Who has it.
     Locate { get: Get },
     /// What a manifest or a `.torrent` says.
@@ -58,27 +64,55 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Get {
     pub typed: Typed,
-    /// The first that answers counts; never empty.
+    pub whom: Whom,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whom {
+    /// Of these the first that answers counts.
     pub conductors: Vec<Endpoint>,
+    /// A person named them: that they do not answer has to be said.
+    pub are_named: bool,
+    /// Whether everybody on the local network is asked too, and through what of this machine.
+    pub near: Option<Via>,
+}
+
+/// Where to look on the local network.
+struct Near {
+    /// There alone.
+    alone: bool,
+    /// Not there.
+    never: bool,
+    via: Via,
+}
+
+impl Whom {
+    /// `told`: the conductors of the command line or the environment.
+    fn new(told: Vec<Endpoint>, Near { alone, never, via }: Near) -> Self {
+        let are_named = !told.is_empty() && !alone;
+        let here = || vec![Endpoint { host: Host::Name("localhost".to_owned()), port: CONDUCTOR_PORT }];
+        let conductors = match (alone, told.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => here(),
+            (false, false) => told,
+        };
+        Self { conductors, are_named, near: (alone || !never).then_some(via) }
+    }
 }
 
 impl Get {
     /// Reads a name as it was typed; `told`: the conductors of the command line or the environment.
-    fn new(typed: &str, told: Vec<Endpoint>) -> Result<Self, String> {
+    fn new(typed: &str, told: Vec<Endpoint>, near: Near) -> Result<Self, String> {
         let typed = Typed::parse(typed, !told.is_empty()).map_err(|error| format!("{typed:?}: {error}"))?;
-        let conductors = match &typed.conductor {
-            Some(conductor) => vec![conductor.clone()],
-            None => or_this_machine(told),
+        let whom = match &typed.conductor {
+            Some(conductor) if near.alone => {
+                return Err(format!("{conductor} is asked, or the local network: leave the one or --lan out"));
+            }
+            Some(conductor) => Whom { conductors: vec![conductor.clone()], are_named: true, near: None },
+            None => Whom::new(told, near),
         };
-        Ok(Self { typed, conductors })
-    }
-}
-
-/// Where a catalogue is asked when nobody says where.
-fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
-    match told.is_empty() {
-        true => vec![Endpoint { host: Host::Name("localhost".to_owned()), port: CONDUCTOR_PORT }],
-        false => told,
+        Ok(Self { typed, whom })
     }
 }
 
@@ -104,13 +138,15 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "get" => get(args, dot_env),
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
+        "neighbours" => Ok(Told::Search(Box::new(search::neighbours(args, dot_env)?))),
+        "search" => Ok(Told::Search(Box::new(search::search(args, dot_env)?))),
         "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
         _ => show(args, dot_env),
     }
 }
 
 /// The words that are commands.
-const WORDS: [&str; 5] = ["get", "list", "locate", "share", "show"];
+const WORDS: [&str; 7] = ["get", "list", "locate", "neighbours", "search", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
@@ -119,14 +155,16 @@ fn is_manifest(name: &str) -> bool {
 }
 
 fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
-    let (GetArgs(args), _) = read(args, &dot_env)?;
+    let (GetArgs { args, lan }, _) = read(args, &dot_env)?;
     let mut settings = member::settings_of(args, dot_env)?;
+    let via = Via { address: settings.listen, interface: settings.interface.clone() };
     for named in std::mem::take(&mut settings.compositions) {
         let name = named.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
         if is_magnet(name) {
             settings.compositions.push(named);
         } else {
-            settings.gets.push(Get::new(name, settings.conductors.clone()).map_err(wrong::<GetArgs>)?);
+            let near = Near { alone: lan, never: !settings.lan, via: via.clone() };
+            settings.gets.push(Get::new(name, settings.conductors.clone(), near).map_err(wrong::<GetArgs>)?);
         }
     }
     Ok(Told::Share(Box::new(settings)))
@@ -134,28 +172,29 @@ fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
 
 fn list(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (ListArgs { all, asked }, _) = read(args, &dot_env)?;
-    let what = What::List { conductors: or_this_machine(asked.conductor), all };
-    Ok(Told::Say(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes }))
+    let what = What::List { whom: Whom::new(asked.conductor, asked.local.near()), all };
+    Ok(Told::Say(Box::new(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes })))
 }
 
 fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (LocateArgs { name, asked }, _) = read(args, &dot_env)?;
-    let what = What::Locate { get: Get::new(&name, asked.conductor).map_err(wrong::<LocateArgs>)? };
-    Ok(Told::Say(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes }))
+    let get = Get::new(&name, asked.conductor, asked.local.near()).map_err(wrong::<LocateArgs>)?;
+    let what = What::Locate { get };
+    Ok(Told::Say(Box::new(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes })))
 }
 
 fn show(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (ShowArgs { path, json, log }, _) = read(args, &dot_env)?;
-    Ok(Told::Say(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes }))
+    Ok(Told::Say(Box::new(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes })))
 }
 
-/// List what is in a conductor's catalogue
+/// List what is shared: what a conductor's catalogue has, and what is found on the local network
 ///
 /// One line a composition: its size, its parts, how many members share it now, how many of them have all of it, and how
 /// long ago it was registered.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member list", bin_name = "member list", max_term_width = 120, styles = STYLES)]
-#[command(after_help = after_help("member list --conductor 10.0.0.1"))]
+#[command(after_help = after_help("member list --lan"))]
 struct ListArgs {
     /// Also what nobody holds now
     #[arg(long, env = "ORCHESTRA_ALL", hide_env_values = true, value_parser = flag())]
@@ -202,10 +241,13 @@ struct ShowArgs {
 struct Asked {
     /// Ask this conductor; of several the first that answers counts
     ///
-    /// Without a port it is 9999. Default: the one on this machine.
+    /// Without a port it is 9999. A member is asked so too, at its own port. Default: the one on this machine.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     #[arg(env = "ORCHESTRA_CONDUCTOR", hide_env_values = true)]
     conductor: Vec<Endpoint>,
+
+    #[command(flatten)]
+    local: Local,
 
     /// Write one JSON object a line on stdout instead of text for people
     #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
@@ -213,6 +255,32 @@ struct Asked {
 
     #[command(flatten)]
     log: Log,
+}
+
+/// Whether the local network is asked.
+#[derive(clap::Args, Clone, Debug)]
+struct Local {
+    /// Ask the local network alone, and no conductor that it does not lead to
+    #[arg(long, env = "ORCHESTRA_LAN", hide_env_values = true, value_parser = flag())]
+    lan: bool,
+
+    /// Do not ask the local network
+    ///
+    /// Default: members and conductors that are found there within a second are asked too (DNS-SD).
+    #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
+    no_lan: bool,
+
+    /// Ask the local network only through this network interface
+    ///
+    /// Linux only. Default: on every network of this machine.
+    #[arg(long, value_name = "NAME", env = "ORCHESTRA_INTERFACE", hide_env_values = true)]
+    interface: Option<String>,
+}
+
+impl Local {
+    fn near(self) -> Near {
+        Near { alone: self.lan, never: self.no_lan, via: Via { address: None, interface: self.interface } }
+    }
 }
 
 fn after_help(example: &str) -> String {
@@ -241,7 +309,7 @@ mod tests {
 
     fn question(args: &[&str], dot_env: &str) -> Question {
         match told(args, dot_env).unwrap() {
-            Told::Say(question) => question,
+            Told::Say(question) => *question,
             other => panic!("{other:?}"),
         }
     }
@@ -260,12 +328,33 @@ mod tests {
 
     #[test]
     fn the_catalogue_of_this_machine_is_the_default() {
-        let What::List { conductors, all } = question(&["list"], "").what else { panic!("no list") };
-        assert_eq!((shown(&conductors), all), (vec!["localhost:9999".to_owned()], false));
+        let What::List { whom, all } = question(&["list"], "").what else { panic!("no list") };
+        assert_eq!((shown(&whom.conductors), all), (vec!["localhost:9999".to_owned()], false));
+        assert!(whom.near == Some(Via::default()) && !whom.are_named);
         let question = question(&["list", "--all", "--json"], "ORCHESTRA_CONDUCTOR=head,tail:1");
         assert!(question.json);
-        let What::List { conductors, all } = question.what else { panic!("no list") };
-        assert_eq!((shown(&conductors), all), (vec!["head:9999".to_owned(), "tail:1".to_owned()], true));
+        let What::List { whom, all } = question.what else { panic!("no list") };
+        assert_eq!((shown(&whom.conductors), all), (vec!["head:9999".to_owned(), "tail:1".to_owned()], true));
+        assert!(whom.are_named);
+    }
+
+    #[test]
+    fn the_local_network_is_asked_too_or_alone_or_never() {
+        let whom = |args: &[&str], dot_env| match question(args, dot_env).what {
+            What::List { whom, .. } | What::Locate { get: Get { whom, .. } } => whom,
+            What::Show { .. } => panic!("nobody is asked"),
+        };
+        let alone = whom(&["list", "--lan", "--interface", "eth1"], "ORCHESTRA_NO_LAN=1\nORCHESTRA_CONDUCTOR=head");
+        assert_eq!(alone.near, Some(Via { address: None, interface: Some("eth1".to_owned()) }));
+        assert!(alone.conductors.is_empty() && !alone.are_named);
+        assert_eq!(whom(&["list", "--no-lan"], "").near, None);
+        assert_eq!(whom(&["locate", "x"], "ORCHESTRA_NO_LAN=yes").near, None);
+        assert_eq!(whom(&["locate", "x"], "").near, Some(Via::default()));
+        assert_eq!(whom(&["locate", "head/x"], "").near, None);
+        assert_eq!(told(&["locate", "head/x", "--lan"], "").unwrap_err().exit_code(), 2);
+        let Told::Share(settings) = told(&["get", "x", "--lan"], "").unwrap() else { panic!("not shared") };
+        assert!(settings.gets[0].whom.conductors.is_empty() && settings.gets[0].whom.near.is_some());
+        assert_eq!(told(&["x.orch", "--lan"], "").unwrap_err().exit_code(), 2);
     }
 
     #[test]
@@ -274,7 +363,7 @@ mod tests {
             panic!("not shared")
         };
         let get = settings.gets[0].clone();
-        assert_eq!(shown(&get.conductors), ["head:9999"]);
+        assert_eq!(shown(&get.whom.conductors), ["head:9999"]);
         assert_eq!((get.typed.key.unwrap().to_string(), settings.output.to_str()), ("x.iso".to_owned(), Some("d")));
         let several = told(&["get", "head/", "x", "magnet:?xt=urn:btih:00"], "").unwrap();
         let Told::Share(settings) = several else { panic!("not shared") };

@@ -34,6 +34,8 @@ pub struct Settings {
     pub no_rate_limit: bool,
     /// Where Prometheus may ask from anywhere.
     pub metrics: Option<SocketAddr>,
+    /// Whether the local network is told that a conductor is here.
+    pub lan: bool,
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
     pub notes: Vec<String>,
@@ -57,6 +59,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         json: args.json,
         no_rate_limit: args.no_rate_limit,
         metrics: args.metrics,
+        lan: !args.no_lan,
         log_dir: args.log.log_dir(),
         notes: dot_env.notes,
     })
@@ -112,6 +115,12 @@ struct Args {
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Network")]
     #[arg(env = "ORCHESTRA_METRICS", hide_env_values = true)]
     metrics: Option<SocketAddr>,
+
+    /// Do not tell the local network that a conductor is here
+    ///
+    /// "member list" does not find it there then. Default: it is told (DNS-SD, _orchestra-conductor._tcp).
+    #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag(), help_heading = "Network")]
+    no_lan: bool,
 
     /// Keep the catalogue here: sqlite:PATH, redis://HOST:PORT/DB, or memory for nothing kept
     ///
@@ -171,7 +180,7 @@ mod tests {
     #[test]
     fn nothing_told_is_the_default() {
         let settings = told(&[], "").unwrap();
-        assert!(settings.listen.is_empty() && !settings.json && !settings.no_rate_limit);
+        assert!(settings.listen.is_empty() && !settings.json && !settings.no_rate_limit && settings.lan);
         assert_eq!(settings.log_dir, LogDir::Folder("logs".into()));
         assert!(settings.store == Keep::Here && !settings.only_registered);
     }
@@ -202,6 +211,7 @@ mod tests {
         assert_eq!(settings.listen.len(), 2);
         assert_eq!(settings.log_dir, LogDir::Stderr);
         assert!(told(&["--no-rate-limit"], "").unwrap().no_rate_limit);
+        assert!(!told(&["--no-lan"], "").unwrap().lan && !told(&[], "ORCHESTRA_NO_LAN=1").unwrap().lan);
         assert_eq!(told(&["--metrics=[::1]:7"], "").unwrap().metrics, "[::1]:7".parse().ok());
         let settings = told(&[], "ORCHESTRA_CONDUCTOR_LISTEN=10.0.0.1:1,:7").unwrap();
         assert_eq!(settings.listen.len(), 2);

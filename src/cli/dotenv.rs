@@ -16,7 +16,7 @@ use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 use super::options::{is_switch, parse_switch};
 
 /// What `.env` may set.
-const ALLOWED: [&str; 22] = [
+const ALLOWED: [&str; 23] = [
     "ORCHESTRA_ADVERTISE",
     "ORCHESTRA_CHECK",
     "ORCHESTRA_COLOR",
@@ -27,6 +27,7 @@ const ALLOWED: [&str; 22] = [
     "ORCHESTRA_EXIT_WHEN_DONE",
     "ORCHESTRA_INTERFACE",
     "ORCHESTRA_JSON",
+    "ORCHESTRA_LAN",
     "ORCHESTRA_LISTEN",
     "ORCHESTRA_NAME",
     "ORCHESTRA_NO_LAN",

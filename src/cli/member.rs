@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
 use super::{
     LogDir, ScreenOptions,
@@ -25,6 +25,9 @@ use crate::manifest::{Endpoint, Host};
 
 /// The port of a member that is told none; the next free one where it is taken.
 pub const DEFAULT_PORT: u16 = 9998;
+
+/// The neighbours of a member that is told no number.
+const DEFAULT_LINKS: usize = 6;
 
 /// What a member was told, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,10 +69,16 @@ pub struct Settings {
     pub from: Option<PathBuf>,
     /// How people see this member.
     pub name: String,
-    /// Whether members on the same network may be looked for.
+    /// Whether members on the same network may be looked for, and told what is shared here.
     pub lan: bool,
     /// Whether members may be looked for in the DHT; None: no.
     pub dht: Option<Dht>,
+    /// Whether links with neighbours are kept, and their questions answered.
+    pub search: bool,
+    /// Neighbours known by address.
+    pub neighbours: Vec<Endpoint>,
+    /// How many neighbours are looked for besides.
+    pub links: usize,
     pub screen: ScreenOptions,
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
@@ -158,6 +167,9 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
         dht: network.dht.then_some(Dht { nodes: network.dht_bootstrap }),
+        search: !network.no_search,
+        neighbours: network.neighbour,
+        links: network.links.unwrap_or(DEFAULT_LINKS),
         screen,
         log_dir,
         notes: dot_env.notes,
@@ -173,7 +185,7 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
-                            member share [OPTIONS] [PATH...]\n       member list|locate|show ...       (see member list --help)")]
+                            member share [OPTIONS] [PATH...]\n       member list|locate|show|search|neighbours ...       (see member list --help)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -235,7 +247,11 @@ pub(super) struct Args {
 
 /// The same options for a composition that a catalogue names.
 #[derive(Clone, Debug)]
-pub(super) struct GetArgs(pub Args);
+pub(super) struct GetArgs {
+    pub args: Args,
+    /// The local network is asked alone.
+    pub lan: bool,
+}
 
 impl CommandFactory for GetArgs {
     fn command() -> Command {
@@ -247,13 +263,23 @@ impl CommandFactory for GetArgs {
         Args::command()
             .name("member get")
             .bin_name("member get")
-            .about("Fetch a composition that a conductor's catalogue names, and share it until q is pressed")
+            .about("Fetch a composition by its name, from who has it here or at a conductor, and share it until q is pressed")
             .long_about(None)
             .override_usage(
                 "member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH...\n       \
                              member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...",
             )
             .mut_arg("compositions", name)
+            .arg(
+                Arg::new("lan")
+                    .long("lan")
+                    .help("Ask the local network alone for the names, and no conductor that it does not lead to")
+                    .help_heading("Network")
+                    .env("ORCHESTRA_LAN")
+                    .hide_env_values(true)
+                    .value_parser(flag())
+                    .action(ArgAction::SetTrue),
+            )
     }
 }
 
@@ -263,11 +289,12 @@ const GET_NAME: &str = "The compositions' names or info-hashes in the catalogue,
 
 impl FromArgMatches for GetArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Args::from_arg_matches(matches).map(Self)
+        Ok(Self { args: Args::from_arg_matches(matches)?, lan: matches.get_flag("lan") })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
+        self.lan = matches.get_flag("lan");
+        self.args.update_from_arg_matches(matches)
     }
 }
 
@@ -338,7 +365,8 @@ pub(super) struct Network {
     /// Do not look for members on the local network, nor tell it what is shared
     ///
     /// Members are then found through conductors, --peer and other members alone. Default: everybody on every network of
-    /// this machine is told what is shared (BEP 14, UDP port 6771); --interface and --listen say where.
+    /// this machine is told what is shared (BEP 14, UDP port 6771), and may ask for the list and the manifests (DNS-SD, UDP
+    /// port 5353, then the member's own port); --interface and --listen say where.
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 
@@ -356,6 +384,55 @@ pub(super) struct Network {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = node_endpoint, requires = "dht")]
     #[arg(env = "ORCHESTRA_DHT_BOOTSTRAP", hide_env_values = true)]
     dht_bootstrap: Vec<Endpoint>,
+
+    /// Keep a link with this member, to be searched through (repeatable)
+    ///
+    /// For members that share something else, and are not found by themselves. Without a port it is 9998.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = member_endpoint)]
+    #[arg(env = "ORCHESTRA_NEIGHBOUR", hide_env_values = true)]
+    neighbour: Vec<Endpoint>,
+
+    /// Look for so many neighbours, up to 32
+    ///
+    /// 0: only those of --neighbour, and who comes. Default: 6.
+    #[arg(long, value_name = "N", env = "ORCHESTRA_LINKS", hide_env_values = true)]
+    links: Option<usize>,
+
+    /// Keep no links with neighbours, and answer no searches
+    ///
+    /// Default: neighbours are told the names, sizes and info-hashes of what is shared here when a search means them.
+    #[arg(long, env = "ORCHESTRA_NO_SEARCH", hide_env_values = true, value_parser = flag())]
+    #[arg(conflicts_with_all = ["neighbour", "links"])]
+    no_search: bool,
+}
+
+/// Settings of somebody who asks neighbours, and shares nothing.
+pub(super) fn of_asker(
+    neighbours: Vec<Endpoint>,
+    conductors: Vec<Endpoint>,
+    interface: Option<String>,
+    no_lan: bool,
+    log_dir: LogDir,
+    dot_env: DotEnv,
+) -> Settings {
+    let network = Network {
+        listen: None,
+        interface,
+        port: Some(0),
+        conductor: conductors,
+        peer: Vec::new(),
+        advertise: None,
+        upload: None,
+        download: None,
+        name: None,
+        no_lan,
+        dht: false,
+        dht_bootstrap: Vec::new(),
+        neighbour: neighbours,
+        links: None,
+        no_search: true,
+    };
+    on(network, ScreenOptions { quiet: true, ..ScreenOptions::default() }, log_dir, dot_env)
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -423,7 +500,7 @@ fn names(path: &Path) -> Result<Vec<String>, String> {
 }
 
 /// A member's address; without a port it is [`DEFAULT_PORT`].
-fn member_endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn member_endpoint(text: &str) -> Result<Endpoint, String> {
     endpoint(text, DEFAULT_PORT)
 }
 
@@ -483,10 +560,12 @@ fn after_help() -> String {
            member 'magnet:?xt=urn:btih:...' --dht        without any tracker: found through the public DHT\n  \
            member share big.iso                          share it without a manifest; says what to type elsewhere\n  \
            member share                                  share the files in ./shared\n  \
-           member list                                   what this machine's conductor has in its catalogue\n  \
+           member list                                   what is shared here, and on the local network\n  \
+           member get big.iso                            fetch it by name, from whoever has it there\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
            member locate 10.0.0.1/big.iso                who has it\n  \
-           member show big.orch                          what the manifest says\n\n{}\
+           member show big.orch                          what the manifest says\n  \
+           member search ubuntu                          ask the neighbours, and theirs, who has such a thing\n\n{}\
          Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)
     )
@@ -512,7 +591,8 @@ mod tests {
         assert_eq!(settings.compositions, ["x.orch"]);
         assert_eq!(settings.output, Path::new("."));
         assert_eq!(settings.until, Until::default());
-        assert!(settings.lan && settings.dht.is_none() && settings.screen.progress && !settings.name.is_empty());
+        assert!(settings.lan && settings.search && settings.dht.is_none());
+        assert!(settings.screen.progress && !settings.name.is_empty());
     }
 
     #[test]
@@ -520,7 +600,8 @@ mod tests {
         let args = "a.orch b.orch -o d --listen ::1 --interface eth0 --port 0 --conductor h --conductor i:1 \
                     --peer 10.0.0.1 --peer [::1]:5 --advertise h:1 --exit-when-done --seed-time 30m --seed-ratio 1.5 \
                     --until-all 3 --timeout 10 --upload 10M --download 100Mbit --on-complete ./x --check --repair \
-                    --dht --dht-bootstrap 10.0.0.9,n:1 --from old --only *.pdf --only docs --name n --no-lan --json -v --no-progress --color never --log-dir -";
+                    --dht --dht-bootstrap 10.0.0.9,n:1 --from old --only *.pdf --only docs --name n --no-lan \
+                    --neighbour 10.0.0.2 --links 3 --json -v --no-progress --color never --log-dir -";
         let settings = told(&args.split_whitespace().collect::<Vec<_>>(), "").unwrap();
         let shown = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>();
         assert_eq!(settings.compositions, ["a.orch", "b.orch"]);
@@ -529,6 +610,7 @@ mod tests {
         assert_eq!(shown(&settings.conductors), ["h:9999", "i:1"]);
         assert_eq!(shown(&settings.peers), ["10.0.0.1:9998", "[::1]:5"]);
         assert_eq!(settings.dht.map(|dht| shown(&dht.nodes)), Some(vec!["10.0.0.9:6881".into(), "n:1".into()]));
+        assert_eq!((shown(&settings.neighbours), settings.links), (vec!["10.0.0.2:9998".to_owned()], 3));
         assert_eq!(settings.until.seed_time, Some(Duration::from_secs(1_800)));
         assert_eq!(settings.until.all, Some(UntilAll::Members(3)));
         assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
@@ -583,6 +665,7 @@ mod tests {
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
             (&["x", "-q", "-v"], "", "--verbose"),
             (&["x", "--dht-bootstrap", "h:1"], "", "--dht"),
+            (&["x", "--no-search", "--links", "3"], "", "--links"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),
             (&["x"], "ORCHESTRA_JSON=perhaps", "--json"),
         ] {

@@ -1,7 +1,7 @@
 //! The command line: flags and help of each program, units, exit codes, `.env` and logs.
 //!
 //! What is typed, what the environment says (`ORCHESTRA_...`) and what `.env` says become one validated `Settings`
-//! in [`composer`], [`conductor`], [`member`], [`offer`] and [`ask`]; nothing behind them reads arguments or the environment again.
+//! in [`composer`], [`conductor`], [`member`], [`offer`], [`ask`] and [`search`]; nothing behind them reads arguments or the environment again.
 //! [`input`] reads the manifests that are named there.
 //! Not here: what the programs do with it, and what they show ([`crate::ui`]).
 
@@ -16,6 +16,7 @@ pub mod member;
 pub mod offer;
 pub mod only;
 pub mod options;
+pub mod search;
 pub mod tokens;
 pub mod units;
 

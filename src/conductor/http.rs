@@ -32,8 +32,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
-    Desk,
-    catalogue::{self, api::said},
+    Desk, catalogue,
     live::link,
     page,
     room::{Place, Room},
@@ -46,6 +45,7 @@ use crate::{
         http_request::{read_announce, read_scrape},
         live,
     },
+    catalogue::answer::said,
     net::listen::Listeners,
 };
 

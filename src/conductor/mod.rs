@@ -33,9 +33,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     announce::{Announce, Answer, Counts, Event, Listed, Reply, live::Hello},
     catalogue::token::Owned,
+    discovery::dns_sd::{Kind, Notice, Words},
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
-    net::{front::Front, listen::ListenError, own_address::own_address, service},
+    net::{front::Front, listen::ListenError, own_address::own_address, service, via::Via},
+    search::NEIGHBOURS,
     time::Time,
 };
 use allowance::Allowances;
@@ -76,6 +78,8 @@ pub struct Config {
     pub no_rate_limit: bool,
     /// Where `/metrics` is served to whoever asks, besides.
     pub metrics: Option<SocketAddr>,
+    /// Whether the local network is told that a conductor is here.
+    pub lan: bool,
 }
 
 /// What is said on stdout; the log says more either way.
@@ -158,6 +162,10 @@ pub async fn start(
     let metrics = metrics::start(config.metrics, desk.clone(), stop.clone()).await?;
     desk.reporter.tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone(), metrics });
     warnings.into_iter().for_each(|warning| desk.reporter.tell(Happening::Warning(warning)));
+    let notice = words(&addresses).filter(|_| config.lan).map(|words| {
+        let desk = desk.clone();
+        Notice::put_up(words, move || desk.catalogue().count(), &stop)
+    });
     let shared = match (config.store, outbox) {
         (Keep::Redis(place), Some(outbox)) => {
             let (desk, sender, listening) = (desk.clone(), Sender(secret::fresh_seed()?.0), addresses.clone());
@@ -168,6 +176,9 @@ pub async fn start(
     let rest = async move {
         sweep_until(&stop, &desk).await;
         dialling.abort();
+        if let Some(notice) = notice {
+            notice.take_down().await;
+        }
         if let Some(shared) = shared {
             let _ = tokio::time::timeout(LAST_ANSWERS, shared).await;
         }
@@ -207,6 +218,18 @@ fn names(listen: &[Endpoint]) -> Vec<String> {
     });
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
     told.chain([own]).collect()
+}
+
+/// What the local network is told of a conductor that listens here; nothing, where this machine alone can ask it.
+fn words(addresses: &[SocketAddr]) -> Option<Words> {
+    let reachable: Vec<_> = addresses.iter().filter(|address| !address.ip().is_loopback()).collect();
+    let port = reachable.first()?.port();
+    let address = match reachable[..] {
+        [only] if !only.ip().is_unspecified() => Some(only.ip()),
+        _ => None,
+    };
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(Words { kind: Kind::Conductor, name, port, via: Via::address(address) })
 }
 
 /// Where others most likely reach a conductor that listens here.
@@ -363,12 +386,18 @@ impl Desk {
 
     /// Everybody who is to know; under the lock of the swarm.
     fn tell(&self, change: Change) {
-        self.reach.hear(&change);
+        if change.info_hash != NEIGHBOURS {
+            self.reach.hear(&change);
+        }
         self.tell_of_elsewhere(change);
     }
 
-    /// As [`Desk::tell`], of what another conductor heard: that one dials newcomers.
+    /// As [`Desk::tell`], of what another conductor heard: that one dials newcomers. Who looks for neighbours comes and
+    /// goes unnoticed.
     fn tell_of_elsewhere(&self, change: Change) {
+        if change.info_hash == NEIGHBOURS {
+            return;
+        }
         self.counted.hear(change.what);
         self.hub.tell(&change);
         self.reporter.tell(Happening::Change(change));

@@ -6,12 +6,14 @@
 
 use core::time::Duration;
 
-use crate::wire::handshake::PeerId;
+use crate::{metainfo::InfoHash, search::NEIGHBOURS, wire::handshake::PeerId};
 
 /// The shortest interval, in seconds.
 const SHORTEST: u32 = 5;
 /// The longest interval, in seconds.
 const LONGEST: u32 = 120;
+/// The shortest among neighbours, who find each other by themselves once they have found one.
+const SHORTEST_OF_NEIGHBOURS: u32 = 60;
 /// Announces a second that one swarm may cost.
 const SWARM_RATE: usize = 20;
 /// Announces a second that all swarms together may cost, below the longest interval.
@@ -24,11 +26,12 @@ const DEFAULT_WANTED: u32 = 50;
 /// Members listed at most.
 const MOST_WANTED: u32 = 200;
 
-/// Seconds until a member's next announce, given how many members its swarm and all swarms have. It is the least
+/// Seconds until a member's next announce, given how many members its swarm (of this info-hash) and all swarms have. It is the least
 /// interval too: some clients (rqbit) take that for their period, and a longer one would make their list old.
-pub fn interval(in_swarm: usize, in_all: usize) -> u32 {
+pub fn interval(of: &InfoHash, in_swarm: usize, in_all: usize) -> u32 {
     let seconds = (in_swarm / SWARM_RATE).max(in_all / TOTAL_RATE);
-    u32::try_from(seconds).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
+    let shortest = if *of == NEIGHBOURS { SHORTEST_OF_NEIGHBOURS } else { SHORTEST };
+    u32::try_from(seconds).unwrap_or(LONGEST).clamp(shortest, LONGEST)
 }
 
 /// How long a member is listed after an announce that was answered with this interval.
@@ -45,13 +48,16 @@ pub fn wanted(numwant: Option<u32>) -> usize {
 mod tests {
     use super::*;
 
+    const SWARM: InfoHash = InfoHash([1; 20]);
+
     #[test]
     fn the_interval_grows_with_the_swarm_and_with_the_load() {
-        assert_eq!(interval(1, 1), 5);
-        assert_eq!(interval(119, 119), 5);
-        assert_eq!(interval(400, 400), 20);
-        assert_eq!(interval(1_000_000, 1_000_000), 120);
-        assert_eq!(interval(3, 60_000), 30);
+        assert_eq!(interval(&SWARM, 1, 1), 5);
+        assert_eq!(interval(&SWARM, 119, 119), 5);
+        assert_eq!(interval(&SWARM, 400, 400), 20);
+        assert_eq!(interval(&SWARM, 1_000_000, 1_000_000), 120);
+        assert_eq!(interval(&SWARM, 3, 60_000), 30);
+        assert_eq!(interval(&NEIGHBOURS, 3, 3), 60);
     }
 
     #[test]

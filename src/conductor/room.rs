@@ -57,7 +57,8 @@ impl Room {
         Self::of((free_files() - others).clamp(16, MAX_LINKS) as u32, LINK_SHARES)
     }
 
-    fn of(size: u32, shares: u32) -> Self {
+    /// So many places, which so many sources together may take.
+    pub fn of(size: u32, shares: u32) -> Self {
         Self { places: Arc::new(Semaphore::new(size as usize)), size, shares, taken: Arc::default() }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Every source is a task that sends what it learns into one bounded channel, and ends when its token is cancelled. It
 //! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`], [`lan`],
-//! [`dht`]; what was found lasts beyond the process in [`remembered`].
+//! [`dht`]; what was found lasts beyond the process in [`remembered`]. Who can be asked what is shared is another question,
+//! for [`dns_sd`].
 
 pub mod conductor;
 pub mod dht;
+pub mod dns_sd;
 pub mod lan;
 pub mod live;
 pub mod remembered;

@@ -6,7 +6,6 @@ use super::blocking;
 use crate::{
     discovery::remembered::{Reached, Remembered},
     metainfo::InfoHash,
-    swarm::Swarm,
     time::Time,
 };
 
@@ -35,12 +34,12 @@ impl Acquaintances {
     }
 
     /// To be called now and then: writes them down when it is time, on a thread of its own.
-    pub fn tick(&mut self, swarm: &Swarm, now: Time) {
+    pub fn tick(&mut self, reached: impl FnOnce() -> Vec<(SocketAddr, Time)>, now: Time) {
         if now < self.due {
             return;
         }
         self.due = now + EVERY;
-        let reached = swarm.reached();
+        let reached = reached();
         if reached.len() != self.written {
             self.written = reached.len();
             tokio::task::spawn_blocking(self.note(reached, now));

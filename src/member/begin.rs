@@ -10,6 +10,7 @@ use super::{
     load::{Composition, Named, Trackers},
     lookout::Lookout,
     owner::{Owner, Parts},
+    repertoire::Performed,
     station::{Pending, Station},
     teller::Teller,
 };
@@ -17,7 +18,7 @@ use crate::{
     cli::{Exit, member::Settings},
     discovery::conductor::Stats,
     manifest::{Endpoint, FilePath},
-    metainfo::{InfoHash, Magnet},
+    metainfo::{InfoHash, Magnet, info::is_private},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
@@ -56,7 +57,8 @@ impl Beginning {
                 let opened = self.open(&composition).await?;
                 let acquaintances = Acquaintances::of(composition.info_hash);
                 lookout.known = acquaintances.recall().await;
-                if !composition.private {
+                lookout.known.extend(&composition.members);
+                if !is_private(&composition.info) {
                     self.look_beyond(composition.info_hash, lookout);
                 }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
@@ -69,7 +71,7 @@ impl Beginning {
                 let acquaintances = Acquaintances::of(magnet.hash);
                 lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, lookout).await?;
-                if composition.private {
+                if is_private(&composition.info) {
                     lookout.keep_to_conductors();
                 }
                 let opened = self.open(&composition).await?;
@@ -173,9 +175,11 @@ impl Beginning {
     ) -> Result<Parts, StartError> {
         let station = &self.station;
         let Composition { manifest, info_hash, .. } = &composition;
+        let info_hash = *info_hash;
         let (size, name) = (manifest.geometry.size(), manifest.name.shown().into_owned());
-        let Some(visitors) = Visitors::of(station, *info_hash) else {
-            return Err(StartError::Twice { name, info_hash: *info_hash });
+        let private = is_private(&composition.info);
+        let Some(visitors) = Visitors::of(station, info_hash) else {
+            return Err(StartError::Twice { name, info_hash });
         };
         log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
         self.screen.event(&Report::Start {
@@ -192,7 +196,13 @@ impl Beginning {
             let name = manifest.name.shown().into_owned();
             self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
         }
-        Ok(Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) })
+        let left = left(&opened).left;
+        let mut parts = Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) };
+        let manifest = parts.manifest.clone();
+        station.neighbours.may_be_at(manifest.conductors());
+        let of = Performed::new(info_hash, &parts.manifest, left, Arc::new(move || Some(manifest.clone())));
+        parts.listed = (!private).then(|| station.repertoire.list(of));
+        Ok(parts)
     }
 }
 
@@ -205,7 +215,8 @@ pub fn parts(
     pending: Option<Pending>,
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
-    let Composition { manifest, info, info_hash, private, .. } = composition;
+    let Composition { manifest, info, info_hash, .. } = composition;
+    let private = is_private(&info);
     let acquaintances = Acquaintances::of(info_hash);
     let common = links::Common {
         store: store.clone(),
@@ -248,6 +259,7 @@ pub fn parts(
         pending,
         unmet,
         private,
+        listed: None,
         uploaded: 0,
     }
 }

@@ -1,21 +1,27 @@
 //! The door: connections that came and have not said yet who they are.
 //!
 //! One door for all compositions of the process: each connection goes to the one whose info-hash it names, and who names
-//! none of them learns nothing. It hears them out; whether to let them in is for the swarm to say.
+//! none of them learns nothing. It hears them out; whether to let them in is for the swarm to say. Who speaks HTTP is
+//! shown the [`Billboard`], where there is one.
 //!
 //! What it costs an attacker: one address may fill all the places with silent connections, and loses the oldest of them
 //! to each that comes from elsewhere; so nobody is kept out who says at once who he is.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
-use super::links::Arrival;
+use super::{billboard::Billboard, links::Arrival};
 use crate::{
     metainfo::InfoHash,
     net::listen::Listeners,
@@ -58,19 +64,12 @@ impl Door {
     }
 
     /// Hears whoever connects, for as long as it is polled.
-    pub async fn welcome(self, listeners: Listeners) {
+    pub async fn welcome(self, listeners: Listeners, billboard: Option<Arc<Billboard>>) {
         let mut strangers = Strangers::default();
         loop {
             match listeners.accept().await {
                 Ok((stream, address)) => {
-                    let door = self.clone();
-                    let hearing = async move {
-                        let known = |hash: InfoHash| door.room(hash).map(|room| room.ours);
-                        match dial::accept(stream, address, known, ACCEPT_TIMEOUT).await {
-                            Ok(met) => door.show_in(met).await,
-                            Err(error) => log::debug!("{error}"),
-                        }
-                    };
+                    let hearing = self.clone().hear(stream, address, billboard.clone());
                     strangers.hear(address.ip().to_canonical(), hearing);
                 }
                 Err(error) => {
@@ -78,6 +77,27 @@ impl Door {
                     tokio::time::sleep(OUT_OF_BREATH).await;
                 }
             }
+        }
+    }
+
+    async fn hear(self, stream: TcpStream, address: SocketAddr, billboard: Option<Arc<Billboard>>) {
+        let since = Instant::now();
+        if let Some(billboard) = billboard {
+            let mut first = [0];
+            match timeout(ACCEPT_TIMEOUT, stream.peek(&mut first)).await {
+                // No longer a stranger: the billboard has places of its own.
+                Ok(Ok(_)) if first == *b"G" => {
+                    tokio::spawn(async move { billboard.show(stream, address).await });
+                    return;
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        let known = |hash: InfoHash| self.room(hash).map(|room| room.ours);
+        match dial::accept(stream, address, known, ACCEPT_TIMEOUT.saturating_sub(since.elapsed())).await {
+            Ok(met) => self.show_in(met).await,
+            Err(error) => log::debug!("{error}"),
         }
     }
 

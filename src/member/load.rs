@@ -1,6 +1,6 @@
 //! From what was typed to a composition that can be worked with: a manifest, a `.torrent`, or a magnet link.
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
     cli::{
@@ -62,8 +62,8 @@ pub struct Composition {
     pub info_hash: InfoHash,
     /// Who conducts it.
     pub trackers: Trackers,
-    /// Its author wants members to come through its conductors alone (BEP 27).
-    pub private: bool,
+    /// Members that say that they have it.
+    pub members: Vec<SocketAddr>,
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -111,7 +111,7 @@ impl Composition {
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
         let files = manifest.files().collect();
-        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers, private: false })
+        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers, members: Vec::new() })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
@@ -126,7 +126,7 @@ impl Composition {
             info: torrent.info_bytes().clone(),
             info_hash: torrent.info_hash(),
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
-            private: torrent.info().private,
+            members: Vec::new(),
         }
     }
 
@@ -134,7 +134,7 @@ impl Composition {
     pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
         let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
-        Ok(Self { manifest, files: read.files, info_hash, info, trackers, private: read.private })
+        Ok(Self { manifest, files: read.files, info_hash, info, trackers, members: Vec::new() })
     }
 }
 
@@ -167,6 +167,7 @@ fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metainfo::info::is_private;
 
     const INFO: &str = "d6:lengthi3e4:name1:x12:piece lengthi2e6:pieces40:aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbe";
 
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_its_author_calls_private_is() {
-        let torrent = |info: &str| load_file("x.torrent", &format!("d4:info{info}e")).unwrap().private;
+        let torrent = |info: &str| is_private(&load_file("x.torrent", &format!("d4:info{info}e")).unwrap().info);
         assert!(torrent(&format!("{}7:privatei1ee", INFO.strip_suffix('e').unwrap())));
         assert!(!torrent(INFO) && !torrent(&format!("{}7:privatei0ee", INFO.strip_suffix('e').unwrap())));
     }

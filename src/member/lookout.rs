@@ -119,7 +119,7 @@ impl Lookout {
             ));
         }
         if !peers.is_empty() {
-            tokio::spawn(resolve(peers, self.found.clone(), self.ended.clone()));
+            tokio::spawn(resolve("--peer", peers, self.found.clone(), self.ended.clone()));
         }
     }
 
@@ -219,8 +219,13 @@ fn warn(text: String, screen: &Teller) {
     screen.event(&Report::Warning { name: None, text });
 }
 
-/// Finds the addresses behind `--peer`, again and again: a name may lead elsewhere later.
-async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: CancellationToken) {
+/// Finds the addresses that this option names, again and again: a name may lead elsewhere later.
+pub(super) async fn resolve(
+    option: &'static str,
+    peers: Vec<Endpoint>,
+    found: mpsc::Sender<Discovered>,
+    stop: CancellationToken,
+) {
     loop {
         for peer in &peers {
             let addresses: Vec<SocketAddr> = match &peer.host {
@@ -229,7 +234,7 @@ async fn resolve(peers: Vec<Endpoint>, found: mpsc::Sender<Discovered>, stop: Ca
                 Host::Name(name) => match tokio::net::lookup_host((name.as_str(), peer.port)).await {
                     Ok(addresses) => addresses.collect(),
                     Err(error) => {
-                        log::warn!("--peer {peer}: {name} is not found: {error}");
+                        log::warn!("{option} {peer}: {name} is not found: {error}");
                         Vec::new()
                     }
                 },

@@ -3,23 +3,29 @@
 //! [`run`] is the list of what it starts. One [`station`] has what all compositions share: the port, the limits, the
 //! screen. Each composition then has a task of its own, which [`begin`]s it (where only a magnet link is known, [`asking`]
 //! comes first); the [`owner`] holds the swarm's state and carries its effects out:
-//! connections are in [`links`] and come through one [`door`], the disk is in `storage`, conductors are in `discovery`.
-//! What it decides by itself is only when to end ([`until`]) and what to tell people.
+//! connections are in [`links`] and come through one [`door`] (beside it the [`billboard`], for who asks what is shared), the
+//! disk is in `storage`, conductors are in `discovery`.
+//! What it decides by itself is only when to end ([`until`]) and what to tell people. Beside all compositions it has
+//! [`neighbours`], who are asked for others ([`search`]).
 
 mod acquaintances;
 mod advertised;
 pub mod ask;
 mod asking;
 mod begin;
+mod billboard;
 mod contact;
 mod door;
 mod links;
 mod load;
 mod lookout;
+mod neighbours;
 mod news;
 mod on_complete;
 mod owner;
+mod repertoire;
 mod report;
+pub mod search;
 pub mod share;
 mod station;
 mod teller;
@@ -36,17 +42,17 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalogue::AskError,
+    catalogue::{AskError, Key},
     cli::{Exit, ask::Get, member::Settings},
     conductor::ConductorError,
     discovery::conductor::HttpError,
-    metainfo::InfoHash,
+    metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
     ui::{Phase, Report, Screen, View, keys::Keys},
 };
 use begin::Beginning;
-use load::{Composition, Named};
+use load::Named;
 use share::memory::MemoryError;
 use station::{Pending, Station};
 use teller::Teller;
@@ -150,7 +156,14 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
     for get in &settings.gets {
         all.push(match got(get, !settings.screen.json, stop).await {
             Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
-            got => got.map(|composition| Loaded::Named(Named::Composition(composition))),
+            Err(StartError::Ask(error))
+                if let Some(Key::Hash(hash)) = get.typed.key
+                    && error.is_not_there() =>
+            {
+                log::info!("{error}; members are asked for its manifest");
+                Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
+            }
+            got => got.map(Loaded::Named),
         });
     }
     for named in settings.compositions.clone() {
@@ -161,10 +174,8 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
 }
 
 /// What a catalogue gives. `may_ask`: a person at a terminal is asked which of several is meant.
-async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Composition, StartError> {
-    let manifest = ask::get(get, may_ask, stop).await?;
-    let shown = PathBuf::from(manifest.name.as_str());
-    Ok(Composition::of_manifest(manifest, shown)?)
+async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Named, StartError> {
+    Ok(ask::get(get, may_ask, stop).await?)
 }
 
 /// Each composition with a task of its own, to the end of the last.
@@ -185,7 +196,7 @@ async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
     while !coming.is_empty() {
         for (get, begins, pending) in std::mem::take(&mut coming) {
             match hashed(&get, &begins).await {
-                Ok(Some(known)) => drop(running.spawn(begins.run(Named::Composition(known), pending))),
+                Ok(Some(known)) => drop(running.spawn(begins.run(known, pending))),
                 Ok(None) => coming.push((get, begins, pending)),
                 Err(error) => ends.push(error.told(&station.screen)),
             }
@@ -193,11 +204,12 @@ async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
         let _ = station.stop.run_until_cancelled(sleep(ASK_AGAIN)).await;
     }
     ends.extend(running.join_all().await);
+    station.leave().await;
     ends
 }
 
 /// The composition that is being hashed elsewhere; None: it still is.
-async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Composition>, StartError> {
+async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Named>, StartError> {
     let Station { start, stop, .. } = &*begins.station;
     match got(get, false, stop).await {
         Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),

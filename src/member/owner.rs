@@ -5,7 +5,7 @@
 
 mod ending;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use ending::Ending;
 use tokio::{
@@ -19,7 +19,9 @@ use super::{
     acquaintances::Acquaintances,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
-    on_complete, report,
+    on_complete,
+    repertoire::Listed,
+    report,
     station::{Pending, Station, Unmet},
     teller::Teller,
     until::Copies,
@@ -57,6 +59,8 @@ pub struct Parts {
     pub unmet: Unmet,
     /// Its author wants members to come through its conductors alone (BEP 27).
     pub private: bool,
+    /// None: it is listed by somebody else, or private.
+    pub listed: Option<Listed>,
     /// Bytes sent before it was last asleep.
     pub uploaded: u64,
 }
@@ -270,7 +274,7 @@ impl Owner {
                     log::warn!("{text}");
                     screen.event(&Report::Warning { name: Some(self.name()), text });
                 }
-                Event::Node(port) => self.greet(key, *port),
+                Event::Node(port) => self.parts.station.greet(self.parts.links.address(key), *port),
                 Event::Closed(why) => {
                     log::info!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
                     self.parts.links.closed(key);
@@ -278,13 +282,6 @@ impl Owner {
                 _ => {}
             }
             self.hear(Input::Peer(key, event));
-        }
-    }
-
-    /// A member runs a node of the DHT.
-    fn greet(&self, key: PeerKey, port: u16) {
-        if let (Some(dht), Some(address)) = (&self.parts.station.dht, self.parts.links.address(key)) {
-            dht.greet(SocketAddr::new(address.ip(), port));
         }
     }
 
@@ -374,14 +371,18 @@ impl Owner {
             self.gained = gained;
             self.progress = now;
         }
-        self.lookout.tell(self.stats());
+        let stats = self.stats();
+        if let Some(listed) = &self.parts.listed {
+            listed.lacks(stats.left);
+        }
+        self.lookout.tell(stats);
         if now >= self.reported + REPORT {
             self.reported = now;
             self.lookout.report(progress_of(&self.parts.swarm, &snapshot));
         }
         self.show(&snapshot, now, screen);
         self.note(now);
-        self.parts.acquaintances.tick(&self.parts.swarm, now);
+        self.parts.acquaintances.tick(|| self.parts.swarm.reached(), now);
         self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 

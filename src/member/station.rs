@@ -3,6 +3,7 @@
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroU64,
     sync::{Arc, Weak},
     time::Instant,
@@ -13,15 +14,19 @@ use tokio_util::sync::CancellationToken;
 use super::{
     StartError,
     advertised::{self, Reached},
+    billboard::Billboard,
     door::Door,
     lookout::Lookout,
+    neighbours::{self, Neighbours},
     news::News,
+    repertoire::Repertoire,
 };
 use crate::{
     cli::member::{DEFAULT_PORT, Settings},
     discovery::{
         conductor::{Http, Identity},
         dht::{self, Dht},
+        dns_sd::{Kind, Notice, Words},
         lan::Lan,
     },
     manifest::endpoint::CONDUCTOR_PORT,
@@ -52,11 +57,15 @@ pub struct Station {
     pub upload: Limiter,
     pub download: Limiter,
     pub news: Arc<News>,
+    pub repertoire: Repertoire,
+    pub neighbours: Neighbours,
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
     /// None: the DHT is neither asked nor told.
     pub dht: Option<Dht>,
+    /// None: nobody there is told that this member can be asked.
+    notice: Option<Notice>,
 }
 
 impl Station {
@@ -76,7 +85,9 @@ impl Station {
         let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
         let dht = beside(&listeners, &settings, reached.port, &stop)?;
         let (door, ended) = (Door::default(), stop.clone());
-        let welcome = door.clone().welcome(listeners);
+        let repertoire = Repertoire::default();
+        let billboard = Billboard::new(repertoire.clone(), settings.name.clone(), via(&settings));
+        let welcome = door.clone().welcome(listeners, settings.lan.then(|| Arc::new(billboard)));
         tokio::spawn(async move { ended.run_until_cancelled(welcome).await });
         let limiter = |rate: Option<u64>| Limiter::new(rate.and_then(NonZeroU64::new), start.elapsed());
         let (upload, download) = (limiter(settings.upload), limiter(settings.download));
@@ -84,7 +95,41 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
-        Ok(Self { settings, start, screen, stop, id, key, port, reached, door, upload, download, news, http, lan, dht })
+        let (neighbours, told) = Neighbours::new();
+        let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
+        let shared = repertoire.clone();
+        let notice = settings.lan.then(|| Notice::put_up(words, move || shared.len(), &stop));
+        let station = Self {
+            settings,
+            start,
+            screen,
+            stop,
+            id,
+            key,
+            port,
+            reached,
+            door,
+            upload,
+            download,
+            news,
+            repertoire,
+            neighbours,
+            http,
+            lan,
+            dht,
+            notice,
+        };
+        if station.settings.search {
+            neighbours::start(&station, told);
+        }
+        Ok(station)
+    }
+
+    /// Says that this member can be asked no more.
+    pub async fn leave(&self) {
+        if let Some(notice) = &self.notice {
+            notice.take_down().await;
+        }
     }
 
     pub fn via(&self) -> Via {
@@ -99,6 +144,13 @@ impl Station {
     /// Our 68 bytes.
     pub fn ours(&self, info_hash: InfoHash) -> Handshake {
         Handshake { info_hash, id: self.id, extended: true, fast: true, dht: self.dht.is_some() }
+    }
+
+    /// The member at this address runs a node of the DHT at this port.
+    pub fn greet(&self, member: Option<SocketAddr>, port: u16) {
+        if let (Some(dht), Some(address)) = (&self.dht, member) {
+            dht.greet(SocketAddr::new(address.ip(), port));
+        }
     }
 
     /// Whom the conductors hear of.

@@ -59,8 +59,6 @@ pub struct Info {
     pub parts: Arc<[Digest]>,
     /// The files of a folder, in order; none for a single file.
     pub files: Vec<FileEntry>,
-    /// Its author wants members to come through its trackers alone (BEP 27).
-    pub private: bool,
 }
 
 /// Why an info dictionary is refused.
@@ -102,9 +100,14 @@ impl Info {
         let (size, files) = contents(&dict)?;
         let part_size = dict.get("piece length").and_then(Value::as_u64);
         let geometry = Geometry::new(size, part_size.ok_or(InfoError::Key("piece length"))?)?;
-        let private = dict.get("private").and_then(Value::as_u64) == Some(1);
-        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files, private })
+        Ok(Self { name, parts: digests(pieces, geometry.parts())?, geometry, files })
     }
+}
+
+/// Whether it says that only its trackers may tell who shares it (BEP 27).
+pub fn is_private(raw: &[u8]) -> bool {
+    let dict = bencode::parse(raw).ok().and_then(Value::as_dict);
+    dict.and_then(|dict| dict.get("private")).and_then(Value::as_u64).is_some_and(|private| private != 0)
 }
 
 /// The canonical info dictionary: sorted keys, and none beyond ours.
@@ -215,7 +218,7 @@ mod tests {
                 let geometry = Geometry::new(size, part_size).ok()?;
                 let name = Name::new(&name).ok().filter(|_| files::clash(&files).is_none())?;
                 let parts = vec![Digest(digest); geometry.parts() as usize].into();
-                Some(Info { name, geometry, parts, files, private: false })
+                Some(Info { name, geometry, parts, files })
             },
         )
     }

@@ -212,7 +212,7 @@ impl KnownPeers {
 }
 
 /// `::ffff:a.b.c.d` is `a.b.c.d`. A link-local address keeps the interface that it is behind.
-pub(super) fn plain(address: SocketAddr) -> SocketAddr {
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() => {
             SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
@@ -222,7 +222,7 @@ pub(super) fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 /// Another port at this address.
-pub(super) fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+pub(crate) fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     plain(address)
 }

@@ -27,8 +27,9 @@ mod serve;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(crate) use known_peers::{KnownPeers, STRANGERS};
+pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
+pub(crate) use range::{concerns, is_near};
 use reveal::Reveal;
 
 use crate::{

@@ -28,6 +28,11 @@ pub fn range(ip: IpAddr) -> Range {
     }
 }
 
+/// Whether it is on this machine or at this site: no stranger of the internet.
+pub fn is_near(ip: IpAddr) -> bool {
+    range(ip) != Range::World
+}
+
 /// Whether the address means the same to us and to who is at `ip`, and may lead there: nobody far away can tell of a
 /// machine inside our network, and none is of use to him. A link-local IPv6 address means nothing without the interface.
 pub fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {

@@ -53,7 +53,7 @@ fn get(place: &Place, conductor: &str, name: &str, folder: &str) -> Ended {
 }
 
 /// A request of a stranger: its status and its body.
-fn http(conductor: &str, request: &str) -> (u16, String) {
+pub fn http(conductor: &str, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(conductor).expect("a conductor");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();

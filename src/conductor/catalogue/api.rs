@@ -18,25 +18,25 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::Response,
     routing::{get, put},
 };
 use hyper::body::Body as _;
-use percent_encoding::utf8_percent_encode;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::{
     CatalogueError, Entry as Kept, Outcome, StoreError,
-    gate::{GateError, NO_PAGE, Said, asked},
+    gate::{GateError, asked},
     writers::{TokenRefused, Writer},
 };
 use crate::{
     announce::Counts,
     catalogue::{
-        Coming, Composition, Entry, Holder, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION, percent,
-        place::{COMING, ESCAPED, PlaceError, ROOT},
+        Coming, Composition, Entry, Holder, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION,
+        answer::{self, json, said},
+        percent,
+        place::{COMING, PlaceError, ROOT},
     },
     conductor::{Desk, http::TooMuch, table::Caller},
     manifest::Endpoint,
@@ -115,7 +115,7 @@ impl Office {
         self.desk.gate().may_read(said(headers))?;
         let compositions = self.compositions(self.desk.catalogue().list());
         let coming = self.desk.catalogue().expected();
-        Ok(json(StatusCode::OK, &Listing { v: VERSION, compositions, coming }))
+        Ok(json(StatusCode::OK, &Listing { v: VERSION, compositions, coming, member: None }))
     }
 
     async fn read(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri) -> Answer {
@@ -133,14 +133,7 @@ impl Office {
         let text = blocking(move || catalogue.manifest(&hash)).await.map_err(CatalogueError::from)?;
         let text = text.ok_or_else(|| CatalogueError::Unknown(entry.name.shown().into_owned()))?;
         let text = reachable(text, said(headers).host.and_then(asked), caller);
-        let name = utf8_percent_encode(entry.name.as_str(), ESCAPED);
-        let mut answer = Response::new(Body::from(text));
-        let headers = answer.headers_mut();
-        mark(headers, "text/plain; charset=utf-8");
-        if let Ok(place) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{name}.orch")) {
-            headers.insert(header::CONTENT_DISPOSITION, place);
-        }
-        Ok(answer)
+        Ok(answer::manifest(entry.name.as_str(), text))
     }
 
     async fn register(&self, headers: &HeaderMap, uri: &Uri, mut body: Body) -> Answer {
@@ -213,14 +206,14 @@ impl Office {
 
     fn entry(&self, entry: Kept) -> Entry {
         let counts = self.desk.counts_of(&entry.info_hash);
-        Entry { v: VERSION, composition: composition(entry, counts) }
+        Entry { v: VERSION, composition: composition(entry, counts), member: None }
     }
 
     fn roster(&self, entry: Kept, caller: &Caller) -> Roster {
         let (hash, size) = (entry.info_hash, entry.size);
         let holder = |(address, left)| Holder { address, complete: left == 0, percent: percent(size, left) };
         let holders = self.desk.holders(&hash, caller, MAX_HOLDERS).into_iter().map(holder).collect();
-        Roster { v: VERSION, composition: self.entry(entry).composition, holders }
+        Roster { v: VERSION, composition: self.entry(entry).composition, holders, member: None }
     }
 
     fn answered(&self, answer: Answer) -> Response {
@@ -237,7 +230,7 @@ impl Office {
             }
             _ => (text, Vec::new()),
         };
-        let mut response = json(status, &Refusal { v: VERSION, error, candidates });
+        let mut response = json(status, &Refusal { v: VERSION, error, candidates, member: None });
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -247,7 +240,7 @@ impl Office {
 
 /// Said to a source that asks too much, whatever it asked for.
 pub fn too_much(error: &TooMuch) -> Response {
-    let refusal = Refusal { v: VERSION, error: error.to_string(), candidates: Vec::new() };
+    let refusal = Refusal { v: VERSION, error: error.to_string(), candidates: Vec::new(), member: None };
     json(StatusCode::TOO_MANY_REQUESTS, &refusal)
 }
 
@@ -291,14 +284,6 @@ fn status(error: &ApiError) -> StatusCode {
     }
 }
 
-/// What a request says of where it comes from.
-pub fn said(headers: &HeaderMap) -> Said<'_> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    // An Origin that is no text is none of ours.
-    let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default());
-    Said { host: text(header::HOST), origin, is_no_page: headers.contains_key(NO_PAGE) }
-}
-
 /// The manifest with the address that was `asked` in line 1, where what stands there leads this caller nowhere.
 fn reachable(text: Vec<u8>, asked: Option<Endpoint>, caller: &Caller) -> Vec<u8> {
     let end = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
@@ -327,21 +312,6 @@ async fn receive(body: &mut Body, mut take: impl FnMut(&[u8])) -> Result<(), Api
         take(bytes);
     }
     Ok(())
-}
-
-fn json(status: StatusCode, object: &impl Serialize) -> Response {
-    // Plain data with text for keys always can be written.
-    let mut response = Response::new(Body::from(serde_json::to_vec(object).unwrap_or_default()));
-    *response.status_mut() = status;
-    mark(response.headers_mut(), "application/json");
-    response
-}
-
-/// What every answer says of its body: what it is and nothing else, and that it is old at once.
-fn mark(headers: &mut HeaderMap, kind: &'static str) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 fn now() -> u64 {

@@ -30,6 +30,10 @@ impl Index {
         index
     }
 
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     pub fn get(&self, info_hash: &InfoHash) -> Option<&Entry> {
         self.entries.get(info_hash)
     }

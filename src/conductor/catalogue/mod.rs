@@ -213,6 +213,11 @@ impl Catalogue {
         self.index().list()
     }
 
+    /// How many entries there are.
+    pub fn count(&self) -> usize {
+        self.index().count()
+    }
+
     /// The one entry that the key names.
     pub fn find(&self, key: &Key) -> Result<Entry, CatalogueError> {
         match self.index().find(key) {

@@ -29,12 +29,11 @@ use super::{
     Desk,
     catalogue::{
         CatalogueError,
-        api::said,
         gate::{GateError, asked},
     },
     table::{Caller, is_private},
 };
-use crate::catalogue::{Key, Place, place::ROOT};
+use crate::catalogue::{Key, Place, answer::said, place::ROOT};
 
 /// Where the page of a composition is; its key follows.
 const COMPOSITION: &str = "/c";

@@ -13,6 +13,7 @@ use crate::{
         table::{Caller, shown},
     },
     metainfo::InfoHash,
+    search::NEIGHBOURS,
 };
 
 /// Members that are shown of one composition, at most.
@@ -72,8 +73,8 @@ pub fn index(desk: &Desk, with_unlisted: bool) -> Index {
     }
     let there = orchestras.iter().filter(|orchestra| orchestra.members() > 0).count();
     Index {
-        members: desk.table().members(),
-        unlisted: desk.table().swarms().saturating_sub(there),
+        members: members(desk),
+        unlisted: desk.table().swarms().saturating_sub(there + usize::from(neighbours(desk) > 0)),
         orchestras,
         is_choice: false,
     }
@@ -82,7 +83,17 @@ pub fn index(desk: &Desk, with_unlisted: bool) -> Index {
 /// The candidates among which a name does not decide.
 pub fn several(desk: &Desk, candidates: Vec<Entry>) -> Index {
     let orchestras = candidates.into_iter().map(|entry| of_entry(desk, entry)).collect();
-    Index { orchestras, members: desk.table().members(), unlisted: 0, is_choice: true }
+    Index { orchestras, members: members(desk), unlisted: 0, is_choice: true }
+}
+
+/// Members in all swarms; those that look for neighbours are members of other swarms.
+fn members(desk: &Desk) -> usize {
+    desk.table().members().saturating_sub(neighbours(desk))
+}
+
+fn neighbours(desk: &Desk) -> usize {
+    let Counts { complete, incomplete, .. } = desk.counts_of(&NEIGHBOURS);
+    complete.saturating_add(incomplete) as usize
 }
 
 pub fn registered(desk: &Desk, entry: Entry, asker: &Caller) -> Composition {

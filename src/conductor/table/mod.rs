@@ -160,7 +160,7 @@ impl Table {
             Swarm::new(self.seed, self.crowd.clone())
         });
         let before = swarm.members();
-        let interval = policy::interval(before + usize::from(!known), self.members());
+        let interval = policy::interval(&announce.info_hash, before + usize::from(!known), self.members());
         let lifetime = policy::lifetime(&announce.id, interval);
         let arrival = swarm.arrive(who, announce, caller, now.saturating_add(lifetime));
         let members = swarm.members();
@@ -218,7 +218,7 @@ impl Table {
                 self.forget(shard, &announce.info_hash);
             }
         }
-        Word { interval: policy::interval(members, self.members()), counts }
+        Word { interval: policy::interval(&announce.info_hash, members, self.members()), counts }
     }
 
     /// Takes out a swarm that nobody is in.

@@ -48,7 +48,7 @@ impl Pace {
     }
 
     /// When the next one may be.
-    fn ready(&self) -> Time {
+    pub fn ready(&self) -> Time {
         (self.spent + self.gap).saturating_sub(self.gap * self.burst)
     }
 

@@ -11,6 +11,8 @@ pub mod manners;
 mod networks;
 pub mod packet;
 
+pub use networks::Near;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

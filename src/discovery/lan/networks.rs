@@ -76,6 +76,24 @@ fn usable(all: Vec<Network>, via: &Via) -> Vec<Network> {
     }
 }
 
+/// Which addresses are on a network that this machine is on.
+pub struct Near(Vec<Network>);
+
+impl Near {
+    /// As it is now, through `via`.
+    pub fn of(via: &Via) -> Self {
+        let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+            log::debug!("the network interfaces of this machine are not told: {error}");
+            Vec::new()
+        });
+        Self(usable(found.into_iter().map(Network::from).collect(), via))
+    }
+
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(ip.to_canonical()))
+    }
+}
+
 /// What speaks to all local networks and hears them.
 pub struct Sockets {
     via: Via,

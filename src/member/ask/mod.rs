@@ -1,11 +1,17 @@
-//! Questions about compositions: `member list`, `locate` and `show`, and the manifest of a `member get`.
+//! Questions about compositions: `member list`, `locate` and `show`, and what a `member get` is to fetch.
+//!
+//! [`everyone`] asks a conductor and the local network, [`merged`] makes one list of what they say, [`named`] finds in it
+//! what a person named.
 //!
 //! What a catalogue says is shown and nothing of it is trusted: its texts are escaped, and a manifest is taken only under
 //! the info-hash that was asked for. Answers go to stdout, remarks to stderr.
 
 mod choice;
+mod everyone;
+mod merged;
+mod named;
 mod show;
-mod table;
+pub(super) mod table;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -16,16 +22,19 @@ use std::{
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::load::Named;
 use crate::{
-    catalogue::{AskError, Client, Composition, Entry, Holder, Key, Roster, VERSION},
+    catalogue::{AskError, Composition, Holder, Key, Listing, Roster, VERSION},
     cli::{
         Exit,
-        ask::{Get, Question, What},
+        ask::{Get, Question, What, Whom},
     },
-    manifest::{Endpoint, Extra, Fault, Manifest, shown},
+    manifest::{Endpoint, Fault, shown},
     metainfo::InfoHash,
     ui::to_stderr,
 };
+use everyone::{Source, everyone};
+use merged::{Merged, Said, merge};
 use show::ShowError;
 
 /// Why a question has no answer.
@@ -37,6 +46,18 @@ pub enum AskingFailed {
     Show(#[from] ShowError),
     #[error("{error}{advice}")]
     Advised { error: AskError, advice: String },
+    #[error(
+        "nobody answers: {}nobody on the local network says what it shares; \
+         member share FILE on another machine does, or name a conductor (--conductor HOST)",
+        .conductor.as_ref().map(|conductor| format!("there is no conductor at {conductor}, and ")).unwrap_or_default()
+    )]
+    Nobody { conductor: Option<String> },
+    #[error("nobody who answers has {name}{advice}")]
+    Nowhere { name: String, advice: String },
+    #[error(transparent)]
+    Load(#[from] super::load::LoadError),
+    #[error("{name} may mean {count} compositions; take one by its info-hash:\n{table}")]
+    Several { name: String, count: usize, table: String },
     #[error("none was chosen")]
     NotChosen,
     #[error("the conductor's address has no place in the manifest: {0}")]
@@ -51,12 +72,20 @@ impl AskingFailed {
         matches!(self, Self::Ask(AskError::Coming { .. }))
     }
 
+    /// No catalogue that was asked has it, or none answers.
+    pub fn is_not_there(&self) -> bool {
+        let (Self::Ask(error) | Self::Advised { error, .. }) = self else { return false };
+        matches!(error, AskError::Unknown { .. } | AskError::Unreachable { .. })
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
             Self::Show(error) => error.exit(),
-            Self::NotChosen => Exit::Usage,
-            Self::Manifest(_) => Exit::Other,
+            Self::Load(error) => error.exit(),
+            Self::Nobody { .. } => Exit::NobodyAnswered,
+            Self::NotChosen | Self::Several { .. } => Exit::Usage,
+            Self::Manifest(_) | Self::Nowhere { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -82,22 +111,8 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
 
 async fn answer(question: &Question) -> Result<String, AskingFailed> {
     match &question.what {
-        What::List { conductors, all } => {
-            let (client, compositions) = first(conductors, async |client| client.list().await).await?;
-            Ok(list(&client, compositions, *all, question.json))
-        }
-        What::Locate { get } => {
-            let (client, roster) = named(get, async |client| {
-                let key = match &get.typed.key {
-                    Some(key) => key.clone(),
-                    None => Key::Hash(client.only().await?.info_hash),
-                };
-                client.members(&key).await
-            })
-            .await?;
-            log::info!("asked {}", client.conductor());
-            Ok(located(roster, question.json))
-        }
+        What::List { whom, all } => Ok(list(listing(whom).await?, *all, question.json)),
+        What::Locate { get } => Ok(located(named::roster(get).await?, question.json)),
         What::Show { path } => Ok(show_file(path.clone(), question.json).await?),
     }
 }
@@ -106,87 +121,42 @@ async fn show_file(path: PathBuf, json: bool) -> Result<String, ShowError> {
     super::blocking(move || show::show(&path, json)).await
 }
 
-/// The manifest that is meant, with the conductor that was asked among its own. `may_ask`: a person at a terminal is
-/// asked which of several is meant.
+/// What is meant, and where it is. `may_ask`: a person at a terminal is asked which of several is meant.
 ///
 /// # Errors
 /// Nobody answers, or nothing, or several things have this name.
-pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Manifest, AskingFailed> {
-    let got = stop.run_until_cancelled(fetch(get, may_ask)).await;
+pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Named, AskingFailed> {
+    let got = stop.run_until_cancelled(named::fetch(get, may_ask)).await;
     got.unwrap_or(Err(AskingFailed::Interrupted))
 }
 
-async fn fetch(get: &Get, may_ask: bool) -> Result<Manifest, AskingFailed> {
-    let find = async |client: &Client| match &get.typed.key {
-        Some(key) => client.find(key).await,
-        None => client.only().await,
-    };
-    let found = named(get, async |client| match find(client).await {
-        Err(AskError::Several { candidates, .. }) if may_ask && get.typed.key.is_some() && choice::is_possible() => {
-            Ok(candidates)
-        }
-        found => found.map(|composition| vec![composition]),
+/// What there is, at everybody who was asked.
+pub struct Listed {
+    pub compositions: Vec<Merged<Source>>,
+    /// The conductor that was named, if it has a catalogue and nothing in it.
+    empty: Option<Endpoint>,
+}
+
+/// Asks everybody what there is.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
+    let heard = everyone(whom, |client| async move { client.list().await }).await;
+    if heard.answers.is_empty() {
+        return Err(heard.nobody());
+    }
+    if let Some(error) = heard.conductor.as_ref().filter(|_| whom.are_named) {
+        to_stderr(&format!("{error}; this is what the local network has"));
+    }
+    let empty = heard.answers.first().filter(|(source, _)| !source.is_near);
+    let empty = empty.map(|(source, _)| source.client.conductor().clone());
+    let said = heard.answers.into_iter().map(|(source, Listing { compositions, member, .. })| Said {
+        source,
+        is_member: member.is_some(),
+        compositions,
     });
-    let (client, mut candidates) = found.await?;
-    let meant = match candidates.len() {
-        1 => candidates.remove(0),
-        _ => super::blocking(move || choice::choose(candidates, now())).await.ok_or(AskingFailed::NotChosen)?,
-    };
-    let mut manifest = client.manifest(meant.info_hash).await?;
-    also_ask(&mut manifest, client.conductor())?;
-    Ok(manifest)
-}
-
-/// Names a conductor in a manifest that does not name it yet: it knows the members, whoever else does.
-fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> {
-    if manifest.conductors().any(|known| known == *conductor) {
-        return Ok(());
-    }
-    let further = manifest.conductors().skip(usize::from(!manifest.conductor.is_unknown()));
-    let all = further.chain([conductor.clone()]);
-    let lines = all.map(|endpoint| Extra::new("conductor", &endpoint.to_string())).collect::<Result<_, _>>()?;
-    manifest.replace(lines)
-}
-
-/// Asks one conductor after the other; the first that answers counts.
-async fn first<T>(
-    conductors: &[Endpoint],
-    ask: impl AsyncFn(&Client) -> Result<T, AskError>,
-) -> Result<(Client, T), AskError> {
-    let mut result = Err(AskError::Client("no conductor is named".to_owned()));
-    for conductor in conductors {
-        let client = Client::new(conductor.clone(), None)?;
-        match ask(&client).await {
-            Ok(answer) => return Ok((client, answer)),
-            Err(error @ AskError::Unreachable { .. }) => {
-                log::info!("{error}");
-                result = Err(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    result
-}
-
-/// As [`first`], for a name: if there is no such one, or several, the error says what there is.
-async fn named<T>(get: &Get, ask: impl AsyncFn(&Client) -> Result<T, AskError>) -> Result<(Client, T), AskingFailed> {
-    let error = match first(&get.conductors, ask).await {
-        Ok(answer) => return Ok(answer),
-        Err(error) => error,
-    };
-    let advice = match &error {
-        AskError::Unknown { .. } => {
-            let listed = first(&get.conductors, async |client| client.list().await).await;
-            let (_, there) = listed?;
-            get.typed.key.as_ref().map(|key| near(key, &there)).unwrap_or_default()
-        }
-        AskError::Several { candidates, .. } if get.typed.key.is_none() => some_names(candidates),
-        AskError::Several { candidates, .. } => {
-            format!("; take one by its info-hash:\n{}", choice::table(candidates, now(), None).trim_end())
-        }
-        _ => return Err(error.into()),
-    };
-    Err(AskingFailed::Advised { error, advice })
+    Ok(Listed { compositions: merge(said), empty })
 }
 
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).
@@ -204,7 +174,7 @@ fn some_names(candidates: &[Composition]) -> String {
 }
 
 /// What may have been meant instead.
-fn near(key: &Key, there: &[Composition]) -> String {
+fn near<'a>(key: &Key, there: impl Iterator<Item = &'a Composition>) -> String {
     let wanted = match key {
         Key::Name(name) | Key::Owned { name, .. } => name.as_str().to_lowercase(),
         Key::Hash(_) => String::new(),
@@ -215,7 +185,7 @@ fn near(key: &Key, there: &[Composition]) -> String {
         let alike = strsim::jaro_winkler(&wanted, &name);
         if holds { alike.max(ALIKE) } else { alike }
     };
-    let mut found: Vec<(f64, &str)> = there.iter().map(|found| (likeness(found), found.name.as_str())).collect();
+    let mut found: Vec<(f64, &str)> = there.map(|found| (likeness(found), found.name.as_str())).collect();
     found.retain(|(alike, _)| *alike >= ALIKE);
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     found.dedup_by(|a, b| a.1 == b.1);
@@ -226,24 +196,51 @@ fn near(key: &Key, there: &[Composition]) -> String {
     }
 }
 
-/// A catalogue as a table, or as one object a line.
-fn list(client: &Client, compositions: Vec<Composition>, all: bool, json: bool) -> String {
+/// One line of `member list --json`.
+#[derive(Serialize)]
+struct Line {
+    v: u32,
+    #[serde(flatten)]
+    composition: Composition,
+    /// Whose lists it is in: `HOST:PORT` of conductors and members.
+    from: Vec<String>,
+}
+
+/// What there is as a table, or as one object a line.
+fn list(Listed { compositions, empty }: Listed, all: bool, json: bool) -> String {
     let there = compositions.len();
-    let held: Vec<Composition> = compositions.into_iter().filter(|found| all || found.members > 0).collect();
+    let held: Vec<_> = compositions.into_iter().filter(|found| all || found.composition.members > 0).collect();
     if json {
-        return lines(held.into_iter().map(|composition| Entry { v: VERSION, composition }));
+        return lines(held.into_iter().map(|Merged { composition, sources }| {
+            let from = sources.iter().map(|(source, _)| source.client.conductor().to_string()).collect();
+            Line { v: VERSION, composition, from }
+        }));
     }
-    match there - held.len() {
-        _ if there == 0 => to_stderr(&format!(
-            "the catalogue of {0} is empty: composer FILE {0} --register puts something in",
-            client.conductor()
+    match (there - held.len(), &empty) {
+        (_, Some(conductor)) if there == 0 => to_stderr(&format!(
+            "the catalogue of {conductor} is empty: composer FILE {conductor} --register puts something in"
         )),
-        0 => {}
-        hidden => to_stderr(&format!("{hidden} more that nobody holds now: member list --all")),
+        (_, None) if there == 0 => to_stderr("nothing is shared on the local network now"),
+        (0, _) => {}
+        (hidden, _) => to_stderr(&format!("{hidden} more that nobody holds now: member list --all")),
     }
     match held.is_empty() {
         true => String::new(),
-        false => table::compositions(&held, now()).render(width()),
+        false => {
+            let origins: Vec<_> = held.iter().map(origin).collect();
+            let held: Vec<_> = held.into_iter().map(|found| found.composition).collect();
+            table::compositions(&held, &origins, now()).render(width())
+        }
+    }
+}
+
+/// Who spoke of it, for people.
+fn origin(found: &Merged<Source>) -> &'static str {
+    let near = |is_near: bool| found.sources.iter().any(|(source, _)| source.is_near == is_near);
+    match (near(false), near(true)) {
+        (true, true) => "both",
+        (true, false) => "conductor",
+        (false, _) => "network",
     }
 }
 
@@ -314,21 +311,10 @@ mod tests {
 
     #[test]
     fn near_names_are_suggested_the_nearest_first() {
-        let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), &there(names));
+        let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), there(names).iter());
         assert_eq!(near("ubunto.iso", &["debian.iso", "ubuntu.iso", "ubuntu.iso"]), "; did you mean ubuntu.iso?");
         assert_eq!(near("debian", &["a.iso", "my-debian-12.iso"]), "; did you mean my-debian-12.iso?");
         assert_eq!(near("xy", &["xy\u{1b}"]), "; did you mean xy\\u{1b}?");
         assert!(near("music", &["a.iso"]).contains("member list"));
-    }
-
-    #[test]
-    fn the_conductor_that_was_asked_is_named_once() {
-        let text = "head:1\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\nconductor tail:2\n";
-        let mut manifest = Manifest::parse(text.as_bytes()).unwrap();
-        for asked in ["tail:2", "here:3", "here:3", "head:1"] {
-            also_ask(&mut manifest, &asked.parse().unwrap()).unwrap();
-        }
-        let conductors: Vec<_> = manifest.conductors().map(|endpoint| endpoint.to_string()).collect();
-        assert_eq!(conductors, ["head:1", "tail:2", "here:3"]);
     }
 }

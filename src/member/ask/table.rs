@@ -11,6 +11,7 @@ use crate::{
     catalogue::{Composition, Holder},
     cli::units,
     manifest::shown,
+    member::search::findings::{Found, Neighbour},
 };
 
 /// Between two columns.
@@ -40,8 +41,8 @@ fn right(heading: &'static str, spare: u8) -> Column {
     Column { heading, alignment: Alignment::Right, spare }
 }
 
-/// Entries of a catalogue; `now` in seconds since 1970.
-pub fn compositions(entries: &[Composition], now: u64) -> Table {
+/// Entries of a catalogue; `now` in seconds since 1970. `origins`: who spoke of each, shown where that differs.
+pub fn compositions(entries: &[Composition], origins: &[&str], now: u64) -> Table {
     let mut columns = vec![
         left("NAME"),
         right("SIZE", 0),
@@ -54,7 +55,11 @@ pub fn compositions(entries: &[Composition], now: u64) -> Table {
     if owned {
         columns.push(Column { spare: 2, ..left("OWNER") });
     }
-    let row = |entry: &Composition| {
+    let differ = origins.iter().any(|origin| *origin != origins[0]);
+    if differ {
+        columns.push(Column { spare: 5, ..left("FROM") });
+    }
+    let row = |(n, entry): (usize, &Composition)| {
         let mut row = vec![
             shown(&entry.name).into_owned(),
             units::size(entry.size),
@@ -64,9 +69,10 @@ pub fn compositions(entries: &[Composition], now: u64) -> Table {
             age(entry.registered, now),
         ];
         row.extend(owned.then(|| owner(entry)));
+        row.extend(differ.then(|| origins.get(n).copied().unwrap_or_default().to_owned()));
         row
     };
-    Table { columns, rows: entries.iter().map(row).collect() }
+    Table { columns, rows: entries.iter().enumerate().map(row).collect() }
 }
 
 /// Entries of one name, told apart by what differs, and by their info-hashes. `numbered`: each row starts with its
@@ -100,6 +106,52 @@ pub fn holders(holders: &[Holder]) -> Table {
         vec![holder.address.to_string(), has]
     };
     Table { columns: vec![left("ADDRESS"), right("HAS", 0)], rows: holders.iter().map(row).collect() }
+}
+
+/// What neighbours answered to a search.
+pub fn finds(found: &[Found]) -> Table {
+    let columns = vec![
+        left("NAME"),
+        right("SIZE", 0),
+        right("HOLDERS", 2),
+        right("HOPS", 4),
+        Column { spare: 1, ..left("HASH") },
+        Column { spare: 3, ..left("ADDRESS") },
+    ];
+    let row = |found: &Found| {
+        vec![
+            shown(&found.name).into_owned(),
+            units::size(found.size),
+            found.holders.len().to_string(),
+            found.nearest().hops.to_string(),
+            found.info_hash.to_string(),
+            found.nearest().address.to_string(),
+        ]
+    };
+    Table { columns, rows: found.iter().map(row).collect() }
+}
+
+/// Neighbours, and theirs.
+pub fn neighbours(found: &[Neighbour]) -> Table {
+    let columns = vec![
+        left("ADDRESS"),
+        left("NAME"),
+        Column { spare: 2, ..left("VERSION") },
+        right("COMPOSITIONS", 0),
+        right("LINKS", 1),
+        right("HOPS", 0),
+    ];
+    let row = |found: &Neighbour| {
+        vec![
+            found.address.to_string(),
+            shown(&found.who.name).into_owned(),
+            shown(&found.who.client).into_owned(),
+            found.who.compositions.to_string(),
+            found.who.links.to_string(),
+            found.hops.to_string(),
+        ]
+    };
+    Table { columns, rows: found.iter().map(row).collect() }
 }
 
 fn owner(entry: &Composition) -> String {
@@ -176,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_shows_everything() {
-        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], 100 + 273_600);
+        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], &[], 100 + 273_600);
         assert_eq!(
             table.render(None),
             "NAME         SIZE  PARTS  MEMBERS  COMPLETE      AGE\n\
@@ -188,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_narrow_one_spares_columns_and_cuts_names() {
-        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], 101);
+        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], 101);
         assert_eq!(
             table.render(Some(60)),
             "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\
@@ -202,8 +254,16 @@ mod tests {
     }
 
     #[test]
+    fn where_it_is_from_is_shown_where_that_differs() {
+        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "both"], 101).render(None);
+        assert!(text.contains("  FROM\n") && text.contains("1 s  network\n") && text.contains("1 s  both\n"), "{text}");
+        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "network"], 101).render(None);
+        assert!(!text.contains("FROM"), "{text}");
+    }
+
+    #[test]
     fn nothing_drives_the_terminal() {
-        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], 100).render(None);
+        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], &[], 100).render(None);
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
         let text = candidates(&[entry("x", None)], 100, true).render(None);
         assert!(text.contains("\n1 "), "{text}");
@@ -219,7 +279,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_is_wider_than_the_terminal(name in "\\PC{1,80}", owner in proptest::option::of("[a-z]{1,32}"), columns in 34usize..200) {
-            let text = compositions(&[entry(&name, owner.as_deref())], 1 << 33).render(Some(columns));
+            let text = compositions(&[entry(&name, owner.as_deref())], &[], 1 << 33).render(Some(columns));
             for line in text.lines() {
                 prop_assert!(measure_text_width(line) <= columns, "{:?}", line);
             }

@@ -63,6 +63,7 @@ async fn run(settings: &Settings, stop: &CancellationToken) -> Result<Conducting
             // What is shared is registered anew at each start.
             store: Keep::Memory,
             voice: Voice::Silent,
+            lan: settings.lan,
             ..Config::default()
         };
         match conductor::start(config, stop.clone()).await {

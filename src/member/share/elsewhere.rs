@@ -19,6 +19,14 @@ pub fn commands(conductor: &Endpoint, own: &[IpAddr], names: &[String], files: u
     }
 }
 
+/// As [`commands`], on the same network and with no conductor.
+pub fn near(names: &[String], files: usize) -> Vec<String> {
+    match (files, names) {
+        (1, [name]) => vec![format!("member get {}", word(name))],
+        _ => vec!["member list".to_owned(), "member get NAME".to_owned()],
+    }
+}
+
 /// Without the port where it is the usual one.
 fn host(endpoint: &Endpoint) -> String {
     let text = endpoint.to_string();
@@ -59,6 +67,8 @@ mod tests {
 
     #[test]
     fn of_several_there_is_a_list() {
+        assert_eq!(near(&["b c".to_owned()], 1), ["member get 'b c'"]);
+        assert_eq!(near(&["a".to_owned()], 2), ["member list", "member get NAME"]);
         assert_eq!(lines("head:7", &["a", "b"]), ["member list --conductor head:7", "member get head:7/NAME"]);
     }
 }

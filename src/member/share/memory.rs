@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::{
     manifest::Manifest,
     member::load::{Composition, Trackers},
-    metainfo::{Info, InfoHash, Tracker},
+    metainfo::{InfoHash, Tracker},
     storage::{Stamp, state_folder},
 };
 
@@ -124,12 +124,12 @@ impl Memory {
 /// What a row says, if it holds together.
 fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<Composition> {
     let manifest = Manifest::parse(manifest.as_bytes()).ok()?;
-    let private = info.as_ref().is_some_and(|info| Info::parse(info).is_ok_and(|info| info.private));
     let info = info.unwrap_or_else(|| manifest.info_bytes());
     let asked = manifest.conductors().map(Tracker::from).collect();
     let trackers = Trackers { asked, passed_over: Vec::new() };
     let (files, is_it) = (manifest.files().collect(), InfoHash::of(&info) == hash);
-    let known = |manifest| Composition { manifest, files, info: info.into(), info_hash: hash, trackers, private };
+    let known =
+        |manifest| Composition { manifest, files, info: info.into(), info_hash: hash, trackers, members: Vec::new() };
     is_it.then(|| known(manifest))
 }
 

@@ -77,7 +77,8 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
     let sum = Arc::<Sum>::default();
     let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
     let watch = Watch::start(&named);
-    let exit = Work { station, named, shelf, watch, sum, settled: None }.run().await;
+    let exit = Work { station: station.clone(), named, shelf, watch, sum, settled: None }.run().await;
+    station.leave().await;
     conducts.cancel();
     if let Some(own) = conducting.own {
         let _ = own.await;
@@ -204,8 +205,8 @@ impl Work {
         if self.shelf.count().0 + self.shelf.waiting() == 0 {
             return screen.say("nothing to share yet: what is put there is shared");
         }
-        if self.station.settings.conductors.is_empty() {
-            screen.say("no conductor is asked: others find it by its info-hash and --peer alone");
+        if self.commands().is_empty() {
+            screen.say("nobody is told of it: others find it by its info-hash and --peer alone");
         }
         for (n, line) in self.commands().iter().enumerate() {
             screen.say(&format!("{}  {line}", if n == 0 { "On the others:" } else { "              " }));
@@ -214,8 +215,10 @@ impl Work {
 
     fn commands(&self) -> Vec<String> {
         let files = self.shelf.count().0 + self.shelf.waiting();
-        match self.station.settings.conductors.first() {
-            Some(conductor) => elsewhere::commands(conductor, &own_addresses(), &self.shelf.names(1), files),
+        let (settings, names) = (&self.station.settings, self.shelf.names(1));
+        match settings.conductors.first() {
+            Some(conductor) => elsewhere::commands(conductor, &own_addresses(), &names, files),
+            None if settings.lan => elsewhere::near(&names, files),
             None => Vec::new(),
         }
     }

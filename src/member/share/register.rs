@@ -202,11 +202,11 @@ impl Desk {
             Err(error) => return Err(error),
         };
         // The same with other lines besides: whoever composed it knew better.
-        if there.info_hash == put.info_hash {
+        if there.composition.info_hash == put.info_hash {
             return Ok(true);
         }
-        let was_ours = self.kept.get(&there.info_hash).is_some_and(|old| old.path == put.path);
-        if !was_ours && there.members > 0 {
+        let was_ours = self.kept.get(&there.composition.info_hash).is_some_and(|old| old.path == put.path);
+        if !was_ours && there.composition.members > 0 {
             return Ok(false);
         }
         self.client.register(manifest, true).await.map(|_| true)
@@ -218,7 +218,7 @@ impl Desk {
         }
         let key = Key::Hash(hash);
         let removed = match self.client.find(&key).await {
-            Ok(there) if there.members > 0 => Ok(()),
+            Ok(there) if there.composition.members > 0 => Ok(()),
             Ok(_) => self.client.remove(&key).await.map(drop),
             Err(error) => Err(error),
         };

@@ -33,10 +33,11 @@ use crate::{
     composer::ComposeError,
     manifest::shown,
     member::{
+        repertoire::Performed,
         station::Station,
         teller::{Sum, Teller},
     },
-    metainfo::InfoHash,
+    metainfo::{InfoHash, info::is_private},
     storage::Stamp,
     ui::Report,
 };
@@ -162,6 +163,7 @@ impl Shelf {
         let hashing = self.hashing.iter().map(|one| (&one.path, one.stamp.size, one.done.load(Ordering::Relaxed)));
         let waiting = self.queue.iter().map(|(path, stamp)| (path, stamp.size, 0));
         let coming: Vec<Coming> = hashing.chain(waiting).take(MOST_COMING).filter_map(coming).collect();
+        self.station.repertoire.expect(coming.clone());
         if !coming.is_empty() {
             self.registrar.tell(Job::Expect(coming));
         }
@@ -279,6 +281,16 @@ impl Shelf {
         if self.tells_each && self.queue.len() < FEW {
             self.station.screen.say(&format!("{name}: {} shared", units::size(size)));
         }
+        let (memory, place) = (self.memory.clone(), path.clone());
+        let manifest = Arc::new(move || match memory.recall(&place, &stamp) {
+            Ok(recalled) => recalled.map(|composition| Arc::new(composition.manifest)),
+            Err(error) => {
+                log::warn!("{}: {error}", place.display());
+                None
+            }
+        });
+        let private = is_private(&composition.info);
+        let performed = (!private).then(|| Performed::new(info_hash, &composition.manifest, 0, manifest));
         let sleeper = Sleeper {
             station: self.station.clone(),
             teller: Teller::of_many(self.station.screen.clone(), self.next_slot, self.sum.clone()),
@@ -287,10 +299,11 @@ impl Shelf {
             info_hash,
             trackers: composition.trackers.clone(),
             memory: self.memory.clone(),
-            is_told_near: self.shared.len() < NEAR && !composition.private,
-            is_told_far: !composition.private,
+            is_told_near: self.shared.len() < NEAR && !private,
+            is_told_far: !private,
             awake: self.awake.clone(),
             stop: stop.clone(),
+            performed,
         };
         self.next_slot += 1;
         self.registrar.tell(Job::put(&path, &stamp, &composition));

@@ -22,6 +22,7 @@ use crate::{
         load::{Composition, Trackers},
         lookout::Lookout,
         owner::{Asleep, Owner, Parts},
+        repertoire::Performed,
         station::Station,
         teller::Teller,
     },
@@ -50,6 +51,8 @@ pub struct Sleeper {
     pub awake: Arc<Semaphore>,
     /// Withdraws it.
     pub stop: CancellationToken,
+    /// None: nobody is told of it who does not ask for it.
+    pub performed: Option<Performed>,
 }
 
 /// Why it is shared no more.
@@ -69,6 +72,7 @@ impl Sleeper {
         let Some(mut visitors) = Visitors::of(&self.station, self.info_hash) else {
             return Gone::Twice;
         };
+        let _listed = self.performed.clone().map(|performed| self.station.repertoire.list(performed));
         let mut lookout = self.station.lookout(&self.stop);
         let settings = &self.station.settings;
         let identity = self.station.identity(self.info_hash);

@@ -17,6 +17,8 @@ impl Session {
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
             offer: Some(extension::OUR_OFFER),
+            // That is said to neighbours alone, on links of their own.
+            search: None,
             ut_pex: Some(extension::OUR_PEX),
             metadata_size: u32::try_from(self.info.len()).ok().filter(|n| *n > 0),
             port,

@@ -16,6 +16,8 @@ pub struct ExtensionHandshake {
     pub ut_pex: Option<u8>,
     /// `oc_offer`: the number under which one of our own members hears that the other has little to send.
     pub offer: Option<u8>,
+    /// `oc_search`: the number under which a neighbour wants questions and answers.
+    pub search: Option<u8>,
     /// Length of the info dictionary in bytes.
     pub metadata_size: Option<u32>,
     /// The port that the sender listens on.
@@ -44,6 +46,7 @@ impl ExtensionHandshake {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = b"d1:md".to_vec();
         integer("oc_offer", self.offer, &mut out);
+        integer("oc_search", self.search, &mut out);
         integer("ut_metadata", self.ut_metadata, &mut out);
         integer("ut_pex", self.ut_pex, &mut out);
         out.push(b'e');
@@ -78,6 +81,7 @@ impl ExtensionHandshake {
         let extension = |name| names.as_ref().and_then(|names| number(names, name));
         Ok(Self {
             offer: extension("oc_offer"),
+            search: extension("oc_search"),
             ut_metadata: extension("ut_metadata"),
             ut_pex: extension("ut_pex"),
             metadata_size: number(&dict, "metadata_size"),
@@ -134,7 +138,7 @@ mod tests {
 
     prop_compose! {
         fn any_handshake()(
-            ids in any::<(Option<u8>, Option<u8>, Option<u8>)>(),
+            ids in any::<(Option<u8>, Option<u8>, Option<u8>, Option<u8>)>(),
             numbers in any::<(Option<u32>, Option<u32>, Option<u32>)>(),
             port in proptest::option::of(1u16..),
             upload_only: bool,
@@ -146,6 +150,7 @@ mod tests {
                 ut_metadata: ids.0,
                 ut_pex: ids.1,
                 offer: ids.2,
+                search: ids.3,
                 metadata_size: numbers.0,
                 port,
                 reqq: numbers.1,
@@ -197,6 +202,7 @@ mod tests {
             ut_metadata: Some(2),
             ut_pex: Some(1),
             offer: Some(3),
+            search: Some(4),
             metadata_size: Some(5),
             port: Some(6),
             reqq: Some(7),
@@ -207,7 +213,7 @@ mod tests {
             name: Some("n".into()),
         };
         let expected =
-            b"d1:md8:oc_offeri3e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e9:oc_maxreqi8e7:oc_name1:n1:pi6e\
+            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e9:oc_maxreqi8e7:oc_name1:n1:pi6e\
             4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
         assert_eq!(hello.encode(), expected);
     }
