@@ -61,6 +61,8 @@ pub struct Parts {
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
+    /// Its author wants members to come through its conductors alone (BEP 27).
+    pub private: bool,
     /// None: it is listed by somebody else, or private.
     pub listed: Option<Listed>,
     /// Bytes sent before it was last asleep.
@@ -228,6 +230,7 @@ impl Owner {
 
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
+            let event = if self.parts.private { event.in_private() } else { event };
             let who = matches!(event, Event::Closed(_)).then(|| self.name_of(key));
             self.parts.ledger.hear(key, &event, || who.unwrap_or_default());
             match &event {
@@ -240,6 +243,7 @@ impl Owner {
                     log::warn!("{text}");
                     screen.event(&Report::Warning { name: Some(self.name()), text });
                 }
+                Event::Node(port) => self.parts.station.greet(self.parts.links.address(key), *port),
                 Event::Closed(why) => {
                     log::info!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
                     self.parts.links.closed(key);

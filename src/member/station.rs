@@ -4,6 +4,7 @@
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroU64,
     sync::{Arc, OnceLock, Weak},
     time::Instant,
@@ -25,6 +26,7 @@ use crate::{
     cli::member::{DEFAULT_PORT, Settings},
     discovery::{
         conductor::{Http, Identity},
+        dht::{self, Dht},
         dns_sd::{Kind, Notice, Words},
         lan::Lan,
     },
@@ -32,7 +34,7 @@ use crate::{
     metainfo::InfoHash,
     mirror::client::Client,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::pool::Pool,
+    storage::{pool::Pool, state_folder},
     time::Time,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
@@ -71,6 +73,8 @@ pub struct Station {
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
+    /// None: the DHT is neither asked nor told.
+    pub dht: Option<Dht>,
     /// None: nobody there is told that this member can be asked.
     notice: Option<Arc<Notice>>,
 }
@@ -89,8 +93,8 @@ impl Station {
     ) -> Result<Self, StartError> {
         let listeners = listen(&settings)?;
         let port = listeners.port();
-        utp::refuse(&listeners.addresses(), &via(&settings), &stop);
         let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
+        let dht = beside(&listeners, &settings, reached.port, &stop)?;
         let (door, ended) = (Door::default(), stop.clone());
         let repertoire = Repertoire::default();
         let billboard = Billboard::new(repertoire.clone(), settings.name.clone(), via(&settings));
@@ -127,6 +131,7 @@ impl Station {
             neighbours,
             http,
             lan,
+            dht,
             notice,
         };
         if station.settings.search {
@@ -159,7 +164,14 @@ impl Station {
 
     /// Our 68 bytes.
     pub fn ours(&self, info_hash: InfoHash) -> Handshake {
-        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: false }
+        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: self.dht.is_some() }
+    }
+
+    /// The member at this address runs a node of the DHT at this port.
+    pub fn greet(&self, member: Option<SocketAddr>, port: u16) {
+        if let (Some(dht), Some(address)) = (&self.dht, member) {
+            dht.greet(SocketAddr::new(address.ip(), port));
+        }
     }
 
     /// Whom the conductors hear of.
@@ -168,6 +180,23 @@ impl Station {
         let (name, via) = (self.settings.name.clone(), self.via());
         Identity { info_hash, id: self.id, key: self.key, name, port, ip, via }
     }
+}
+
+/// What is done at the UDP port beside the listeners: the DHT, where it is asked for; uTP is refused in any case.
+fn beside(
+    listeners: &Listeners,
+    settings: &Settings,
+    port: u16,
+    stop: &CancellationToken,
+) -> Result<Option<Dht>, StartError> {
+    let (addresses, via) = (listeners.addresses(), via(settings));
+    let Some(wanted) = &settings.dht else {
+        utp::refuse(&addresses, &via, stop);
+        return Ok(None);
+    };
+    let sockets = utp::sockets(&addresses, &via)?;
+    let setup = dht::Setup { sockets, port, nodes: wanted.nodes.clone(), state: state_folder() };
+    Ok(Some(Dht::start(setup, stop.clone())))
 }
 
 /// What connections are dialled through, as the settings say.

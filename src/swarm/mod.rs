@@ -22,15 +22,16 @@ mod neighbour;
 mod offer;
 mod on_peer;
 mod on_tick;
+pub mod range;
 mod reveal;
 mod serve;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(crate) use exchange::{concerns, is_near};
-pub(crate) use known_peers::{KnownPeers, at_port, plain};
+pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
+pub(crate) use range::{concerns, is_near};
 use reveal::Reveal;
 
 use crate::{
@@ -65,6 +66,8 @@ pub struct Config {
 pub enum Input {
     /// Addresses of members, from the conductor, the command line or other members.
     Endpoints(Vec<SocketAddr>),
+    /// Addresses from strangers, whom nobody vouches for.
+    Hearsay(Vec<SocketAddr>),
     /// Where members listened that are gone, as a conductor says.
     Left(Vec<SocketAddr>),
     /// Members that have everything and their names, as a conductor says.
@@ -216,6 +219,10 @@ impl Swarm {
         match input {
             Input::Endpoints(addresses) => {
                 addresses.into_iter().for_each(|a| self.known.add(a, now));
+                self.dial(now);
+            }
+            Input::Hearsay(addresses) => {
+                self.known.hear(addresses.into_iter(), STRANGERS, now);
                 self.dial(now);
             }
             Input::Left(addresses) => addresses.into_iter().for_each(|address| self.known.left(address)),

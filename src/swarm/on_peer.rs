@@ -157,6 +157,8 @@ impl Swarm {
                 self.serve(now);
             }
             Event::Offer => self.on_offer(key, now),
+            // For whoever runs our own node.
+            Event::Node(_) => {}
             Event::Wants(part) => {
                 if let Some(reveal) = &mut self.reveal {
                     reveal.wanted(key, part, now);
