@@ -29,7 +29,7 @@
 //! | [`metainfo`] | the same as `.torrent`, magnet link and info-hash |
 //! | [`wire`] | bytes to messages among members, and back |
 //! | [`announce`] | bytes to messages with the conductor, and back |
-//! | [`catalogue`] | the catalogue of compositions, between a conductor and those who ask it |
+//! | [`catalogue`] | the catalogue of compositions, between a conductor (or a member) and those who ask it |
 //! | [`time`] | the time, as an argument |
 //! | [`picker`] | which part from whom |
 //! | [`choker`] | who is served next |

@@ -38,6 +38,7 @@ const PURE: &[&str] = &[
     "src/discovery/lan/packet.rs",
     "src/geometry.rs",
     "src/manifest/",
+    "src/member/ask/merged.rs",
     "src/member/menu/frame.rs",
     "src/member/menu/list.rs",
     "src/member/menu/state.rs",

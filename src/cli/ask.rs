@@ -301,7 +301,7 @@ struct Local {
 
     /// Do not ask the local network
     ///
-    /// Default: members and conductors that are found there within a second are asked too (DNS-SD).
+    /// Default: members and conductors that are found there within one and a half seconds are asked too (DNS-SD).
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 

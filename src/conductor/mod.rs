@@ -224,10 +224,8 @@ fn names(listen: &[Endpoint]) -> Vec<String> {
 fn words(addresses: &[SocketAddr]) -> Option<Words> {
     let reachable: Vec<_> = addresses.iter().filter(|address| !address.ip().is_loopback()).collect();
     let port = reachable.first()?.port();
-    let address = match reachable[..] {
-        [only] if !only.ip().is_unspecified() => Some(only.ip()),
-        _ => None,
-    };
+    // One that is unspecified means all of its IP version, and nothing both.
+    let address = if let [only] = reachable[..] { Some(only.ip()) } else { None };
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Some(Words { kind: Kind::Conductor, name, port, via: Via::address(address) })
 }

@@ -71,7 +71,7 @@ pub struct Words {
     pub kind: Kind,
     /// How people call it; a number is added where another has this name.
     pub name: String,
-    /// Where it is asked, on every address that `via` means.
+    /// Where it is asked, on every address that `via` means: one that is unspecified means all of its IP version.
     pub port: u16,
     pub via: Via,
 }
@@ -207,7 +207,10 @@ fn is_used(interface: &Interface, via: &Via) -> bool {
     let named = via.interface.as_ref().map(|name| *name == interface.name);
     let inside = via.address.is_some_and(|ip| ip.is_loopback());
     let usual = !interface.is_p2p && !interface.name.starts_with("veth") && (inside || !interface.is_loopback());
-    let at = via.address.is_none_or(|ip| ip.is_unspecified() || ip == interface.ip());
+    let at = via.address.is_none_or(|ip| match ip.is_unspecified() {
+        true => ip.is_ipv4() == interface.ip().is_ipv4(),
+        false => ip == interface.ip(),
+    });
     named.unwrap_or(usual) && at
 }
 
@@ -285,6 +288,7 @@ mod tests {
         };
         assert_eq!(used(None, None), ["eth0", "docker0"]);
         assert_eq!(used(Some("0.0.0.0"), None), ["eth0", "docker0"]);
+        assert!(used(Some("::"), None).is_empty());
         assert_eq!(used(None, Some("tun0")), ["tun0"]);
         assert_eq!(used(Some("10.0.0.5"), None), ["eth0"]);
         assert_eq!(used(Some("127.0.0.1"), None), ["lo"]);

@@ -108,7 +108,8 @@ impl Station {
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
         let (pool, mirrors) = (Pool::default(), Arc::default());
         let (neighbours, told) = Neighbours::new();
-        let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
+        let at = Via { address: settings.listen, interface: settings.interface.clone() };
+        let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: at };
         let shared = repertoire.clone();
         let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
         let station = Self {

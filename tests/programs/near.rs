@@ -218,7 +218,7 @@ fn a_member_on_two_networks_passes_it_on() {
     });
 }
 
-/// A conductor is found there too, by its own word, and is told of who fetches from it.
+/// A conductor is found there too, by its own word. It listens over IPv4 alone, and is asked so.
 #[test]
 fn conductors_are_found_too() {
     in_lab("near::conductors_are_found_too", || {

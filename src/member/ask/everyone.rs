@@ -21,9 +21,10 @@ use crate::{
     net::via::Via,
 };
 
-/// Those who are on the local network are looked for so long; longer, where nobody was found: one who just answered
-/// somebody else says nothing for a second (RFC 6762, 6).
-const LOOK: Duration = Duration::from_secs(1);
+/// Those who are on the local network are looked for so long. Who just answered somebody else says nothing for a second
+/// (RFC 6762, 6), and is asked again one second after the first time: this has to be a little more. Longer, where nobody
+/// was found.
+const LOOK: Duration = Duration::from_millis(1400);
 const LONGEST_LOOK: Duration = Duration::from_millis(2500);
 /// So long after somebody was found the others may say it too.
 const LOOK_ON: Duration = Duration::from_millis(300);
@@ -99,7 +100,7 @@ where
     for (source, answer) in near {
         match answer {
             Ok(answer) => heard.answers.push((source, answer)),
-            Err(error @ (AskError::Unreachable { .. } | AskError::Strange { .. } | AskError::Refused { .. })) => {
+            Err(error @ (AskError::Strange { .. } | AskError::Refused { .. })) => {
                 log::info!("{error}");
             }
             Err(error) => heard.near.push(error),
@@ -144,66 +145,105 @@ where
         }
     };
     let start = Instant::now();
-    let (end, places) = (start + WHOLE_TIME, Semaphore::new(AT_ONCE));
+    let (end, turns) = (start + WHOLE_TIME, &Semaphore::new(AT_ONCE));
     let (mut looks_until, mut looks) = (start + LONGEST_LOOK, true);
-    let (mut known, mut asking, mut heard) = (HashMap::new(), FuturesUnordered::new(), Vec::new());
+    let mut known: HashMap<_, Known> = HashMap::new();
+    let (mut asking, mut heard) = (FuturesUnordered::new(), Vec::new());
+    let ask_at = |name, address| async move {
+        let answer = timeout_at(end, ask_one(address, via, ask, turns)).await;
+        (name, answer.ok().flatten())
+    };
     while looks || !asking.is_empty() {
-        tokio::select! {
+        let name = tokio::select! {
             service = browsing.next(), if looks => match service {
                 Some(service) => {
                     looks_until = (start + LOOK).max(Instant::now() + LOOK_ON).min(start + LONGEST_LOOK);
-                    let name = (service.kind, service.name.clone());
-                    if let Some(places) = known.get_mut(&name) {
-                        // Over the other IP version, mostly.
-                        note(places, &service.addresses);
-                    } else if known.len() < MOST_ASKED {
-                        log::debug!("{service:?} says that it can be asked");
-                        known.insert(name.clone(), service.addresses.clone());
-                        let asked = ask_one(service.addresses, via, ask, &places);
-                        asking.push(async move { Some((name, timeout_at(end, asked).await.ok().flatten()?)) });
+                    log::debug!("{service:?} says that it can be asked");
+                    let name = (service.kind, service.name);
+                    if known.len() < MOST_ASKED || known.contains_key(&name) {
+                        known.entry(name.clone()).or_default().note(&service.addresses);
                     }
+                    name
                 }
-                None => looks = false,
+                None => {
+                    looks = false;
+                    continue;
+                }
             },
-            Some(answer) = asking.next() => heard.extend(answer),
-            () = sleep_until(looks_until), if looks => looks = false,
+            Some((name, answer)) = asking.next() => {
+                let answer: Option<(Client, Result<T, AskError>)> = answer;
+                let is_there = answer.is_some();
+                if let Some(known) = known.get_mut(&name) {
+                    (known.is_asked, known.has_answered) = (false, is_there);
+                }
+                heard.extend(answer.map(|answer| (name.clone(), answer)));
+                name
+            }
+            () = sleep_until(looks_until), if looks => {
+                looks = false;
+                continue;
+            }
+        };
+        if let Some(address) = known.get_mut(&name).and_then(Known::next) {
+            asking.push(ask_at(name, address));
         }
     }
-    let mut source = |name, client| Source { client, is_near: true, places: known.remove(&name).unwrap_or_default() };
+    let mut places = |name| known.remove(&name).map(|known| known.places).unwrap_or_default();
+    let mut source = |name, client| Source { client, is_near: true, places: places(name) };
     heard.into_iter().map(|(name, (client, answer))| (source(name, client), answer)).collect()
 }
 
-/// Takes in addresses, each once.
-fn note(places: &mut Vec<SocketAddr>, more: &[SocketAddr]) {
-    for address in more {
-        if places.len() < MOST_PLACES && !places.contains(address) {
-            places.push(*address);
+/// One that says that it can be asked.
+#[derive(Default)]
+struct Known {
+    /// Where, as it says; over the other IP version it may say so later.
+    places: Vec<SocketAddr>,
+    /// How many of them were tried.
+    tried: usize,
+    is_asked: bool,
+    has_answered: bool,
+}
+
+impl Known {
+    /// Takes in addresses, each once.
+    fn note(&mut self, more: &[SocketAddr]) {
+        for address in more {
+            if self.places.len() < MOST_PLACES && !self.places.contains(address) {
+                self.places.push(*address);
+            }
         }
+    }
+
+    /// Where it is to be asked now.
+    fn next(&mut self) -> Option<SocketAddr> {
+        if self.is_asked || self.has_answered || self.tried >= MOST_TRIED {
+            return None;
+        }
+        let address = *self.places.get(self.tried)?;
+        (self.tried, self.is_asked) = (self.tried + 1, true);
+        Some(address)
     }
 }
 
-/// Asks at one address after the other, until somebody is there.
+/// Asks at one address; None: nobody is there.
 async fn ask_one<T, F>(
-    addresses: Vec<SocketAddr>,
+    address: SocketAddr,
     via: &Via,
     ask: &impl Fn(Client) -> F,
-    places: &Semaphore,
+    turns: &Semaphore,
 ) -> Option<(Client, Result<T, AskError>)>
 where
     F: Future<Output = Result<T, AskError>>,
 {
-    let _place = places.acquire().await.ok()?;
-    let mut last = None;
-    for address in addresses.into_iter().take(MOST_TRIED) {
-        let client = Client::near(address, via).inspect_err(|error| log::warn!("{error}")).ok()?;
-        let answer = ask(client.clone()).await;
-        let is_there = !matches!(answer, Err(AskError::Unreachable { .. }));
-        last = Some((client, answer));
-        if is_there {
-            break;
+    let _turn = turns.acquire().await.ok()?;
+    let client = Client::near(address, via).inspect_err(|error| log::warn!("{error}")).ok()?;
+    match ask(client.clone()).await {
+        Err(error @ AskError::Unreachable { .. }) => {
+            log::info!("{error}");
+            None
         }
+        answer => Some((client, answer)),
     }
-    last
 }
 
 #[cfg(test)]
@@ -211,13 +251,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_noted_once() {
+    fn one_address_is_tried_after_the_other_until_somebody_is_there() {
         let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
-        let mut places = vec![address(1)];
-        note(&mut places, &[address(2), address(1), address(2)]);
-        assert_eq!(places, [address(1), address(2)]);
-        note(&mut places, &(0..100).map(address).collect::<Vec<_>>());
-        assert_eq!(places.len(), MOST_PLACES);
+        let mut known = Known::default();
+        known.note(&[address(1), address(1)]);
+        assert_eq!((known.next(), known.next()), (Some(address(1)), None));
+        known.is_asked = false;
+        assert_eq!(known.next(), None, "it has no other");
+        known.note(&[address(1), address(2), address(3), address(4)]);
+        assert_eq!(known.next(), Some(address(2)));
+        (known.is_asked, known.has_answered) = (false, true);
+        assert_eq!(known.next(), None);
+        known.has_answered = false;
+        assert_eq!((known.next(), known.tried), (Some(address(3)), MOST_TRIED));
+        known.is_asked = false;
+        assert_eq!(known.next(), None);
+        known.note(&(0..100).map(address).collect::<Vec<_>>());
+        assert_eq!(known.places.len(), MOST_PLACES);
     }
 
     /// Nobody is found where there is nobody to be found, and that is no error of its own.
