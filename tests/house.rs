@@ -160,9 +160,10 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path = entry.expect("an entry").path();
+            let named = |name: &str| path.file_name().is_some_and(|n| n == name);
             if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && path.file_name().is_some_and(|n| n != "tests.rs") {
+                folders.extend((!named("tests")).then_some(path));
+            } else if path.extension().is_some_and(|e| e == "rs") && !named("tests.rs") {
                 found.push(source(&path));
             }
         }
