@@ -6,7 +6,7 @@
 //!  member      .orch ──► manifest ──► geometry
 //!                                         │
 //!    discovery ──addresses──►┌────────────▼─────────┐
-//!    (conductor, LAN, peers) │  swarm  (one owner)  │──snapshot──► ui
+//!    (conductor, LAN, DHT...)│  swarm  (one owner)  │──snapshot──► ui
 //!                            │  picker · choker     │
 //!                            └──▲─────────────┬─────┘
 //!                         events│             │commands

@@ -25,13 +25,22 @@ const PURE: &[&str] = &[
     "src/conductor/page/html.rs",
     "src/conductor/page/view.rs",
     "src/conductor/policy.rs",
+    "src/conductor/shared/glimpse.rs",
     "src/conductor/shared/sighting.rs",
     "src/conductor/shared/unsent.rs",
     "src/conductor/table/",
+    "src/discovery/dht/announced.rs",
+    "src/discovery/dht/krpc.rs",
+    "src/discovery/dht/lookup.rs",
+    "src/discovery/dht/node.rs",
+    "src/discovery/dht/table.rs",
     "src/discovery/lan/manners.rs",
     "src/discovery/lan/packet.rs",
     "src/geometry.rs",
     "src/manifest/",
+    "src/member/menu/frame.rs",
+    "src/member/menu/list.rs",
+    "src/member/menu/state.rs",
     "src/member/search/findings.rs",
     "src/member/until.rs",
     "src/metainfo/",
@@ -53,6 +62,7 @@ const PURE: &[&str] = &[
     "src/swarm/",
     "src/time.rs",
     "src/ui/frame.rs",
+    "src/ui/part_map.rs",
     "src/wire/",
 ];
 
@@ -160,10 +170,9 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path = entry.expect("an entry").path();
-            let named = |name: &str| path.file_name().is_some_and(|n| n == name);
             if path.is_dir() {
-                folders.extend((!named("tests")).then_some(path));
-            } else if path.extension().is_some_and(|e| e == "rs") && !named("tests.rs") {
+                folders.extend((!path.ends_with("tests")).then_some(path));
+            } else if path.extension().is_some_and(|e| e == "rs") && path.file_name().is_some_and(|n| n != "tests.rs") {
                 found.push(source(&path));
             }
         }

@@ -184,7 +184,8 @@ fn digit(stretch: core::ops::Range<u32>, is_there: &impl Fn(u32) -> bool) -> cha
 }
 
 /// Twenty bytes as forty hex digits.
-mod hex_text {
+/// Twenty bytes as forty hex digits.
+pub(crate) mod hex_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::{metainfo::InfoHash, wire::handshake::PeerId};

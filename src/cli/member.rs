@@ -71,6 +71,8 @@ pub struct Settings {
     pub name: String,
     /// Whether members on the same network may be looked for, and told what is shared here.
     pub lan: bool,
+    /// Whether members may be looked for in the DHT; None: no.
+    pub dht: Option<Dht>,
     /// Whether links with neighbours are kept, and their questions answered.
     pub search: bool,
     /// Neighbours known by address.
@@ -81,6 +83,13 @@ pub struct Settings {
     pub log_dir: LogDir,
     /// What of `.env` was not taken, for people.
     pub notes: Vec<String>,
+}
+
+/// How members are looked for in the DHT.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dht {
+    /// Where to begin; with none of them at nodes that everybody knows.
+    pub nodes: Vec<Endpoint>,
 }
 
 /// When a member ends by itself: as soon as the first of these is met; never, if there are none.
@@ -157,6 +166,7 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
         from: None,
         name: network.name.unwrap_or_else(host_name),
         lan: !network.no_lan,
+        dht: network.dht.then_some(Dht { nodes: network.dht_bootstrap }),
         search: !network.no_search,
         neighbours: network.neighbour,
         links: network.links.unwrap_or(DEFAULT_LINKS),
@@ -175,7 +185,9 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
-                            member share [OPTIONS] [PATH...]\n       member list|locate|show|search|neighbours ...       (see member list --help)")]
+                            member share [OPTIONS] [PATH...]\n       \
+                            member list|locate|show|history|search|neighbours ...       (see member list --help)\n       \
+                            member                            (on a terminal: a menu)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -360,6 +372,21 @@ pub(super) struct Network {
     #[arg(long, env = "ORCHESTRA_NO_LAN", hide_env_values = true, value_parser = flag())]
     no_lan: bool,
 
+    /// Look for members in the public DHT, and tell it what is shared
+    ///
+    /// For a magnet link without a tracker, mostly. Everybody in the world can then find out that this address shares it:
+    /// the DHT is public. It uses UDP at the port listened on; open that in the firewall to be found. Private torrents
+    /// stay out of it. Default: nobody there is asked or told.
+    #[arg(long, env = "ORCHESTRA_DHT", hide_env_values = true, value_parser = flag())]
+    dht: bool,
+
+    /// Begin with this node of the DHT (repeatable)
+    ///
+    /// Without a port it is 6881. Default: those who answered last time, and nodes that everybody knows.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = node_endpoint, requires = "dht")]
+    #[arg(env = "ORCHESTRA_DHT_BOOTSTRAP", hide_env_values = true)]
+    dht_bootstrap: Vec<Endpoint>,
+
     /// Keep a link with this member, to be searched through (repeatable)
     ///
     /// For members that share something else, and are not found by themselves. Without a port it is 9998.
@@ -401,6 +428,8 @@ pub(super) fn of_asker(
         download: None,
         name: None,
         no_lan,
+        dht: false,
+        dht_bootstrap: Vec::new(),
         neighbour: neighbours,
         links: None,
         no_search: true,
@@ -474,9 +503,18 @@ fn names(path: &Path) -> Result<Vec<String>, String> {
 
 /// A member's address; without a port it is [`DEFAULT_PORT`].
 pub(super) fn member_endpoint(text: &str) -> Result<Endpoint, String> {
+    endpoint(text, DEFAULT_PORT)
+}
+
+/// A node of the DHT; without a port it is the one that most have.
+fn node_endpoint(text: &str) -> Result<Endpoint, String> {
+    endpoint(text, 6881)
+}
+
+fn endpoint(text: &str, port: u16) -> Result<Endpoint, String> {
     let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
-    let with_port = format!("{text}:{DEFAULT_PORT}").parse::<Endpoint>();
-    let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint { host: Host::Ip(ip), port: DEFAULT_PORT });
+    let with_port = format!("{text}:{port}").parse::<Endpoint>();
+    let bare_ip = text.parse::<IpAddr>().map(|ip| Endpoint { host: Host::Ip(ip), port });
     Ok(bare_ip.ok().or(with_port.ok()).unwrap_or(endpoint))
 }
 
@@ -521,12 +559,15 @@ fn after_help() -> String {
            member a.orch b.orch                          both, on one port\n  \
            member big.orch --peer 10.0.0.5:9998          without a conductor: that member has it\n  \
            member 'magnet:?xt=urn:btih:...'              in quotes: the shell takes & for itself\n  \
+           member 'magnet:?xt=urn:btih:...' --dht        without any tracker: found through the public DHT\n  \
            member share big.iso                          share it without a manifest; says what to type elsewhere\n  \
            member share                                  share the files in ./shared\n  \
            member list                                   what is shared here, and on the local network\n  \
            member get big.iso                            fetch it by name, from whoever has it there\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
-           member locate 10.0.0.1/big.iso                who has it\n  \
+           member locate 10.0.0.1/big.iso                who has it, and which parts\n  \
+           member history                                what came and went on this machine\n  \
+           member                                        on a terminal: a menu for all of that\n  \
            member show big.orch                          what the manifest says\n  \
            member search ubuntu                          ask the neighbours, and theirs, who has such a thing\n\n{}\
          Of several compositions it is the highest of their codes.\n",
@@ -554,7 +595,8 @@ mod tests {
         assert_eq!(settings.compositions, ["x.orch"]);
         assert_eq!(settings.output, Path::new("."));
         assert_eq!(settings.until, Until::default());
-        assert!(settings.lan && settings.search && settings.screen.progress && !settings.name.is_empty());
+        assert!(settings.lan && settings.search && settings.dht.is_none());
+        assert!(settings.screen.progress && !settings.name.is_empty());
     }
 
     #[test]
@@ -562,7 +604,8 @@ mod tests {
         let args = "a.orch b.orch -o d --listen ::1 --interface eth0 --port 0 --conductor h --conductor i:1 \
                     --peer 10.0.0.1 --peer [::1]:5 --advertise h:1 --exit-when-done --seed-time 30m --seed-ratio 1.5 \
                     --until-all 3 --timeout 10 --upload 10M --download 100Mbit --on-complete ./x --check --repair \
-                    --from old --only *.pdf --only docs --name n --no-lan --neighbour 10.0.0.2 --links 3 --json -v --no-progress --color never --log-dir -";
+                    --dht --dht-bootstrap 10.0.0.9,n:1 --from old --only *.pdf --only docs --name n --no-lan \
+                    --neighbour 10.0.0.2 --links 3 --json -v --no-progress --color never --log-dir -";
         let settings = told(&args.split_whitespace().collect::<Vec<_>>(), "").unwrap();
         let shown = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>();
         assert_eq!(settings.compositions, ["a.orch", "b.orch"]);
@@ -570,6 +613,7 @@ mod tests {
         assert_eq!(settings.port, Some(0));
         assert_eq!(shown(&settings.conductors), ["h:9999", "i:1"]);
         assert_eq!(shown(&settings.peers), ["10.0.0.1:9998", "[::1]:5"]);
+        assert_eq!(settings.dht.map(|dht| shown(&dht.nodes)), Some(vec!["10.0.0.9:6881".into(), "n:1".into()]));
         assert_eq!((shown(&settings.neighbours), settings.links), (vec!["10.0.0.2:9998".to_owned()], 3));
         assert_eq!(settings.until.seed_time, Some(Duration::from_secs(1_800)));
         assert_eq!(settings.until.all, Some(UntilAll::Members(3)));
@@ -624,6 +668,7 @@ mod tests {
             (&["x", "--only", "[a"], "", "--only"),
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
             (&["x", "-q", "-v"], "", "--verbose"),
+            (&["x", "--dht-bootstrap", "h:1"], "", "--dht"),
             (&["x", "--no-search", "--links", "3"], "", "--links"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),
             (&["x"], "ORCHESTRA_JSON=perhaps", "--json"),

@@ -227,7 +227,10 @@ impl Front {
 
     fn announce(&self, query: &[u8]) -> Vec<u8> {
         match read_announce(query) {
-            Ok(announce) => write_reply(&self.desk.announce(&announce, &self.caller), ListForm::asked_by(&announce)),
+            Ok(announce) => {
+                let announce = self.desk.without_claims(announce);
+                write_reply(&self.desk.announce(&announce, &self.caller), ListForm::asked_by(&announce))
+            }
             Err(error) => failure(error),
         }
     }

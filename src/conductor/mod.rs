@@ -31,7 +31,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    announce::{Announce, Answer, Counts, Event, Listed, Reply},
+    announce::{Announce, Answer, Counts, Event, Listed, Reply, live::Hello},
     catalogue::token::Owned,
     discovery::dns_sd::{Kind, Notice, Words},
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
@@ -50,6 +50,7 @@ use room::Room;
 use secret::SecretError;
 use shared::{
     Outbox,
+    glimpse::Glimpse,
     link::Link,
     sighting::{Sender, Sighting},
 };
@@ -313,6 +314,13 @@ impl Desk {
         self.limits.as_ref().is_none_or(|limits| limits.unproven.admits(source, self.now()))
     }
 
+    /// An announce without the address that it names (`ip=`), which could be a victim's; unless the member's own live link
+    /// names it too.
+    pub fn without_claims(&self, announce: Announce) -> Announce {
+        let ip = announce.ip.filter(|ip| announce.id.is_ours() && self.hub.is_named(&announce, *ip));
+        Announce { ip, ..announce }
+    }
+
     /// The answer with its list as neutral data; [`Desk::hear`] gives it entry by entry.
     pub fn announce(&self, announce: &Announce, caller: &Caller) -> Reply {
         let mut peers = Vec::new();
@@ -450,6 +458,22 @@ impl Desk {
         }
     }
 
+    /// What another conductor heard of a member over its live link.
+    pub fn see(&self, glimpse: Glimpse) {
+        if self.catalogue.admits(&glimpse.info_hash) {
+            self.hub.see(glimpse, self.now());
+        }
+    }
+
+    /// Lets other conductors know that a member's live link ended.
+    pub fn tell_parted(&self, hello: &Hello, caller: &Caller) {
+        if let Some(outbox) = &self.outbox {
+            let home = table::home(&hello.announce(None, None), caller);
+            let Hello { info_hash, peer_id, key, name, .. } = hello.clone();
+            outbox.note_parted(Glimpse { info_hash, peer_id, key, home, name, progress: None });
+        }
+    }
+
     pub fn counts(&self, hashes: &[InfoHash]) -> Vec<(InfoHash, Counts)> {
         let counts = hashes.iter().map(|hash| (*hash, self.table.counts(hash)));
         counts.collect()
@@ -467,6 +491,7 @@ impl Desk {
 
     fn sweep(&self) {
         self.table.sweep(self.now(), |change| self.tell(change));
+        self.hub.forget_old(self.now());
     }
 
     fn now(&self) -> Time {

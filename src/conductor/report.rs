@@ -130,6 +130,7 @@ fn log(happening: &Happening) {
 fn said(what: What) -> &'static str {
     match what {
         What::Joined => "joined",
+        What::Moved => "is reached here now",
         What::Completed => "has it whole",
         What::Left => "left",
         What::Gone => "was cut off",
@@ -201,6 +202,7 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         Happening::Change(change) => {
             let (event, why) = match change.what {
                 What::Joined => ("joined", None),
+                What::Moved => ("moved", None),
                 What::Completed => ("completed", None),
                 What::Left => ("left", Some("stopped")),
                 What::Gone => ("left", Some("gone")),

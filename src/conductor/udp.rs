@@ -172,7 +172,8 @@ impl Counter {
         match request {
             Request::Announce(announce) => {
                 let mut list = ListWriter::new(out, transaction, caller.source);
-                match self.desk.hear(announce, caller, |listed| list.add(listed.address)) {
+                let announce = self.desk.without_claims(announce.clone());
+                match self.desk.hear(&announce, caller, |listed| list.add(listed.address)) {
                     Ok(word) => list.finish(word.interval, word.counts),
                     Err(refusal) => {
                         out.clear();

@@ -3,6 +3,8 @@
 //! The first announce leaves at once; the conductor's interval says when the next one does. A member that becomes
 //! complete says so at once. While the conductor does not answer it is tried again after 1, 2, 5 and then every 10
 //! seconds, and its name is resolved anew each time. At the end it is told, if that takes no longer than 0.7 seconds.
+//! Where a [live link](super::live) to it is up, all is said there: over the IP version of the link it is announced to
+//! once in twenty minutes, and at once when the link breaks.
 //!
 //! What a hostile conductor can do: name up to a thousand addresses an answer. Its answer is at most 1 MiB, it may take
 //! 5 seconds, redirects and proxies are not followed.
@@ -12,7 +14,7 @@ use std::{
     future::pending,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Client, Response, header, redirect};
@@ -37,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 /// A connection is kept so long for the next announce: less than our conductor keeps it.
 const IDLE: Duration = Duration::from_secs(4);
+/// Between two announces over the IP version of a live link, in seconds.
+const BESIDE_LINK: u32 = 20 * 60;
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_millis(700);
 /// The largest answer that is read, in bytes.
@@ -102,7 +106,8 @@ impl Http {
 #[error("cannot ask any conductor: {0}")]
 pub struct HttpError(String);
 
-/// Starts to announce to this conductor. The task ends when `stop` is cancelled, within a second.
+/// Starts to announce to this conductor. The task ends when `stop` is cancelled, within a second. `link`: where a live
+/// link to it is up.
 ///
 /// To be called inside a tokio runtime.
 pub fn start(
@@ -110,10 +115,11 @@ pub fn start(
     identity: Identity,
     http: Http,
     stats: watch::Receiver<Stats>,
+    link: watch::Receiver<Option<SocketAddr>>,
     found: mpsc::Sender<Discovered>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move { Asker { tracker, identity, http, found }.run(stats, &stop).await })
+    tokio::spawn(async move { Asker { tracker, identity, http, link, found }.run(stats, &stop).await })
 }
 
 fn client(via: &Via, many: bool) -> reqwest::Result<Client> {
@@ -141,9 +147,18 @@ struct Line {
     told: Option<u64>,
     /// Where it took one, or may be taking one now.
     at: Option<SocketAddr>,
+    /// When it took the last.
+    last: Option<Instant>,
 }
 
 impl Line {
+    /// Whether there is nothing to say but what a live link at this address has said.
+    fn rests(&self, link: Option<SocketAddr>) -> bool {
+        let same_version = |at: SocketAddr| link.is_some_and(|link| link.is_ipv4() == at.is_ipv4());
+        let lately = self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(BESIDE_LINK.into()));
+        lately && self.at.is_some_and(same_version)
+    }
+
     fn event(&self, left: u64) -> Option<Event> {
         match self.told {
             None => Some(Event::Started),
@@ -172,6 +187,8 @@ struct Asker {
     tracker: Tracker,
     identity: Identity,
     http: Http,
+    /// Where a live link to the conductor is up.
+    link: watch::Receiver<Option<SocketAddr>>,
     found: mpsc::Sender<Discovered>,
 }
 
@@ -180,7 +197,9 @@ impl Asker {
         let mut lines = [Line::default(); 2];
         let mut mood = None;
         let mut failures = 0;
+        let mut link = self.link.clone();
         loop {
+            link.mark_unchanged();
             let told = *stats.borrow_and_update();
             // In a box of its own: between announces, thousands of these tasks take little memory.
             let round = Box::pin(self.round(&mut lines, told));
@@ -202,6 +221,7 @@ impl Asker {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(Duration::from_secs(wait)) => {}
                 () = completed(&mut stats, told) => {}
+                () = changed(&mut link) => {}
             }
         }
         let last = *stats.borrow();
@@ -230,12 +250,16 @@ impl Asker {
         addresses: &[SocketAddr],
         stats: Stats,
     ) -> Option<Result<u32, Failure>> {
+        if line.rests(*self.link.borrow()) {
+            return Some(Ok(BESIDE_LINK));
+        }
         let mut result = None;
         for address in addresses {
             line.at = Some(*address);
             match self.announce(*address, stats, line.event(stats.left)).await {
                 Ok(answer) => {
                     line.told = Some(stats.left);
+                    line.last = Some(Instant::now());
                     return Some(Ok(self.take(answer).await));
                 }
                 Err(failure) => {
@@ -335,6 +359,13 @@ impl Asker {
 /// Waits until nothing is left, if something was when the conductor was last told.
 async fn completed(stats: &mut watch::Receiver<Stats>, told: Stats) {
     if told.left == 0 || stats.wait_for(|stats| stats.left == 0).await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// Waits until the live link comes up or breaks.
+async fn changed(link: &mut watch::Receiver<Option<SocketAddr>>) {
+    if link.changed().await.is_err() {
         pending::<()>().await;
     }
 }

@@ -1,8 +1,8 @@
 //! Members through the live link of a conductor: it says at once who joins, who leaves and who has it all, and hears how
 //! far we are.
 //!
-//! It comes beside the announces of [`conductor`](super::conductor), which go on and are all there is where a conductor has
-//! no live link. A link that breaks is opened again after 1, 2, 5 and then every 10 seconds; where there is none, it is
+//! It comes beside the announces of [`conductor`](super::conductor), which become rare while it is up and are all there is
+//! where a conductor has no live link. A link that breaks is opened again after 1, 2, 5 and then every 10 seconds; where there is none, it is
 //! asked for again after ten minutes.
 //!
 //! What a hostile conductor can do: name as many addresses as fit into [`MAX_TOLD`] bytes a message, and say that members
@@ -70,18 +70,20 @@ impl From<tungstenite::Error> for Broken {
     }
 }
 
-/// Starts to keep a link to this conductor. The task ends when `stop` is cancelled, within a second.
+/// Starts to keep a link to this conductor. The task ends when `stop` is cancelled, within a second. `up` is told where
+/// the link is while there is one.
 ///
 /// To be called inside a tokio runtime.
 pub fn start(
     tracker: Tracker,
     identity: Identity,
     progress: watch::Receiver<Progress>,
+    up: watch::Sender<Option<SocketAddr>>,
     found: mpsc::Sender<Discovered>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut keeper = Keeper { tracker, identity, progress, found };
+        let mut keeper = Keeper { tracker, identity, progress, up, found };
         keeper.run(&stop).await;
     })
 }
@@ -90,6 +92,7 @@ struct Keeper {
     tracker: Tracker,
     identity: Identity,
     progress: watch::Receiver<Progress>,
+    up: watch::Sender<Option<SocketAddr>>,
     found: mpsc::Sender<Discovered>,
 }
 
@@ -99,10 +102,12 @@ impl Keeper {
         loop {
             let broken = match stop.run_until_cancelled(self.open()).await {
                 None => return,
-                Some(Ok(socket)) => {
+                Some(Ok((socket, address))) => {
                     log::info!("conductor {}: live", self.tracker.conductor);
                     failures = 0;
-                    match self.talk(socket, stop).await {
+                    let talked = self.talk(socket, address, stop).await;
+                    self.up.send_replace(None);
+                    match talked {
                         Ok(()) => return,
                         Err(broken) => broken,
                     }
@@ -122,12 +127,12 @@ impl Keeper {
     }
 
     /// Opens a link at the first address that answers.
-    async fn open(&self) -> Result<Socket, Broken> {
+    async fn open(&self) -> Result<(Socket, SocketAddr), Broken> {
         let addresses = resolve::addresses(&self.tracker, &self.identity.via).await.map_err(Broken::NoAddress)?;
         let mut why = Broken::NoAddress("it has no address that may be asked from ours".into());
         for address in addresses {
             match timeout(PATIENCE, self.open_at(address)).await {
-                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Ok(socket)) => return Ok((socket, address)),
                 Ok(Err(error)) => why = error,
                 Err(_) => why = Broken::Silent,
             }
@@ -167,7 +172,7 @@ impl Keeper {
     }
 
     /// Until the link breaks, or until `stop`.
-    async fn talk(&mut self, mut socket: Socket, stop: &CancellationToken) -> Result<(), Broken> {
+    async fn talk(&mut self, mut socket: Socket, at: SocketAddr, stop: &CancellationToken) -> Result<(), Broken> {
         let mut report = interval(REPORT);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_heard = Instant::now();
@@ -184,7 +189,7 @@ impl Keeper {
                 message = socket.next() => {
                     let message = message.ok_or(Broken::Closed)??;
                     last_heard = Instant::now();
-                    self.hear(message).await?;
+                    self.hear(message, at).await?;
                 }
                 _ = report.tick() => self.report(&mut socket).await?,
                 () = sleep_until(last_heard + SILENCE) => return Err(Broken::Silent),
@@ -201,7 +206,7 @@ impl Keeper {
         say(socket, &Said::Progress(progress)).await
     }
 
-    async fn hear(&self, message: Message) -> Result<(), Broken> {
+    async fn hear(&self, message: Message, at: SocketAddr) -> Result<(), Broken> {
         let text = match message {
             Message::Text(text) => text,
             Message::Close(_) => return Err(Broken::Closed),
@@ -213,7 +218,11 @@ impl Keeper {
             return Ok(());
         };
         match told {
-            Told::Members { members } => self.pass_on(Discovered::Found(members)).await,
+            Told::Members { members } => {
+                // It took us.
+                self.up.send_replace(Some(at));
+                self.pass_on(Discovered::Found(members)).await;
+            }
             Told::Changes { joined, left } => {
                 if !left.is_empty() {
                     self.pass_on(Discovered::Left(left)).await;

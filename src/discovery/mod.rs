@@ -1,11 +1,12 @@
 //! How a member finds the others.
 //!
 //! Every source is a task that sends what it learns into one bounded channel, and ends when its token is cancelled. It
-//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`], [`lan`];
-//! what was found lasts beyond the process in [`remembered`]. Who can be asked what is shared is another question, for
-//! [`dns_sd`].
+//! knows addresses, not members: whom to dial is up to the swarm. One module a source: [`conductor`], [`live`], [`lan`],
+//! [`dht`]; what was found lasts beyond the process in [`remembered`]. Who can be asked what is shared is another question,
+//! for [`dns_sd`].
 
 pub mod conductor;
+pub mod dht;
 pub mod dns_sd;
 pub mod lan;
 pub mod live;
@@ -21,6 +22,10 @@ use crate::{announce::live::Copy, manifest::Endpoint};
 pub enum Discovered {
     /// Where members listen; any of them may have been told before.
     Found(Vec<SocketAddr>),
+    /// Where strangers say that members listen, whom nobody vouches for.
+    Hearsay(Vec<SocketAddr>),
+    /// No node of the DHT has answered for a while; it goes on trying. Told once until one does.
+    NoNodes,
     /// Where members listened that are gone.
     Left(Vec<SocketAddr>),
     /// These members have all of it.

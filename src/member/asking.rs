@@ -27,7 +27,7 @@ use crate::{
         gather::{Gather, Step},
         inquiry::{self, Answer, Inquiry},
     },
-    swarm::{Input, KnownPeers, Snapshot},
+    swarm::{Input, KnownPeers, STRANGERS, Snapshot},
     time::Time,
     ui::{End, Phase, Report, View},
     wire::handshake::Handshake,
@@ -140,6 +140,7 @@ impl Asking<'_> {
                     let now = self.now();
                     match lookout.take(found, screen) {
                         Some(Input::Endpoints(addresses)) => addresses.into_iter().for_each(|a| self.known.add(a, now)),
+                        Some(Input::Hearsay(addresses)) => self.known.hear(addresses.into_iter(), STRANGERS, now),
                         Some(later @ Input::Whole(_)) if lookout.later.len() < MOST_LATER => lookout.later.push(later),
                         _ => {}
                     }

@@ -6,6 +6,7 @@ use super::{
     StartError,
     acquaintances::Acquaintances,
     asking, blocking,
+    ledger::Ledger,
     links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
@@ -60,8 +61,8 @@ impl Beginning {
                 let acquaintances = Acquaintances::of(composition.info_hash);
                 lookout.known = acquaintances.recall().await;
                 lookout.known.extend(&composition.members);
-                if let Some(lan) = &self.station.lan {
-                    lookout.look_near(lan, composition.info_hash);
+                if !is_private(&composition.info) {
+                    self.look_beyond(composition.info_hash, lookout);
                 }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
                 let info_hash = composition.info_hash;
@@ -73,6 +74,9 @@ impl Beginning {
                 let acquaintances = Acquaintances::of(magnet.hash);
                 lookout.known = acquaintances.recall().await;
                 let composition = self.resolve(&magnet, lookout).await?;
+                if is_private(&composition.info) {
+                    lookout.keep_to_conductors();
+                }
                 let opened = self.open(&composition).await?;
                 lookout.tell(left(&opened));
                 self.share(composition, opened, acquaintances, pending)
@@ -95,15 +99,23 @@ impl Beginning {
         lookout.start(trackers, &settings.conductors, peers, &identity, stats, &self.screen);
     }
 
+    /// Looks where no conductor is needed.
+    fn look_beyond(&self, info_hash: InfoHash, lookout: &Lookout) {
+        if let Some(lan) = &self.station.lan {
+            lookout.look_near(lan, info_hash);
+        }
+        if let Some(dht) = &self.station.dht {
+            lookout.look_far(dht, info_hash);
+        }
+    }
+
     /// The composition that a magnet link names: remembered, or asked of other members.
     async fn resolve(&self, magnet: &Magnet, lookout: &mut Lookout) -> Result<Composition, StartError> {
         let trackers = Trackers::of(&magnet.trackers);
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
-        if let Some(lan) = &self.station.lan {
-            lookout.look_near(lan, magnet.hash);
-        }
+        self.look_beyond(magnet.hash, lookout);
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -213,7 +225,9 @@ pub fn parts(
     let Opened { store, found, have, events: disk } = opened;
     let usable = mirrors::of(&composition).0;
     let Composition { manifest, files, info, info_hash, .. } = composition;
+    let private = is_private(&info);
     let acquaintances = Acquaintances::of(info_hash);
+    let ledger = Ledger::new(manifest.name.as_str(), info_hash);
     let common = links::Common {
         store: store.clone(),
         geometry: manifest.geometry,
@@ -257,8 +271,10 @@ pub fn parts(
         mirrors,
         heard,
         acquaintances,
+        ledger,
         pending,
         unmet,
+        private,
         listed: None,
         uploaded: 0,
     }

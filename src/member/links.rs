@@ -157,6 +157,9 @@ impl Links {
             show,
         };
         let (sender, commands) = mpsc::channel(COMMANDS);
+        if met.dht && common.ours.dht {
+            let _ = sender.try_send(Command::Node(common.port));
+        }
         self.conversations.insert(key, Conversation { address, commands: Some(sender) });
         tokio::spawn(driver::run(Link {
             key,

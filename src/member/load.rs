@@ -170,6 +170,7 @@ fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metainfo::info::is_private;
 
     const INFO: &str = "d6:lengthi3e4:name1:x12:piece lengthi2e6:pieces40:aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbe";
 
@@ -211,6 +212,13 @@ mod tests {
         assert_eq!(composition.manifest.whole.map(|whole| whole.0), Some([b'c'; 20]));
         assert_eq!(composition.trackers.asked.len(), 1);
         assert!(composition.trackers.warning().is_some_and(|text| text.contains("udp://t:12")));
+    }
+
+    #[test]
+    fn what_its_author_calls_private_is() {
+        let torrent = |info: &str| is_private(&load_file("x.torrent", &format!("d4:info{info}e")).unwrap().info);
+        assert!(torrent(&format!("{}7:privatei1ee", INFO.strip_suffix('e').unwrap())));
+        assert!(!torrent(INFO) && !torrent(&format!("{}7:privatei0ee", INFO.strip_suffix('e').unwrap())));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Where addresses of members come from: every conductor, every `--peer` and the local network, from the start to the
-//! end.
+//! Where addresses of members come from: every conductor, every `--peer`, the local network and the DHT, from the start
+//! to the end.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use crate::{
     discovery::{
         Discovered,
         conductor::{self, Http, Identity, Stats},
+        dht::Dht,
         lan::Lan,
         live,
     },
@@ -24,6 +25,8 @@ use crate::{
     ui::Report,
 };
 
+/// Nobody answers in the DHT.
+const NO_NODES: &str = "no node of the DHT answers: trying again; is UDP let through, and --dht-bootstrap right?";
 /// How often names given with `--peer` are resolved.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 /// Conductors at most: a manifest or torrent from a stranger may name any number.
@@ -46,6 +49,8 @@ pub struct Lookout {
     /// What people heard of the conductors, from any composition.
     news: Arc<News>,
     http: Http,
+    /// Ends the search beyond the conductors.
+    beyond: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -67,6 +72,7 @@ impl Lookout {
             sources: Vec::new(),
             news,
             http,
+            beyond: ended.child_token(),
             ended,
         }
     }
@@ -96,16 +102,18 @@ impl Lookout {
         self.contact = Contact::new(all.len());
         for tracker in all {
             let (told, found) = (self.stats.subscribe(), self.found.clone());
+            let (up, link) = watch::channel(None);
             if tracker.is_plain_conductor() {
                 let (progress, found) = (self.progress.subscribe(), self.found.clone());
                 let (tracker, identity) = (tracker.clone(), identity.clone());
-                self.sources.push(live::start(tracker, identity, progress, found, self.ended.clone()));
+                self.sources.push(live::start(tracker, identity, progress, up, found, self.ended.clone()));
             }
             self.sources.push(conductor::start(
                 tracker,
                 identity.clone(),
                 self.http.clone(),
                 told,
+                link,
                 found,
                 self.ended.clone(),
             ));
@@ -117,7 +125,17 @@ impl Lookout {
 
     /// Looks for members of this composition on the local network too, and lets them find us.
     pub fn look_near(&self, lan: &Lan, info_hash: InfoHash) {
-        lan.share(info_hash, self.found.clone());
+        lan.share(info_hash, self.found.clone(), self.beyond.clone());
+    }
+
+    /// The same in the DHT.
+    pub fn look_far(&self, dht: &Dht, info_hash: InfoHash) {
+        dht.share(info_hash, self.found.clone(), self.beyond.clone());
+    }
+
+    /// Ends both: the author wants members to come through the conductors alone (BEP 27).
+    pub fn keep_to_conductors(&self) {
+        self.beyond.cancel();
     }
 
     /// How far we are, for the conductors.
@@ -145,7 +163,9 @@ impl Lookout {
         let is_new = self.news.is_new(&found);
         match found {
             Discovered::Found(addresses) => return Some(Input::Endpoints(addresses)),
+            Discovered::Hearsay(addresses) => return Some(Input::Hearsay(addresses)),
             Discovered::Left(addresses) => return Some(Input::Left(addresses)),
+            Discovered::NoNodes => warn(NO_NODES.to_owned(), screen),
             Discovered::Whole(members) => {
                 return Some(Input::Whole(members.into_iter().map(|copy| (copy.peer_id, copy.name)).collect()));
             }

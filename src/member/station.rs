@@ -4,6 +4,7 @@
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroU64,
     sync::{Arc, OnceLock, Weak},
     time::Instant,
@@ -25,14 +26,16 @@ use crate::{
     cli::member::{DEFAULT_PORT, Settings},
     discovery::{
         conductor::{Http, Identity},
+        dht::{self, Dht},
         dns_sd::{Kind, Notice, Words},
         lan::Lan,
     },
-    manifest::endpoint::CONDUCTOR_PORT,
+    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     mirror::client::Client,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::pool::Pool,
+    storage::{pool::Pool, state_folder},
+    time::Time,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
 };
@@ -40,10 +43,14 @@ use crate::{
 /// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 
+/// Clones are the same one.
+#[derive(Clone)]
 pub struct Station {
     pub settings: Settings,
     /// When time was zero.
     pub start: Instant,
+    /// When what it is used for began.
+    pub began: Time,
     pub screen: Arc<Screen>,
     /// Ends everything: a signal, or q.
     pub stop: CancellationToken,
@@ -66,8 +73,10 @@ pub struct Station {
     pub http: Http,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
+    /// None: the DHT is neither asked nor told.
+    pub dht: Option<Dht>,
     /// None: nobody there is told that this member can be asked.
-    notice: Option<Notice>,
+    notice: Option<Arc<Notice>>,
 }
 
 impl Station {
@@ -84,8 +93,8 @@ impl Station {
     ) -> Result<Self, StartError> {
         let listeners = listen(&settings)?;
         let port = listeners.port();
-        utp::refuse(&listeners.addresses(), &via(&settings), &stop);
         let reached = advertised::reached(settings.advertise.as_ref(), port).await?;
+        let dht = beside(&listeners, &settings, reached.port, &stop)?;
         let (door, ended) = (Door::default(), stop.clone());
         let repertoire = Repertoire::default();
         let billboard = Billboard::new(repertoire.clone(), settings.name.clone(), via(&settings));
@@ -101,10 +110,11 @@ impl Station {
         let (neighbours, told) = Neighbours::new();
         let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
         let shared = repertoire.clone();
-        let notice = settings.lan.then(|| Notice::put_up(words, move || shared.len(), &stop));
+        let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
         let station = Self {
             settings,
             start,
+            began: Time::ZERO,
             screen,
             stop,
             id,
@@ -121,12 +131,19 @@ impl Station {
             neighbours,
             http,
             lan,
+            dht,
             notice,
         };
         if station.settings.search {
             neighbours::start(&station, told);
         }
         Ok(station)
+    }
+
+    /// The same station for something that may end before the rest, and that asks these conductors.
+    pub fn another(&self, conductors: Vec<Endpoint>) -> Self {
+        let settings = Settings { conductors, ..self.settings.clone() };
+        Self { settings, stop: self.stop.child_token(), began: self.start.elapsed(), ..self.clone() }
     }
 
     /// Says that this member can be asked no more.
@@ -147,7 +164,14 @@ impl Station {
 
     /// Our 68 bytes.
     pub fn ours(&self, info_hash: InfoHash) -> Handshake {
-        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: false }
+        Handshake { info_hash, id: self.id, extended: true, fast: true, dht: self.dht.is_some() }
+    }
+
+    /// The member at this address runs a node of the DHT at this port.
+    pub fn greet(&self, member: Option<SocketAddr>, port: u16) {
+        if let (Some(dht), Some(address)) = (&self.dht, member) {
+            dht.greet(SocketAddr::new(address.ip(), port));
+        }
     }
 
     /// Whom the conductors hear of.
@@ -158,7 +182,25 @@ impl Station {
     }
 }
 
-fn via(settings: &Settings) -> Via {
+/// What is done at the UDP port beside the listeners: the DHT, where it is asked for; uTP is refused in any case.
+fn beside(
+    listeners: &Listeners,
+    settings: &Settings,
+    port: u16,
+    stop: &CancellationToken,
+) -> Result<Option<Dht>, StartError> {
+    let (addresses, via) = (listeners.addresses(), via(settings));
+    let Some(wanted) = &settings.dht else {
+        utp::refuse(&addresses, &via, stop);
+        return Ok(None);
+    };
+    let sockets = utp::sockets(&addresses, &via)?;
+    let setup = dht::Setup { sockets, port, nodes: wanted.nodes.clone(), state: state_folder() };
+    Ok(Some(Dht::start(setup, stop.clone())))
+}
+
+/// What connections are dialled through, as the settings say.
+pub fn via(settings: &Settings) -> Via {
     let Settings { listen, interface, .. } = settings;
     Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
 }

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use super::via::Via;
+use super::{listen::ListenError, via::Via};
 use crate::wire::utp;
 
 /// Refuses on each of these addresses, until `stop`. To be called inside a tokio runtime.
@@ -26,6 +26,16 @@ pub fn refuse(addresses: &[SocketAddr], via: &Via, stop: &CancellationToken) {
             Err(error) => log::debug!("no answer to uTP at {address}: {error}"),
         }
     }
+}
+
+/// UDP sockets on these addresses, for what is more than a courtesy.
+///
+/// # Errors
+/// One cannot be had.
+pub fn sockets(addresses: &[SocketAddr], via: &Via) -> Result<Vec<UdpSocket>, ListenError> {
+    let open =
+        |&address: &SocketAddr| bind(address, via).map_err(|source| ListenError { address, over: " over UDP", source });
+    addresses.iter().map(open).collect()
 }
 
 fn bind(address: SocketAddr, via: &Via) -> io::Result<UdpSocket> {

@@ -33,6 +33,8 @@ pub struct Met {
     pub stream: TcpStream,
     /// The swarm that both named.
     pub info_hash: InfoHash,
+    /// The other runs a node of the DHT (BEP 5).
+    pub dht: bool,
     pub introduction: Introduction,
 }
 
@@ -168,6 +170,7 @@ fn meet(
     Ok(Met {
         stream,
         info_hash: theirs.info_hash,
+        dht: theirs.dht,
         introduction: Introduction { id: theirs.id, address, dialled, fast: theirs.fast, extended: theirs.extended },
     })
 }

@@ -6,6 +6,7 @@
 pub mod dial;
 pub mod driver;
 pub mod gather;
+pub mod glance;
 pub mod inquiry;
 mod patience;
 pub mod rates;
@@ -68,12 +69,25 @@ pub enum Event {
     Clogged(bool),
     /// It has little to send, and parts that we lack.
     Offer,
+    /// It runs a node of the DHT at this UDP port (BEP 5).
+    Node(u16),
     /// It asked for blocks of this part.
     Wants(PartIndex),
     /// Every byte of this part was sent to it.
     Sent(PartIndex),
     /// The conversation is over; parts asked of it are free again.
     Closed(Closed),
+}
+
+impl Event {
+    /// What counts of it in a private composition: nobody is told of others there, nor believed (BEP 27).
+    pub fn in_private(self) -> Self {
+        match self {
+            Self::Hello(hello) => Self::Hello(Hello { exchange: false, ..hello }),
+            Self::Exchange(_) => Self::Exchange(Exchange::default()),
+            event => event,
+        }
+    }
 }
 
 /// What the other side said of itself in its extension handshake.
@@ -127,6 +141,8 @@ pub enum Command {
     Offer,
     /// Tell it whom we have met and lost (BEP 11), if it wants to know.
     Exchange(Exchange),
+    /// Tell it that we run a node of the DHT at this UDP port; for those whose handshake says that they know of it.
+    Node(u16),
     /// We have everything now.
     Complete,
     Close(&'static str),

@@ -252,6 +252,7 @@ impl Session {
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),
             Command::Serve { bytes } => self.uploads.allow(bytes),
             Command::Offer => self.say_offer(),
+            Command::Node(port) => self.messages.push_back(Message::Port(port)),
             Command::Exchange(exchange) => self.say_exchange(&exchange),
             Command::Complete if self.remote.extended => self.say_hello(None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}

@@ -7,13 +7,14 @@
 //! What it costs an attacker: what it tells goes behind addresses from better sources, and is bounded in
 //! [`super::known_peers`]; it cannot make us dial an address inside our network that it could not have met.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Effect, Swarm,
     known_peers::{at_port, plain},
     neighbour::Neighbour,
+    range::concerns,
 };
 use crate::{
     peer::{Command, PeerKey},
@@ -39,41 +40,6 @@ pub(super) struct Told {
     roster: Option<u64>,
     /// It hears no more before this.
     next: Option<Time>,
-}
-
-/// From how far away an address can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Range {
-    Machine,
-    Site,
-    World,
-}
-
-fn range(ip: IpAddr) -> Range {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => Range::Machine,
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            let near = ip.is_private() || ip.is_link_local() || shared;
-            if near { Range::Site } else { Range::World }
-        }
-        IpAddr::V6(ip) => {
-            let near = ip.is_unique_local() || ip.is_unicast_link_local();
-            if near { Range::Site } else { Range::World }
-        }
-    }
-}
-
-/// Whether it is on this machine or at this site: no stranger of the internet.
-pub(crate) fn is_near(ip: IpAddr) -> bool {
-    range(ip) != Range::World
-}
-
-/// Whether the address means the same to us and to who is at `ip`, and may lead there. A link-local IPv6 address means
-/// nothing without the interface.
-pub(crate) fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {
-    let local = matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local());
-    !local && range(address.ip()) >= range(ip)
 }
 
 /// Where it listens, as far as we know.
@@ -179,7 +145,7 @@ mod tests {
     }
 
     fn address(host: u32, port: u16) -> SocketAddr {
-        SocketAddr::new(IpAddr::from((0x0a00_0000 + host).to_be_bytes()), port)
+        SocketAddr::from(((0x0a00_0000 + host).to_be_bytes(), port))
     }
 
     /// One that came from there and listens on port 9998.
@@ -301,26 +267,6 @@ mod tests {
         swarm.tick(Time::from_secs(9));
         let told: Vec<_> = told(&mut swarm).into_iter().flat_map(|(_, exchange)| exchange.added).collect();
         assert!(told.iter().all(|added| added.address != address(7, 9998)));
-    }
-
-    #[test]
-    fn an_address_concerns_those_that_it_can_lead_to() {
-        let address = |text: &str| -> SocketAddr { text.parse().unwrap() };
-        let (private, public, here) = (address("10.0.0.1:5"), address("8.8.8.8:5"), address("127.0.0.1:5"));
-        let (ula, link) = (address("[fd00::1]:5"), address("[fe80::1]:5"));
-        for (told, with, concerned) in [
-            (private, public, false),
-            (private, private, true),
-            (public, private, true),
-            (here, private, false),
-            (here, here, true),
-            (private, here, true),
-            (ula, private, true),
-            (ula, public, false),
-            (link, link, false),
-        ] {
-            assert_eq!(concerns(&told, with.ip()), concerned, "{told} and {with}");
-        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ const MOST_OF_ONE: usize = 100;
 const MOST_AT_ONE: usize = 16;
 /// So many of them are dialled at the same time: the rest of the places is for addresses from better sources.
 const MOST_HEARSAY_DIALS: usize = 15;
+/// Stands for all strangers together, where the one who told of an address is named; and how many they may tell of.
+pub(crate) const STRANGERS: PeerKey = PeerKey(u32::MAX);
+const MOST_OF_STRANGERS: usize = 400;
 /// With so many connections nobody is dialled on hearsay: it is enough for parts to travel fast, and where everybody
 /// knows everybody each would for ever push another out of its place.
 const ENOUGH: usize = 16;
@@ -72,8 +75,9 @@ impl KnownPeers {
     pub fn hear(&mut self, addresses: impl Iterator<Item = SocketAddr>, key: PeerKey, now: Time) {
         let hearsay = self.known.values().filter_map(|known| known.hearsay);
         let (mut all, mut its) = hearsay.fold((0, 0), |(all, its), by| (all + 1, its + usize::from(by == key)));
+        let most = if key == STRANGERS { MOST_OF_STRANGERS } else { MOST_OF_ONE };
         for address in addresses.map(plain) {
-            if all >= MOST_HEARSAY || its >= MOST_OF_ONE {
+            if all >= MOST_HEARSAY || its >= most {
                 return;
             }
             let at = |port| at_port(address, port);

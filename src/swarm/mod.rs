@@ -22,15 +22,16 @@ mod neighbour;
 mod offer;
 mod on_peer;
 mod on_tick;
+pub mod range;
 mod reveal;
 mod serve;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(crate) use exchange::{concerns, is_near};
-pub(crate) use known_peers::{KnownPeers, at_port, plain};
+pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
+pub(crate) use range::{concerns, is_near};
 use reveal::Reveal;
 
 use crate::{
@@ -42,6 +43,9 @@ use crate::{
     wire::{bitfield::Bitfield, handshake::PeerId},
 };
 
+/// Members that are here for a moment, while all places are taken.
+pub const MOST_GUESTS: usize = 4;
+
 pub struct Config {
     pub geometry: Geometry,
     pub id: PeerId,
@@ -49,7 +53,7 @@ pub struct Config {
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
     pub checked: bool,
-    /// Connections at most, in all; a few guests of a moment aside.
+    /// Connections at most, in all; [`MOST_GUESTS`] aside.
     pub max_peers: usize,
     /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
@@ -62,6 +66,8 @@ pub struct Config {
 pub enum Input {
     /// Addresses of members, from the conductor, the command line or other members.
     Endpoints(Vec<SocketAddr>),
+    /// Addresses from strangers, whom nobody vouches for.
+    Hearsay(Vec<SocketAddr>),
     /// Where members listened that are gone, as a conductor says.
     Left(Vec<SocketAddr>),
     /// Members that have everything and their names, as a conductor says.
@@ -213,6 +219,10 @@ impl Swarm {
         match input {
             Input::Endpoints(addresses) => {
                 addresses.into_iter().for_each(|a| self.known.add(a, now));
+                self.dial(now);
+            }
+            Input::Hearsay(addresses) => {
+                self.known.hear(addresses.into_iter(), STRANGERS, now);
                 self.dial(now);
             }
             Input::Left(addresses) => addresses.into_iter().for_each(|address| self.known.left(address)),

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::{
-    Effect, Swarm,
+    Effect, MOST_GUESTS, Swarm,
     known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
@@ -23,9 +23,6 @@ const MAX_COPIES: usize = 50_000;
 
 /// Two connections with one member that are opened within this time may both be on their way before either side knows.
 const AT_ONCE: Time = Time::from_secs(2);
-
-/// Members that are here for a moment, while all places are taken.
-const MOST_GUESTS: usize = 4;
 
 /// How a new neighbour is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +157,8 @@ impl Swarm {
                 self.serve(now);
             }
             Event::Offer => self.on_offer(key, now),
+            // For whoever runs our own node.
+            Event::Node(_) => {}
             Event::Wants(part) => {
                 if let Some(reveal) = &mut self.reveal {
                     reveal.wanted(key, part, now);

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
+use super::part_map;
 use crate::{
     cli::{Exit, units},
     manifest::shown,
@@ -198,13 +199,7 @@ fn checked(parts: u32, wrong: &[(u32, u32)]) -> String {
     if wrong.is_empty() {
         return right;
     }
-    let run = |(first, last): &(u32, u32)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    let runs: Vec<_> = wrong.iter().take(MOST_RUNS).map(run).collect();
-    let more = if wrong.len() > MOST_RUNS { " and more" } else { "" };
-    format!("{right}; wrong or missing: {}{more}", runs.join(", "))
+    format!("{right}; wrong or missing: {}", part_map::runs(wrong, MOST_RUNS))
 }
 
 /// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched, and how much came
@@ -237,7 +232,7 @@ fn of(name: &Option<String>) -> String {
 }
 
 /// `1 part`, `2 parts`.
-pub(super) fn counted(count: u64, what: &str) -> String {
+pub fn counted(count: u64, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),

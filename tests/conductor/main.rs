@@ -199,7 +199,9 @@ fn the_source_address_counts_and_not_what_an_announce_says() {
     socket.connect(&conductor.v4.into()).unwrap();
     let target = SEED.query("&ip=192.0.2.1&ipv4=192.0.2.1");
     ask(socket.into(), &format!("GET {target} HTTP/1.1\r\n\r\n"));
+    assert_eq!(addresses(&conductor.announce(&LEECHER, "&ip=10.0.0.9")), ["127.0.0.2:1001"]);
     assert_eq!(addresses(&conductor.announce(&LEECHER, "")), ["127.0.0.2:1001"]);
+    assert_eq!(addresses(&conductor.announce(&SEED, "&ip=10.0.0.8&numwant=9")), ["127.0.0.1:1002"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The three programs as a user starts them: real processes, real files, free ports.
 
 mod catalogue;
+mod dht;
 mod endings;
 mod folders;
 mod foreign;
@@ -9,10 +10,12 @@ mod kill;
 mod lan;
 mod lines;
 mod live;
+mod locate;
 mod magnet;
 mod magnet_foreign;
 mod main_job;
 mod many;
+mod menu;
 mod mirrors;
 mod near;
 mod network;

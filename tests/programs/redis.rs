@@ -178,13 +178,38 @@ fn a_catalogue_in_common_outlives_conductors_and_the_loss_of_redis() {
 
 /// The body of what this conductor answers.
 fn http_get(conductor: &str, path: &str) -> String {
+    let answer = http_ask(conductor, path);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+}
+
+/// All that it answers.
+fn http_ask(conductor: &str, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(conductor).expect("a conductor");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {conductor}\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+    answer
+}
+
+/// The page of one conductor shows the name of a member that has its live link to another, and no more once that died.
+#[test]
+fn members_of_one_are_seen_at_the_other() {
+    let place = Place::new();
+    let Some(redis) = Redis::start(&place) else { return };
+    let ((_one, at_one), (_other, at_other)) = (redis.conductor(&place), redis.conductor(&place));
+    let manifest = compose(&place, "song.bin", &bytes(1 << 20, 55), &[&at_one, "--register"]);
+    let far = seed(&place, &manifest, &["--name", "far-away", "--no-lan"]);
+    let shows = |is_there: bool| {
+        let until = Instant::now() + PATIENCE;
+        while http_ask(&at_other, "/c/song.bin").contains("far-away") != is_there {
+            assert!(Instant::now() < until, "it is there: {}", !is_there);
+        }
+    };
+    shows(true);
+    far.signal(Signal::KILL);
+    shows(false);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -19,9 +19,16 @@ use std::{
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
 
 use crate::{
-    announce::live::{Copy, Hello, Progress},
-    conductor::table::{Caller, Change, What, home, is_private, shown},
+    announce::{
+        Announce,
+        live::{Copy, Hello, Progress},
+    },
+    conductor::{
+        shared::glimpse::Glimpse,
+        table::{Caller, Change, What, home, is_private, shown},
+    },
     metainfo::InfoHash,
+    time::Time,
     wire::handshake::PeerId,
 };
 
@@ -31,6 +38,10 @@ const QUEUE: usize = 512;
 const BESIDE: usize = 128;
 /// Links of one swarm that hear of one change, at most.
 const AUDIENCE: usize = 4096;
+/// Another conductor says again within this time that a member has a link to it.
+const ELSEWHERE: Time = Time::from_secs(45);
+/// Members of one swarm with links to other conductors, at most.
+const MAX_ELSEWHERE: usize = 10_000;
 /// Members of one swarm of which it is remembered that they had all of it.
 const MAX_WHOLE: usize = 10_000;
 
@@ -64,12 +75,21 @@ struct Link {
     caller: Caller,
     near: Vec<SocketAddr>,
     seen: Seen,
+    /// The other conductors were told what it says.
+    told: bool,
     news: Sender<News>,
+}
+
+/// A member with a link to another conductor.
+struct Elsewhere {
+    seen: Seen,
+    until: Time,
 }
 
 #[derive(Default)]
 struct Gathering {
     links: BTreeMap<u64, Link>,
+    elsewhere: BTreeMap<(PeerId, u32), Elsewhere>,
     /// Who has all of it, or had it when its link ended.
     whole: BTreeMap<PeerId, String>,
 }
@@ -97,16 +117,18 @@ impl Hub {
                 name: hello.name.clone(),
                 progress: hello.progress.clone(),
             },
+            told: false,
             news,
         };
         gathering.links.retain(|_, other| other.who != link.who);
+        gathering.elsewhere.remove(&link.who);
         gathering.introduce(&link);
         let copy = |(peer_id, name): (&PeerId, &String)| Copy { peer_id: *peer_id, name: name.clone() };
         let copies = gathering.whole.iter().map(copy).collect();
         let is_whole = hello.progress.left == 0;
         gathering.links.insert(ticket.nth, link);
         if is_whole {
-            gathering.is_whole(ticket.nth);
+            gathering.has_completed(ticket.nth);
         }
         (ticket, queue, copies)
     }
@@ -118,8 +140,9 @@ impl Hub {
         let Some(link) = gathering.links.get_mut(&ticket.nth) else { return };
         let completed = link.seen.progress.left > 0 && progress.left == 0;
         link.seen.progress = progress;
+        link.told = false;
         if completed {
-            gathering.is_whole(ticket.nth);
+            gathering.has_completed(ticket.nth);
         }
     }
 
@@ -128,7 +151,7 @@ impl Hub {
         let mut gatherings = self.lock();
         let Some(gathering) = gatherings.get_mut(&ticket.info_hash) else { return false };
         let was_in = gathering.links.remove(&ticket.nth).is_some();
-        if gathering.links.is_empty() {
+        if gathering.is_empty() {
             gatherings.remove(&ticket.info_hash);
         }
         was_in
@@ -142,12 +165,20 @@ impl Hub {
             let address = change.shown_to(&link.caller)?;
             match change.what {
                 _ if link.seen.home == change.address => None,
-                What::Joined => Some(News::Joined(address)),
+                What::Joined | What::Moved => Some(News::Joined(address)),
                 What::Left | What::Gone | What::Silent => Some(News::Left(address)),
                 What::Replaced | What::Completed => None,
             }
         };
         gathering.links.retain(spread(of));
+    }
+
+    /// Whether this member has a link here that names this address too.
+    pub fn is_named(&self, announce: &Announce, ip: IpAddr) -> bool {
+        let gatherings = self.lock();
+        let links = gatherings.get(&announce.info_hash).into_iter().flat_map(|gathering| gathering.links.values());
+        let who = announce.key.map(|key| (announce.id, key));
+        links.filter(|link| Some(link.who) == who).any(|link| link.seen.home.ip() == ip.to_canonical())
     }
 
     /// Tells a member whether it can be reached.
@@ -158,21 +189,65 @@ impl Hub {
         gathering.links.retain(spread(|link| (link.seen.home == at).then(|| word.clone())));
     }
 
-    /// The members of a swarm that have a link.
+    /// The members of a swarm that have a link, here or to another conductor.
     pub fn seen(&self, info_hash: &InfoHash) -> Vec<Seen> {
         let gatherings = self.lock();
-        let links = gatherings.get(info_hash).into_iter().flat_map(|gathering| gathering.links.values());
-        links.map(|link| link.seen.clone()).collect()
+        gatherings.get(info_hash).into_iter().flat_map(Gathering::seen).cloned().collect()
     }
 
     /// Bytes a second that the members of a swarm receive together.
     pub fn rate(&self, info_hash: &InfoHash) -> u64 {
         let gatherings = self.lock();
-        let links = gatherings.get(info_hash).into_iter().flat_map(|gathering| gathering.links.values());
-        links.map(|link| link.seen.progress.rate_down).fold(0, u64::saturating_add)
+        let all = gatherings.get(info_hash).into_iter().flat_map(Gathering::seen);
+        all.map(|seen| seen.progress.rate_down).fold(0, u64::saturating_add)
     }
 
-    /// The swarms in which somebody has a link.
+    /// What the members with a link here say, for other conductors: what is new, or `all`.
+    pub fn glimpses(&self, all: bool) -> Vec<Glimpse> {
+        let mut glimpses = Vec::new();
+        for (info_hash, gathering) in self.lock().iter_mut() {
+            for link in gathering.links.values_mut().filter(|link| all || !link.told) {
+                link.told = true;
+                let ((peer_id, key), Seen { home, name, progress }) = (link.who, link.seen.clone());
+                glimpses.push(Glimpse { info_hash: *info_hash, peer_id, key, home, name, progress: Some(progress) });
+            }
+        }
+        glimpses
+    }
+
+    /// What a member says that has its link to another conductor.
+    pub fn see(&self, glimpse: Glimpse, now: Time) {
+        let Glimpse { info_hash, peer_id, key, home, name, progress } = glimpse;
+        let mut gatherings = self.lock();
+        let gathering = gatherings.entry(info_hash).or_default();
+        let who = (peer_id, key);
+        let is_here = gathering.links.values().any(|link| link.who == who);
+        let room = gathering.elsewhere.len() < MAX_ELSEWHERE || gathering.elsewhere.contains_key(&who);
+        match progress {
+            Some(progress) if !is_here && room => {
+                if progress.left == 0 {
+                    gathering.is_whole(peer_id, name.clone());
+                }
+                let seen = Seen { home, name, progress };
+                gathering.elsewhere.insert(who, Elsewhere { seen, until: now + ELSEWHERE });
+            }
+            Some(_) => {}
+            None => _ = gathering.elsewhere.remove(&who),
+        }
+        if gathering.is_empty() {
+            gatherings.remove(&info_hash);
+        }
+    }
+
+    /// Forgets members of which their conductor says no more.
+    pub fn forget_old(&self, now: Time) {
+        self.lock().retain(|_, gathering| {
+            gathering.elsewhere.retain(|_, other| now < other.until);
+            !gathering.is_empty()
+        });
+    }
+
+    /// The swarms in which somebody has a link, here or to another conductor.
     pub fn swarms(&self) -> Vec<InfoHash> {
         self.lock().keys().copied().collect()
     }
@@ -199,9 +274,22 @@ impl Gathering {
         }
     }
 
-    fn is_whole(&mut self, nth: u64) {
-        let Some(link) = self.links.get(&nth) else { return };
-        let (id, name) = (link.who.0, link.seen.name.clone());
+    fn is_empty(&self) -> bool {
+        self.links.is_empty() && self.elsewhere.is_empty()
+    }
+
+    fn seen(&self) -> impl Iterator<Item = &Seen> {
+        let elsewhere = self.elsewhere.values().map(|other| &other.seen);
+        self.links.values().map(|link| &link.seen).chain(elsewhere)
+    }
+
+    fn has_completed(&mut self, nth: u64) {
+        if let Some(link) = self.links.get(&nth) {
+            self.is_whole(link.who.0, link.seen.name.clone());
+        }
+    }
+
+    fn is_whole(&mut self, id: PeerId, name: String) {
         if self.whole.len() >= MAX_WHOLE || self.whole.insert(id, name.clone()).is_some() {
             return;
         }
@@ -234,8 +322,6 @@ fn near(hello: &Hello, caller: &Caller) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::announce::live::VERSION;
 
@@ -293,6 +379,32 @@ mod tests {
         assert!(hub.leave(two));
         let (_, _, copies) = hub.enter(&hello(3, &[]), &caller("10.0.0.3"));
         assert_eq!(copies.into_iter().map(News::Whole).collect::<Vec<_>>(), [copy]);
+    }
+
+    #[test]
+    fn members_of_another_conductor_are_seen_until_it_says_no_more_of_them() {
+        let (here, there) = (Hub::default(), Hub::default());
+        let (_one, mut news, _) = here.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        let (two, _queue, _) = there.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        let tells = |all| there.glimpses(all).into_iter().for_each(|glimpse| here.see(glimpse, Time::ZERO));
+        let lacks = || here.seen(&HASH).iter().map(|seen| (seen.name.clone(), seen.progress.left)).collect::<Vec<_>>();
+        tells(false);
+        assert_eq!(lacks(), [("node1".into(), 9), ("node2".into(), 9)]);
+        assert!(there.glimpses(false).is_empty() && there.glimpses(true).len() == 1);
+        there.report(two, Progress::default());
+        tells(false);
+        assert_eq!(lacks()[1], ("node2".into(), 0));
+        assert_eq!(heard(&mut news), [News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into() })]);
+        let mut gone = there.glimpses(true).remove(0);
+        gone.progress = None;
+        here.see(gone, Time::ZERO);
+        assert_eq!(lacks().len(), 1);
+        tells(true);
+        here.forget_old(ELSEWHERE);
+        assert_eq!((lacks().len(), here.links()), (1, 1));
+        let (_, _queue, _) = here.enter(&hello(2, &[]), &caller("10.0.0.2"));
+        tells(true);
+        assert_eq!(lacks().len(), 2, "it has come here");
     }
 
     #[test]

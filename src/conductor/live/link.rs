@@ -218,6 +218,7 @@ impl Link {
     /// Takes the member out of the table, unless it has another link. `left`: it said that it leaves.
     async fn end(mut self, left: bool) {
         if self.desk.hub().leave(self.ticket) {
+            self.desk.tell_parted(&self.hello, &self.caller);
             let announce = self.hello.announce(Some(Event::Stopped), Some(0));
             match left {
                 true => _ = self.desk.hear(&announce, &self.caller, |_| false),

@@ -53,7 +53,7 @@ impl Reach {
     pub fn hear(&self, change: &Change) {
         let newcomer = (change.info_hash, change.address);
         match change.what {
-            What::Joined => _ = self.newcomers.try_send(newcomer),
+            What::Joined | What::Moved => _ = self.newcomers.try_send(newcomer),
             What::Left | What::Gone | What::Silent | What::Replaced => _ = self.lock().remove(&newcomer),
             What::Completed => {}
         }

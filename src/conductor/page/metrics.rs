@@ -56,6 +56,7 @@ impl Counted {
                 self.completed.inc();
                 return;
             }
+            What::Moved => return,
             What::Left => "stopped",
             What::Gone => "gone",
             What::Silent => "silent",

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Desk, catalogue::redis::CHANGES, report::Happening},
-    Outbox, outside,
+    Outbox, glimpse, outside,
     place::{PATIENCE, RedisPlace},
     sighting::{self, Sender, Sighting},
     since_1970,
@@ -28,6 +28,13 @@ use crate::net::own_address::{own_address, own_address_towards};
 
 /// The channel on which sightings are published. The number is that of their form.
 const SIGHTINGS: &str = "orchestra:1:sightings";
+/// The channel on which glimpses are published.
+const GLIMPSES: &str = "orchestra:1:glimpses";
+/// How often what is new of the members with a live link is told, and how often all of it.
+const TELL: Duration = Duration::from_secs(1);
+const TELLS_TO_ALL: u32 = 15;
+/// Glimpses in one batch, at most: 100 KiB.
+const GLIMPSES_AT_ONCE: usize = 200;
 /// What the keys of the windows start with.
 const WINDOWS: &str = "orchestra:1:window:";
 /// Seconds of a window: together with the ones before, longer than any member lives without a word.
@@ -87,6 +94,7 @@ impl Link {
         let (mut session, mut messages) = Session::open(self).await?;
         session.send().await?;
         session.read_windows().await?;
+        session.tell(true).await?;
         changed.notify_one();
         if std::mem::take(said) {
             self.say(format!("{} is back: members and catalogue are shared again", self.place));
@@ -117,6 +125,8 @@ struct Session<'a> {
     connection: MultiplexedConnection,
     /// The channel that tells of changes of the catalogue.
     changes: String,
+    /// The one that tells what members say.
+    glimpses: String,
     /// By how many seconds the clock of Redis, which all conductors go by, is ahead of ours.
     ahead: i64,
     outside: Option<IpAddr>,
@@ -127,9 +137,10 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     /// Hears messages from here on.
     async fn open(link: &'a Link) -> Result<(Self, impl Stream<Item = Msg> + Unpin + use<>), RedisError> {
-        let (client, changes) = (link.place.client(), link.place.channel(CHANGES));
+        let client = link.place.client();
+        let [changes, glimpses, sightings] = [CHANGES, GLIMPSES, SIGHTINGS].map(|name| link.place.channel(name));
         let mut messages = timeout(PATIENCE, client.get_async_pubsub()).await.map_err(late)??;
-        timeout(PATIENCE, messages.subscribe(&[link.place.channel(SIGHTINGS), changes.clone()]))
+        timeout(PATIENCE, messages.subscribe(&[sightings, changes.clone(), glimpses.clone()]))
             .await
             .map_err(late)??;
         let config =
@@ -137,7 +148,7 @@ impl<'a> Session<'a> {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let ahead = ahead(&mut connection).await?;
         let outside = outside(&link.listening, own_address_to(&link.place).await);
-        Ok((Self { link, connection, changes, ahead, outside, has_room: true }, messages.into_on_message()))
+        Ok((Self { link, connection, changes, glimpses, ahead, outside, has_room: true }, messages.into_on_message()))
     }
 
     /// Sends and hears until that fails.
@@ -150,16 +161,47 @@ impl<'a> Session<'a> {
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tell = interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = 0u32;
         loop {
             tokio::select! {
                 message = messages.next() => match message {
                     Some(message) if message.get_channel_name() == self.changes => changed.notify_one(),
+                    Some(message) if message.get_channel_name() == self.glimpses => self.see(message.get_payload_bytes()),
                     Some(message) => self.hear(message.get_payload_bytes()),
                     None => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
                 },
                 _ = pause.tick() => self.send().await?,
+                _ = tell.tick() => {
+                    told = told.wrapping_add(1);
+                    self.tell(told.is_multiple_of(TELLS_TO_ALL)).await?;
+                }
                 _ = check.tick() => self.ahead = ahead(&mut self.connection).await?,
             }
+        }
+    }
+
+    /// Tells what members say over their live links, if it is new or `all` is told; and whose ended.
+    async fn tell(&mut self, all: bool) -> Result<(), RedisError> {
+        let parted = std::mem::take(&mut *self.link.outbox.parted());
+        let glimpses = self.link.desk.hub().glimpses(all).into_iter().chain(parted);
+        let glimpses: Vec<_> = glimpses.map(|glimpse| glimpse.seen_from_outside(self.outside)).collect();
+        for batch in glimpses.chunks(GLIMPSES_AT_ONCE) {
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg(&self.glimpses).arg(glimpse::write(self.link.sender, batch));
+            let _heard: u64 = publish.query_async(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    fn see(&self, batch: &[u8]) {
+        match glimpse::read(batch) {
+            Some((sender, glimpses)) if sender != self.link.sender => {
+                glimpses.into_iter().for_each(|glimpse| self.link.desk.see(glimpse));
+            }
+            Some(_) => {}
+            None => log::warn!("{}: another program or version speaks on {GLIMPSES}", self.link.place),
         }
     }
 

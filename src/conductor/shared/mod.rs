@@ -2,7 +2,8 @@
 //!
 //! An announce is never held up: it is noted in [`unsent`] and answered. [`link`] sends the notes a moment later as
 //! [`sighting`]s to all conductors, which put them into their own tables as if they had been asked, and keeps them in
-//! Redis for a quarter of an hour for those that start later. Without Redis each conductor goes on with what it hears
+//! Redis for a quarter of an hour for those that start later. What members say over their live links goes the same way as
+//! [`glimpse`]s, and is not kept. Without Redis each conductor goes on with what it hears
 //! itself, and the link makes up for the time when it is back.
 //!
 //! Its invariant: Redis holds nothing that is not also known elsewhere, save the catalogue. Redis is trusted: who may write
@@ -12,6 +13,7 @@
 //! [`link`]'s limit of them, and an entry in the table of every conductor, which has limits of its own. Who leaves
 //! without having been there is not passed on.
 
+pub mod glimpse;
 pub mod link;
 pub mod place;
 pub mod sighting;
@@ -23,6 +25,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use glimpse::Glimpse;
 pub use place::RedisPlace;
 use sighting::Sighting;
 use unsent::Unsent;
@@ -34,13 +37,30 @@ use crate::announce::Announce;
 #[derive(Default)]
 pub struct Outbox {
     unsent: Mutex<Unsent>,
+    /// The last words of members whose live link ended.
+    parted: Mutex<Vec<Glimpse>>,
 }
+
+/// Last words that wait to be told, at most: of who is beyond, the others hear no more, which says the same later.
+const MOST_PARTED: usize = 10_000;
 
 impl Outbox {
     /// Notes an announce that was taken, and answered with this interval. Never waits for the network.
     pub fn note(&self, announce: &Announce, caller: &Caller, interval: u32) {
         let sighting = Sighting::new(announce, caller, interval, since_1970());
         self.unsent().note(sighting);
+    }
+
+    /// Notes the last word of a member whose live link ended.
+    pub fn note_parted(&self, glimpse: Glimpse) {
+        let mut parted = self.parted();
+        if parted.len() < MOST_PARTED {
+            parted.push(glimpse);
+        }
+    }
+
+    fn parted(&self) -> MutexGuard<'_, Vec<Glimpse>> {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unsent(&self) -> MutexGuard<'_, Unsent> {

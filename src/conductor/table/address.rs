@@ -1,9 +1,11 @@
 //! Under which address a member is shown to whom.
 //!
-//! The source address of a member's own connection is believed, with the announced port. An address that an announce
-//! names (`ip=`) could be a victim's: it counts only where both it and the source are private, so that no packet leaves
-//! for the public network because of it. Inside a private network a member can name a neighbour there, as it could by
-//! announcing from many machines; who is named wrongly is dialled in vain, and puts it right with its next announce.
+//! The source address of a member's own connection is believed, with the announced port. An address that a member names
+//! could be a victim's: it counts only over its live link (an announce's `ip=` is taken out before, see
+//! [`without_claims`](super::super::Desk::without_claims)), and only where both it and the source are private, so that
+//! no packet leaves for the public network because of it. Inside a private network a member can name a neighbour there,
+//! as it could by joining from many machines; who is named wrongly is dialled in vain, and puts it right with its next
+//! announce.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -66,6 +66,8 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Joined,
+    /// It was listed already, and is reached at this address now.
+    Moved,
     /// It lacked something and has all of it now.
     Completed,
     /// It said so.
@@ -170,6 +172,9 @@ impl Table {
         }
         if arrival.new {
             told(What::Joined, members);
+        }
+        if arrival.moved {
+            told(What::Moved, members);
         }
         if arrival.completed {
             told(What::Completed, members);

@@ -33,6 +33,8 @@ pub struct Arrival {
     pub new: bool,
     /// Another member was at this very address, and is no more: its program was started again.
     pub replaced: bool,
+    /// It was at another address of the same IP version before.
+    pub moved: bool,
     /// It lacked something before and has all of it now.
     pub completed: bool,
 }
@@ -70,6 +72,9 @@ impl Swarm {
         let door = Door { address: home(announce, caller), expires: Second::at_or_after(expires) };
         let replaced = self.vacate(door.address, who);
         let known = self.roll.find(&who);
+        let version = Version::of(door.address.ip());
+        let moved =
+            known.and_then(|place| self.roll.door(place, version)).is_some_and(|old| old.address != door.address);
         let seed = announce.left == 0;
         let completed = seed && known.is_some_and(|place| !self.roll.is_seed(place));
         let place = match known {
@@ -91,7 +96,7 @@ impl Swarm {
                 self.roll.add(member, seed)
             }
         };
-        Arrival { place, new: known.is_none(), replaced, completed }
+        Arrival { place, new: known.is_none(), replaced, moved, completed }
     }
 
     /// Takes the address from whoever else had it; returns whether that was its last.

@@ -18,6 +18,7 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// One member that announces.
 struct Member {
     stats: watch::Sender<Stats>,
+    link: watch::Sender<Option<SocketAddr>>,
     found: mpsc::Receiver<Discovered>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -27,14 +28,15 @@ impl Member {
     fn start(conductor: &Endpoint, port: u16, left: u64) -> Self {
         let (stats, watched) = watch::channel(Stats { left, ..Stats::default() });
         let (sender, found) = mpsc::channel(16);
+        let (link, up) = watch::channel(None);
         let stop = CancellationToken::new();
         let mut id = PeerId(*b"-OC0100-000000000000");
         id.0[18..].copy_from_slice(&port.to_be_bytes());
         let (name, key, via) = ("node".to_owned(), u32::from(port), Via::default());
         let identity = Identity { info_hash: HASH, id, key, name, port, ip: None, via };
         let http = Http::new(&Via::default(), false).expect("a client");
-        let task = start(conductor.clone().into(), identity, http, watched, sender, stop.clone());
-        Self { stats, found, stop, task }
+        let task = start(conductor.clone().into(), identity, http, watched, up, sender, stop.clone());
+        Self { stats, link, found, stop, task }
     }
 
     async fn hears(&mut self) -> Discovered {
@@ -131,6 +133,27 @@ async fn told_after(answer: &str) -> Discovered {
     told
 }
 
+/// Its interval is a second: while there is a link nothing comes, and when it breaks an announce comes at once.
+#[tokio::test]
+async fn beside_a_live_link_it_is_silent() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\n\r\nd8:intervali1e5:peers0:e";
+    let listener = TcpListener::bind((HERE, 0)).await.expect("a free port");
+    let at = listener.local_addr().expect("bound");
+    let member = Member::start(&endpoint(at.port()), 1001, 5);
+    answer_once(&listener, ANSWER).await.expect("an announce");
+    answer_once(&listener, ANSWER).await.expect("another, a second later");
+    member.link.send_replace(Some(at));
+    let silence = Duration::from_secs(3);
+    // One may have been on its way.
+    let _ = tokio::time::timeout(Duration::from_millis(500), answer_once(&listener, ANSWER)).await;
+    assert!(tokio::time::timeout(silence, listener.accept()).await.is_err(), "it announces beside the link");
+    member.link.send_replace(None);
+    answer_once(&listener, ANSWER).await.expect("an announce at once");
+    answer_once(&listener, ANSWER).await.expect("and another");
+    drop(listener);
+    member.leave().await;
+}
+
 #[tokio::test]
 async fn what_is_no_conductor_is_said_to_be_none() {
     let large = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_BODY + 1));
@@ -159,7 +182,7 @@ async fn a_refusal_is_passed_on() {
 
 #[test]
 fn completed_is_said_only_by_who_was_heard_to_lack_something() {
-    let line = |told| Line { told, at: None };
+    let line = |told| Line { told, ..Line::default() };
     assert_eq!(line(None).event(5), Some(Event::Started));
     assert_eq!(line(None).event(0), Some(Event::Started));
     assert_eq!(line(Some(5)).event(5), None);

@@ -38,7 +38,19 @@ const REFRESH: Duration = Duration::from_secs(5);
 const HEARING: Pace = Pace::new(Time::from_millis(1), 1000);
 
 /// Who wants to hear of the members of a composition.
-type Share = (InfoHash, mpsc::Sender<Discovered>);
+type Share = (InfoHash, Listener);
+
+#[derive(Debug)]
+struct Listener {
+    found: mpsc::Sender<Discovered>,
+    until: CancellationToken,
+}
+
+impl Listener {
+    fn is_gone(&self) -> bool {
+        self.found.is_closed() || self.until.is_cancelled()
+    }
+}
 
 /// The one that speaks for this process on the local network.
 #[derive(Clone, Debug)]
@@ -60,10 +72,10 @@ impl Lan {
         Self { shares }
     }
 
-    /// Announces this composition until nobody listens to `found` any more; there goes who else has it.
-    pub fn share(&self, info_hash: InfoHash, found: mpsc::Sender<Discovered>) {
+    /// Announces this composition until `until`, or nobody listens to `found` any more; there goes who else has it.
+    pub fn share(&self, info_hash: InfoHash, found: mpsc::Sender<Discovered>, until: CancellationToken) {
         // It has ended only if the process is about to.
-        let _ = self.shares.send((info_hash, found));
+        let _ = self.shares.send((info_hash, Listener { found, until }));
     }
 }
 
@@ -72,7 +84,7 @@ struct Service {
     cookie: u32,
     manners: Manners,
     sockets: Sockets,
-    listening: BTreeMap<InfoHash, mpsc::Sender<Discovered>>,
+    listening: BTreeMap<InfoHash, Listener>,
     start: Instant,
 }
 
@@ -87,8 +99,8 @@ impl Service {
             // Without anything to share there is nothing to wake up for.
             let wake = self.start + self.manners.deadline().unwrap_or(Time::from_secs(3600));
             tokio::select! {
-                Some((info_hash, found)) = asked.recv() => {
-                    self.listening.insert(info_hash, found);
+                Some((info_hash, listener)) = asked.recv() => {
+                    self.listening.insert(info_hash, listener);
                     self.manners.share(info_hash, self.start.elapsed());
                 }
                 (count, from) = self.sockets.receive(&mut bytes) => {
@@ -106,27 +118,29 @@ impl Service {
         let Some(announce) = packet::read(bytes) else { return };
         for (info_hash, address) in self.manners.hear(&announce, from, self.start.elapsed()) {
             log::debug!("{address} on the local network shares {info_hash}");
-            if let Some(found) = self.listening.get(&info_hash) {
+            if let Some(listener) = self.listening.get(&info_hash).filter(|listener| !listener.is_gone()) {
                 // Who is too busy to hear it now hears it again in a minute.
-                let _ = found.try_send(Discovered::Found(vec![address]));
+                let _ = listener.found.try_send(Discovered::Found(vec![address]));
             }
         }
     }
 
     fn announce(&mut self) {
+        self.forget_gone();
         while let Some(info_hash) = self.manners.due(self.start.elapsed()) {
             let packet = |v6| packet::write(info_hash, self.port, self.cookie, v6);
             self.sockets.send(&packet(false), &packet(true));
         }
     }
 
-    fn refresh(&mut self) {
-        let gone: Vec<_> =
-            self.listening.iter().filter(|(_, found)| found.is_closed()).map(|(hash, _)| *hash).collect();
-        for info_hash in gone {
-            self.listening.remove(&info_hash);
+    fn forget_gone(&mut self) {
+        for (info_hash, _) in self.listening.extract_if(.., |_, listener| listener.is_gone()) {
             self.manners.forget(info_hash);
         }
+    }
+
+    fn refresh(&mut self) {
+        self.forget_gone();
         if self.sockets.refresh() {
             self.manners.networks_changed(self.start.elapsed());
         }

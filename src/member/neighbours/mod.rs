@@ -113,7 +113,7 @@ impl Sources {
     /// On the local network, where that is looked at.
     fn look_near(&self, station: &Station) {
         if let Some(lan) = &station.lan {
-            lan.share(NEIGHBOURS, self.found.clone());
+            lan.share(NEIGHBOURS, self.found.clone(), self.ended.clone());
         }
     }
 
@@ -132,7 +132,9 @@ impl Sources {
             let (stats, found) = (self.stats.subscribe(), self.found.clone());
             let (tracker, ended) = (Tracker::from(conductor), self.ended.child_token());
             self.asked.insert(name, ended.clone());
-            self.tasks.push(conductor::start(tracker, identity, http, stats, found, ended));
+            // There is no live link beside it.
+            let (_, link) = watch::channel(None);
+            self.tasks.push(conductor::start(tracker, identity, http, stats, link, found, ended));
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Sleeper {
     pub memory: Arc<Memory>,
     /// The local network is told of it too.
     pub is_told_near: bool,
+    /// So is the DHT.
+    pub is_told_far: bool,
     /// A place for each that is awake.
     pub awake: Arc<Semaphore>,
     /// Withdraws it.
@@ -77,6 +79,9 @@ impl Sleeper {
         lookout.start(&self.trackers, &settings.conductors, peers, &identity, stats, &self.teller);
         if let Some(lan) = self.station.lan.as_ref().filter(|_| self.is_told_near) {
             lookout.look_near(lan, self.info_hash);
+        }
+        if let Some(dht) = self.station.dht.as_ref().filter(|_| self.is_told_far) {
+            lookout.look_far(dht, self.info_hash);
         }
         let mut uploaded = 0;
         while self.sleep(&mut lookout, &mut visitors).await {

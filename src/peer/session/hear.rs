@@ -44,8 +44,9 @@ impl Session {
             Message::Cancel(raw) => self.on_cancel(raw),
             Message::Reject(raw) => self.on_reject(raw, now)?,
             Message::Extended { id, payload } => self.on_extended(id, &payload, now)?,
-            // We unchoke everybody, so nobody needs the parts that choked members may have; and we run no DHT node.
-            Message::Suggest(_) | Message::AllowedFast(_) | Message::Port(_) => {}
+            Message::Port(port) => self.events.push_back(Event::Node(port)),
+            // We unchoke everybody, so nobody needs the parts that choked members may have.
+            Message::Suggest(_) | Message::AllowedFast(_) => {}
             Message::Unknown { .. } => {}
         }
         self.pump();

@@ -27,6 +27,40 @@ torrent = session.add_torrent(parameters)
 threading.Event().wait()
 "#;
 
+/// Drives libtorrent in a DHT that begins at one node, and says where it is and when it is whole.
+const IN_DHT: &str = r#"
+import sys, libtorrent as lt
+source, folder, listen, node = sys.argv[1:]
+session = lt.session({"listen_interfaces": listen, "enable_dht": True, "dht_bootstrap_nodes": node, "enable_lsd": False,
+    "enable_upnp": False, "enable_natpmp": False, "dht_restrict_routing_ips": False, "dht_restrict_search_ips": False,
+    "allow_multiple_connections_per_ip": True, "alert_mask": lt.alert.category_t.status_notification})
+print("listens %s:%d" % (listen.split(":")[0], session.listen_port()), flush=True)
+if source.startswith("magnet:"):
+    parameters = lt.parse_magnet_uri(source)
+else:
+    parameters = lt.add_torrent_params()
+    parameters.ti = lt.torrent_info(source)
+    parameters.trackers = []
+parameters.save_path = folder
+torrent = session.add_torrent(parameters)
+told = False
+while True:
+    session.wait_for_alert(100)
+    session.pop_alerts()
+    if not told and torrent.status().is_seeding:
+        told = True
+        torrent.flush_cache()
+        torrent.force_dht_announce()
+        print("whole", flush=True)
+"#;
+
+/// libtorrent at 127.0.0.`host`, looking for members in the DHT alone, which begins at `node`.
+pub fn in_dht(place: &Place, host: u8, folder: &Path, source: &OsStr, node: &str) -> Command {
+    let mut command = place.command("python3");
+    command.args(["-c", IN_DHT]).arg(source).arg(folder).arg(format!("127.0.0.{host}:0")).arg(node);
+    command
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     Aria2,

@@ -90,6 +90,11 @@ impl Roll {
         self.row[place].who
     }
 
+    /// Where the member at this place listens over one IP version.
+    pub fn door(&self, place: usize, version: Version) -> Option<Door> {
+        self.row[place].door(version)
+    }
+
     pub fn find(&self, who: &Who) -> Option<usize> {
         let place = self.by_who.find(self.seed.place(who), |place| self.row[*place as usize].who == *who)?;
         Some(*place as usize)
