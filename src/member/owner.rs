@@ -30,13 +30,13 @@ use super::{
     teller::Teller,
 };
 use crate::{
-    announce::live::{self, Progress, REPORT},
+    announce::live::REPORT,
     cli::Exit,
     discovery::conductor::Stats,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
-    swarm::{Effect, Input, Snapshot, Swarm},
+    swarm::{Effect, Input, Swarm},
     time::Time,
     ui::Report,
 };
@@ -347,7 +347,7 @@ impl Owner {
         self.lookout.tell(stats);
         if now >= self.reported + REPORT {
             self.reported = now;
-            self.lookout.report(progress_of(&self.parts.swarm, &snapshot));
+            self.lookout.report(report::progress(&self.parts.swarm, &snapshot));
         }
         self.show(&snapshot, now, screen);
         self.note(now);
@@ -389,19 +389,5 @@ async fn named(stage: &mut Stage) -> Result<PathBuf, StorageError> {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         },
         _ => std::future::pending().await,
-    }
-}
-
-/// The same with rates and a map of the parts.
-fn progress_of(swarm: &Swarm, snapshot: &Snapshot) -> Progress {
-    let bits = swarm.have().to_bytes();
-    let has = |part: u32| bits.get(part as usize / 8).is_some_and(|byte| byte & (0x80 >> (part % 8)) != 0);
-    Progress {
-        uploaded: snapshot.uploaded,
-        downloaded: snapshot.fetched,
-        left: snapshot.bytes - snapshot.bytes_done,
-        rate_up: snapshot.rate_up as u64,
-        rate_down: snapshot.rate_down as u64,
-        map: live::map(snapshot.parts, has),
     }
 }

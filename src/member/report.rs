@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::{
+    announce::live::{self, Progress},
     cli::{Exit, units},
     geometry::PartIndex,
     storage::StorageError,
-    swarm::Snapshot,
+    swarm::{Snapshot, Swarm},
     time::Time,
     ui::Phase,
 };
@@ -97,6 +98,20 @@ pub fn ranges(parts: &[PartIndex]) -> Vec<(u32, u32)> {
 pub fn eta(snapshot: &Snapshot) -> Option<Duration> {
     let left = snapshot.bytes.saturating_sub(snapshot.bytes_done);
     (snapshot.rate_down > 1.0).then(|| Duration::from_secs_f64((left as f64 / snapshot.rate_down).min(1e9)))
+}
+
+/// How far it is, with rates and a map of the parts, for the live links.
+pub fn progress(swarm: &Swarm, snapshot: &Snapshot) -> Progress {
+    let bits = swarm.have().to_bytes();
+    let has = |part: u32| bits.get(part as usize / 8).is_some_and(|byte| byte & (0x80 >> (part % 8)) != 0);
+    Progress {
+        uploaded: snapshot.uploaded,
+        downloaded: snapshot.fetched,
+        left: snapshot.bytes - snapshot.bytes_done,
+        rate_up: snapshot.rate_up as u64,
+        rate_down: snapshot.rate_down as u64,
+        map: live::map(snapshot.parts, has),
+    }
 }
 
 #[cfg(test)]
