@@ -68,6 +68,7 @@ fn compose(path: &Path, geometry: Geometry) -> std::io::Result<Contents> {
     Ok(Contents {
         name: "composition".into(),
         files: Vec::new(),
+        executable: false,
         only: None,
         geometry,
         parts: parts.into(),

@@ -34,6 +34,7 @@
 //! | [`picker`] | which part from whom |
 //! | [`choker`] | who is served next |
 //! | [`peer`] | one conversation: its state machine, and the driver that owns its socket |
+//! | [`mirror`] | the same bytes from an HTTP server |
 //! | [`swarm`] | all conversations about one composition, as a state machine |
 //! | [`storage`] | the disk: fetch, verify, resume, final name |
 //! | [`net`] | listening sockets, limits, when to stop |
@@ -58,6 +59,7 @@ pub mod hashing;
 pub mod manifest;
 pub mod member;
 pub mod metainfo;
+pub mod mirror;
 pub mod net;
 pub mod peer;
 pub mod picker;

@@ -38,9 +38,17 @@ const PURE: &[&str] = &[
     "src/discovery/lan/packet.rs",
     "src/geometry.rs",
     "src/manifest/",
+    "src/member/menu/frame.rs",
+    "src/member/menu/list.rs",
+    "src/member/menu/state.rs",
     "src/member/search/findings.rs",
     "src/member/until.rs",
     "src/metainfo/",
+    "src/mirror/address.rs",
+    "src/mirror/answer.rs",
+    "src/mirror/layout.rs",
+    "src/mirror/mod.rs",
+    "src/mirror/pace.rs",
     "src/net/limiter.rs",
     "src/peer/gather.rs",
     "src/peer/mod.rs",
@@ -54,6 +62,7 @@ const PURE: &[&str] = &[
     "src/swarm/",
     "src/time.rs",
     "src/ui/frame.rs",
+    "src/ui/part_map.rs",
     "src/wire/",
 ];
 
@@ -66,6 +75,7 @@ const ON_THE_NETWORK: &[&str] = &[
     "src/catalogue/client.rs",
     "src/conductor/",
     "src/discovery/",
+    "src/mirror/client.rs",
     "src/net/",
     "src/peer/dial.rs",
     "src/peer/driver.rs",
@@ -160,10 +170,9 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path = entry.expect("an entry").path();
-            let is_named = |name| path.file_name().is_some_and(|n| n == name);
-            if path.is_dir() && !is_named("tests") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && !is_named("tests.rs") {
+            if path.is_dir() {
+                folders.extend((!path.ends_with("tests")).then_some(path));
+            } else if path.extension().is_some_and(|e| e == "rs") && path.file_name().is_some_and(|n| n != "tests.rs") {
                 found.push(source(&path));
             }
         }

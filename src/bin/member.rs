@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let (log_dir, notes): (&LogDir, &[String]) = match &told {
         Told::Share(settings) => (&settings.log_dir, &settings.notes),
         Told::Offer(offer) => (&offer.settings.log_dir, &offer.settings.notes),
+        Told::Menu(menu) => (&menu.settings.log_dir, &menu.settings.notes),
         Told::Search(quest) => (&quest.settings.log_dir, &quest.settings.notes),
         Told::Say(question) => (&question.log_dir, &question.notes),
     };
@@ -42,6 +43,7 @@ fn run(told: Told) -> std::io::Result<Exit> {
         Ok(match told {
             Told::Share(settings) => member::run(*settings, stop).await,
             Told::Offer(offer) => member::share::run(*offer, stop).await,
+            Told::Menu(menu) => member::menu::run(*menu, stop).await,
             Told::Search(quest) => member::search::run(*quest, stop).await,
             Told::Say(question) => member::ask::say(*question, stop).await,
         })

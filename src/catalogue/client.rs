@@ -21,6 +21,7 @@ use crate::{
     discovery::conductor::root,
     manifest::{Endpoint, Host, Manifest, ManifestError, shown},
     metainfo::InfoHash,
+    net::tls,
     net::via::Via,
 };
 
@@ -304,7 +305,7 @@ impl Client {
 
 /// What all questions have in common.
 fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none())
+    reqwest::Client::builder().tls_backend_preconfigured(tls::unused()).no_proxy().redirect(redirect::Policy::none())
 }
 
 fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, AskError> {

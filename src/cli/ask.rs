@@ -1,5 +1,5 @@
-//! The command line of `member list`, `locate`, `show`, `get`, `share`, `search` and `neighbours`: which of them is meant,
-//! and what it was told.
+//! The command line of `member list`, `locate`, `show`, `history`, `get`, `share`, `search` and `neighbours`: which of them
+//! is meant, and what it was told.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
@@ -13,6 +13,7 @@ use super::{
     dotenv::DotEnv,
     exit::Exit,
     member::{self, GetArgs, Settings},
+    menu::{self, Menu},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
     read,
@@ -33,6 +34,8 @@ pub enum Told {
     Share(Box<Settings>),
     /// To share files and folders as they are.
     Offer(Box<Offer>),
+    /// To show what there is, and do what is then chosen.
+    Menu(Box<Menu>),
     /// To ask its neighbours something.
     Search(Box<Quest>),
     /// To say something and end.
@@ -58,6 +61,8 @@ pub enum What {
     Locate { get: Get },
     /// What a manifest or a `.torrent` says.
     Show { path: PathBuf },
+    /// What came and went on this machine.
+    History,
 }
 
 /// An entry of a catalogue as it was named, and where to ask for it.
@@ -91,12 +96,7 @@ impl Whom {
     /// `told`: the conductors of the command line or the environment.
     fn new(told: Vec<Endpoint>, Near { alone, never, via }: Near) -> Self {
         let are_named = !told.is_empty() && !alone;
-        let here = || vec![Endpoint { host: Host::Name("localhost".to_owned()), port: CONDUCTOR_PORT }];
-        let conductors = match (alone, told.is_empty()) {
-            (true, _) => Vec::new(),
-            (false, true) => here(),
-            (false, false) => told,
-        };
+        let conductors = if alone { Vec::new() } else { or_this_machine(told) };
         Self { conductors, are_named, near: (alone || !never).then_some(via) }
     }
 }
@@ -116,12 +116,24 @@ impl Get {
     }
 }
 
+/// Where a catalogue is asked when nobody says where.
+pub(super) fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
+    match told.is_empty() {
+        true => vec![Endpoint { host: Host::Name("localhost".to_owned()), port: CONDUCTOR_PORT }],
+        false => told,
+    }
+}
+
 /// Reads the arguments, the environment and `.env`.
 ///
 /// # Errors
 /// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
 pub fn told(args: impl IntoIterator<Item = OsString>) -> Result<Told, clap::Error> {
-    parse(args.into_iter().collect(), DotEnv::here())
+    let (args, dot_env): (Vec<OsString>, DotEnv) = (args.into_iter().collect(), DotEnv::here());
+    match menu::is_possible().then(|| menu::parse(&args, &dot_env)).flatten() {
+        Some(menu) => Ok(Told::Menu(Box::new(menu?))),
+        None => parse(args, dot_env),
+    }
 }
 
 fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Error> {
@@ -138,6 +150,7 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "get" => get(args, dot_env),
         "list" => list(args, dot_env),
         "locate" => locate(args, dot_env),
+        "history" => history(args, dot_env),
         "neighbours" => Ok(Told::Search(Box::new(search::neighbours(args, dot_env)?))),
         "search" => Ok(Told::Search(Box::new(search::search(args, dot_env)?))),
         "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
@@ -146,7 +159,7 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
 }
 
 /// The words that are commands.
-const WORDS: [&str; 7] = ["get", "list", "locate", "neighbours", "search", "share", "show"];
+const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
@@ -186,6 +199,12 @@ fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
 fn show(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (ShowArgs { path, json, log }, _) = read(args, &dot_env)?;
     Ok(Told::Say(Box::new(Question { what: What::Show { path }, json, log_dir: log.log_dir(), notes: dot_env.notes })))
+}
+
+fn history(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    let (HistoryArgs { json, log }, _) = read(args, &dot_env)?;
+    let what = What::History;
+    Ok(Told::Say(Box::new(Question { what, json, log_dir: log.log_dir(), notes: dot_env.notes })))
 }
 
 /// List what is shared: what a conductor's catalogue has, and what is found on the local network
@@ -229,6 +248,22 @@ struct ShowArgs {
     path: PathBuf,
 
     /// Write one JSON object on stdout instead of text for people
+    #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
+    json: bool,
+
+    #[command(flatten)]
+    log: Log,
+}
+
+/// Print what came and went on this machine, the newest last
+///
+/// What was fetched, what was shared, and how much was sent to whom, by any member of this user. It is kept in the user's
+/// state folder, the newest few thousand lines.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "member history", bin_name = "member history", max_term_width = 120, styles = STYLES)]
+#[command(after_help = after_help("member history --json"))]
+struct HistoryArgs {
+    /// Write one JSON object a line on stdout instead of text for people
     #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag())]
     json: bool,
 
@@ -323,6 +358,7 @@ mod tests {
         ListArgs::command().debug_assert();
         LocateArgs::command().debug_assert();
         ShowArgs::command().debug_assert();
+        HistoryArgs::command().debug_assert();
         GetArgs::command().debug_assert();
     }
 
@@ -342,7 +378,7 @@ mod tests {
     fn the_local_network_is_asked_too_or_alone_or_never() {
         let whom = |args: &[&str], dot_env| match question(args, dot_env).what {
             What::List { whom, .. } | What::Locate { get: Get { whom, .. } } => whom,
-            What::Show { .. } => panic!("nobody is asked"),
+            What::Show { .. } | What::History => panic!("nobody is asked"),
         };
         let alone = whom(&["list", "--lan", "--interface", "eth1"], "ORCHESTRA_NO_LAN=1\nORCHESTRA_CONDUCTOR=head");
         assert_eq!(alone.near, Some(Via { address: None, interface: Some("eth1".to_owned()) }));

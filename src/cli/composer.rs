@@ -28,6 +28,8 @@ pub struct Settings {
     pub torrent: bool,
     pub magnet: bool,
     pub comment: Option<String>,
+    /// HTTP servers that have the same bytes, besides those that [`Source::From`] names.
+    pub mirrors: Vec<String>,
     /// Put it into the conductor's catalogue too.
     pub register: Option<Register>,
     /// An output that exists is replaced.
@@ -89,6 +91,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         torrent: args.torrent,
         magnet: args.magnet,
         comment: args.comment,
+        mirrors: args.mirror,
         force: args.force,
         screen: args.shown.screen(),
         log_dir: args.shown.log_dir(),
@@ -166,6 +169,13 @@ struct Args {
     #[arg(long, value_name = "TEXT", env = "ORCHESTRA_COMMENT", hide_env_values = true)]
     comment: Option<String>,
 
+    /// An HTTP server that has the same bytes (repeatable)
+    ///
+    /// The address of the file, or one ending in / below which it has the composition's name; of a folder, the address
+    /// below which the folder is. Members ask it where they have too few others to fetch from, and check what comes.
+    #[arg(long, value_name = "URL", env = "ORCHESTRA_MIRROR", hide_env_values = true, value_delimiter = ' ')]
+    mirror: Vec<String>,
+
     /// Write the manifest here
     ///
     /// Default: the file's name with its extension replaced by .orch, in the current folder.
@@ -215,6 +225,7 @@ fn after_help() -> String {
            composer big.iso 10.0.0.1:9999             with its conductor\n  \
            composer big.iso 10.0.0.1 1M --torrent     parts of 1 MiB, and big.torrent for other clients\n  \
            composer --from big.orch 10.0.0.2 --force  the same composition, another conductor\n  \
+           composer big.iso --mirror http://host/isos/  also to be had at http://host/isos/big.iso\n  \
            composer big.iso 10.0.0.1 --register       and into its catalogue, for \"member get big.iso\"\n\n{}",
         Exit::help(&[
             Exit::Done,

@@ -185,7 +185,9 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 #[derive(Parser, Clone, Debug)]
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
-                            member share [OPTIONS] [PATH...]\n       member list|locate|show|search|neighbours ...       (see member list --help)")]
+                            member share [OPTIONS] [PATH...]\n       \
+                            member list|locate|show|history|search|neighbours ...       (see member list --help)\n       \
+                            member                            (on a terminal: a menu)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
     #[arg(required = true, value_name = "FILE.orch")]
@@ -563,7 +565,9 @@ fn after_help() -> String {
            member list                                   what is shared here, and on the local network\n  \
            member get big.iso                            fetch it by name, from whoever has it there\n  \
            member get 10.0.0.1/big.iso                   fetch it by name, from that conductor's catalogue\n  \
-           member locate 10.0.0.1/big.iso                who has it\n  \
+           member locate 10.0.0.1/big.iso                who has it, and which parts\n  \
+           member history                                what came and went on this machine\n  \
+           member                                        on a terminal: a menu for all of that\n  \
            member show big.orch                          what the manifest says\n  \
            member search ubuntu                          ask the neighbours, and theirs, who has such a thing\n\n{}\
          Of several compositions it is the highest of their codes.\n",

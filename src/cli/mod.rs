@@ -1,7 +1,7 @@
 //! The command line: flags and help of each program, units, exit codes, `.env` and logs.
 //!
 //! What is typed, what the environment says (`ORCHESTRA_...`) and what `.env` says become one validated `Settings`
-//! in [`composer`], [`conductor`], [`member`], [`offer`], [`ask`] and [`search`]; nothing behind them reads arguments or the environment again.
+//! in [`composer`], [`conductor`], [`member`], [`offer`], [`menu`], [`ask`] and [`search`]; nothing behind them reads arguments or the environment again.
 //! [`input`] reads the manifests that are named there.
 //! Not here: what the programs do with it, and what they show ([`crate::ui`]).
 
@@ -13,6 +13,7 @@ pub mod exit;
 pub mod input;
 pub mod logging;
 pub mod member;
+pub mod menu;
 pub mod offer;
 pub mod only;
 pub mod options;

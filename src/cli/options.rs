@@ -22,12 +22,21 @@ pub enum Colour {
 impl Colour {
     /// Whether to colour what goes to stderr.
     pub fn on_stderr(self) -> bool {
+        self.on(&std::io::stderr())
+    }
+
+    /// Whether to colour what goes to stdout.
+    pub fn on_stdout(self) -> bool {
+        self.on(&std::io::stdout())
+    }
+
+    fn on(self, stream: &impl IsTerminal) -> bool {
         let set = |key| std::env::var_os(key).is_some_and(|value| !value.is_empty());
         match self {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => {
-                std::io::stderr().is_terminal()
+                stream.is_terminal()
                     && !set("NO_COLOR")
                     && std::env::var_os("TERM").as_deref() != Some(OsStr::new("dumb"))
             }

@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// Links that a search crosses, where nobody says.
-const DEFAULT_HOPS: u8 = 7;
+pub const DEFAULT_HOPS: u8 = 7;
 /// Neighbours, and theirs.
-const THEIRS: u8 = 2;
+pub const THEIRS: u8 = 2;
 /// So long after the last answer a search ends by itself.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A question to the neighbours, validated.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,7 @@ use crate::{
     cli::{Exit, input::InputError, units},
     manifest::{ExtraError, Fault, ManifestError, NameError},
     metainfo::{convert::ConvertError, torrent::TorrentError},
+    mirror::address::MirrorError,
 };
 
 /// Why nothing was composed.
@@ -43,6 +44,10 @@ pub enum ComposeError {
     OneNameForTwo(PathBuf),
     #[error("the comment: {0}")]
     Comment(ExtraError),
+    #[error("--mirror {mirror}: {error}")]
+    Mirror { mirror: String, error: MirrorError },
+    #[error("the mirrors: {0}")]
+    MirrorLine(ExtraError),
     #[error(transparent)]
     Input(#[from] InputError),
     #[error("{}, {error}", .path.display())]
@@ -77,6 +82,8 @@ impl ComposeError {
             | Self::Inside(_)
             | Self::OneNameForTwo(_)
             | Self::Comment(_)
+            | Self::Mirror { .. }
+            | Self::MirrorLine(_)
             | Self::Secret => Exit::Usage,
             Self::Input(error) => error.exit(),
             Self::Register { error, .. } => error.exit(),

@@ -29,7 +29,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-pub use describe::describe;
+pub use describe::{Description, describe, look_through};
 pub use error::ComposeError;
 pub use write::WriteError;
 
@@ -150,7 +150,8 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
         log::warn!("{line}");
         screen.say(&line);
     }
-    let plan = Plan::new(settings, path, reading.stamp().size, reading.files())?;
+    let executable = reading.is_executable().map_err(|error| ComposeError::Read { path: path.to_owned(), error })?;
+    let plan = Plan::new(settings, path, reading.stamp().size, reading.files(), executable)?;
     let places = Places::new(settings, path, reading.is_folder())?;
     if let LogDir::Folder(logs) = &settings.log_dir
         && reading.holds(logs)

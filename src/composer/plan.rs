@@ -8,7 +8,8 @@ use super::{ComposeError, Digests};
 use crate::{
     cli::composer::Settings,
     geometry::{BLOCK, Geometry, MAX_PART_SIZE, MAX_PARTS},
-    manifest::{Endpoint, Extra, FileEntry, Manifest, Name},
+    manifest::{Endpoint, Extra, Fault, FileEntry, Manifest, Name},
+    mirror::address::Mirror,
 };
 
 /// Everything in a manifest but the digests.
@@ -21,15 +22,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What to write about a file of this path and size (in bytes), or a folder of these files.
-    pub fn new(settings: &Settings, path: &Path, size: u64, files: &[FileEntry]) -> Result<Self, ComposeError> {
-        let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
-        let files = files.iter().map(Extra::file).chain(programs);
+    /// What to write about a file of this path and size (in bytes), perhaps a program, or a folder of these files.
+    pub fn new(
+        settings: &Settings,
+        path: &Path,
+        size: u64,
+        files: &[FileEntry],
+        executable: bool,
+    ) -> Result<Self, ComposeError> {
+        let (name, mirrors) = (name(path)?, mirrors(settings, &[], !files.is_empty())?);
+        let lines = lines(&name, files, executable)?;
         Ok(Self {
-            name: name(path)?,
+            name,
             geometry: geometry(settings.part_size, size)?,
             conductor: settings.conductor.clone().unwrap_or(Endpoint::UNKNOWN),
-            extras: extras(settings)?.into_iter().chain(files).collect(),
+            extras: extras(settings)?.into_iter().chain(mirrors).chain(lines).collect(),
         })
     }
 
@@ -42,12 +49,25 @@ impl Plan {
     }
 }
 
+/// The lines of the files of a folder, or of a single file of this name that is a program.
+pub(super) fn lines(name: &Name, files: &[FileEntry], executable: bool) -> Result<Vec<Extra>, ComposeError> {
+    let programs = files.iter().filter(|file| file.executable).map(|file| Extra::executable(&file.path));
+    let mut lines: Vec<Extra> = files.iter().map(Extra::file).chain(programs).collect();
+    if executable {
+        let line = Extra::new("executable", name.as_str());
+        lines.push(line.map_err(|error| ComposeError::Fault(Fault::Extra(error)))?);
+    }
+    Ok(lines)
+}
+
 /// An existing manifest with what composer was told to change in it.
 pub fn revise(settings: &Settings, mut manifest: Manifest) -> Result<Manifest, ComposeError> {
     if let Some(conductor) = &settings.conductor {
         manifest.conductor = conductor.clone();
     }
-    manifest.replace(extras(settings)?)?;
+    let known: Vec<_> = manifest.mirrors().map(str::to_owned).collect();
+    let mirrors = mirrors(settings, &known, manifest.is_folder())?;
+    manifest.replace(extras(settings)?.into_iter().chain(mirrors).collect())?;
     Ok(manifest)
 }
 
@@ -81,6 +101,19 @@ fn extras(settings: &Settings) -> Result<Vec<Extra>, ComposeError> {
         .transpose()
         .map(|extra| extra.into_iter().collect())
         .map_err(ComposeError::Comment)
+}
+
+/// The lines of the mirrors that are known and those that are new, each once.
+fn mirrors(settings: &Settings, known: &[String], for_folder: bool) -> Result<Vec<Extra>, ComposeError> {
+    let mut all: Vec<&String> = known.iter().collect();
+    for mirror in &settings.mirrors {
+        let failed = |error| ComposeError::Mirror { mirror: mirror.clone(), error };
+        Mirror::parse(mirror, for_folder).map_err(failed)?;
+        if !all.contains(&mirror) {
+            all.push(mirror);
+        }
+    }
+    all.into_iter().map(|mirror| Extra::new("mirror", mirror).map_err(ComposeError::MirrorLine)).collect()
 }
 
 /// Where the outputs go.
@@ -131,6 +164,7 @@ mod tests {
             torrent: false,
             magnet: false,
             comment: None,
+            mirrors: Vec::new(),
             register: None,
             force: false,
             screen: ScreenOptions::default(),
@@ -145,7 +179,7 @@ mod tests {
 
     fn plan(settings: &Settings, size: u64) -> Result<Plan, ComposeError> {
         let (Source::Composition(path) | Source::From(path)) = &settings.source;
-        Plan::new(settings, path, size, &[])
+        Plan::new(settings, path, size, &[], false)
     }
 
     #[test]
@@ -216,5 +250,20 @@ mod tests {
         let new = revise(&settings, old.clone()).unwrap();
         assert_eq!((new.conductor.to_string().as_str(), new.comment()), ("tail:2", Some("new")));
         assert_eq!(new.whole, old.whole);
+    }
+
+    #[test]
+    fn mirrors_are_kept_and_added_each_once() {
+        let told = |mirror: &str| Settings { mirrors: vec![mirror.to_owned()], ..settings("x") };
+        let text = "head:1\nx\n2953289a34e0cc2bf776decc3f8b86622d66b705\n0\n16384\n0\nmirror http://a/\ncomment old\n";
+        let old = Manifest::parse(text.as_bytes()).unwrap();
+        for (mirror, all) in [("http://b/x", &["http://a/", "http://b/x"][..]), ("http://a/", &["http://a/"])] {
+            let new = revise(&told(mirror), old.clone()).unwrap();
+            assert_eq!((new.mirrors().collect::<Vec<_>>(), new.comment()), (all.to_vec(), Some("old")));
+            assert_eq!(new.info_hash(), old.info_hash());
+        }
+        for wrong in ["b/x", "ftp://b/x", "http://u:p@b/x"] {
+            assert_eq!(plan(&told(wrong), 1).unwrap_err().exit(), crate::cli::Exit::Usage, "{wrong}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io,
     ops::ControlFlow,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -107,6 +108,14 @@ impl Reading {
         match &self.body {
             Body::File(_) => &[],
             Body::Folder(folder) => &folder.walk.files,
+        }
+    }
+
+    /// Whether it is a single file, and a program.
+    pub fn is_executable(&self) -> io::Result<bool> {
+        match &self.body {
+            Body::File(file) => Ok(file.metadata()?.permissions().mode() & 0o100 != 0),
+            Body::Folder(_) => Ok(false),
         }
     }
 

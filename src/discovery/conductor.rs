@@ -29,7 +29,7 @@ use crate::{
     announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
     manifest::Host,
     metainfo::{InfoHash, Tracker},
-    net::via::Via,
+    net::{tls, via::Via},
     wire::handshake::PeerId,
 };
 
@@ -124,6 +124,7 @@ pub fn start(
 
 fn client(via: &Via, many: bool) -> reqwest::Result<Client> {
     let builder = Client::builder()
+        .tls_backend_preconfigured(tls::unused())
         .no_proxy()
         .redirect(redirect::Policy::none())
         .timeout(PATIENCE)

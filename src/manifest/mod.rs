@@ -117,6 +117,11 @@ impl Manifest {
         files.map(move |file: FileEntry| FileEntry { executable: programs.contains(file.path.as_str()), ..file })
     }
 
+    /// Whether the composition is a single file that is to be a program, for those who may read it.
+    pub fn is_executable(&self) -> bool {
+        !self.is_folder() && self.values("executable").any(|path| path == self.name.as_str())
+    }
+
     /// Whether the manifest carries a secret: its members speak to nobody who lacks it, and nothing that names the
     /// composition may be published.
     pub fn is_closed(&self) -> bool {

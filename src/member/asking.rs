@@ -298,6 +298,7 @@ impl Asking<'_> {
             size: 0,
             have: 0,
             fetched: 0,
+            mirror: 0,
             uploaded: 0,
             seconds: self.now(),
             whole_after: None,

@@ -6,9 +6,11 @@ use super::{
     StartError,
     acquaintances::Acquaintances,
     asking, blocking,
+    ledger::Ledger,
     links::{self, Links, Visitors},
     load::{Composition, Named, Trackers},
     lookout::Lookout,
+    mirrors::{self, Mirrors},
     owner::{Owner, Parts},
     repertoire::Performed,
     station::{Pending, Station},
@@ -19,6 +21,7 @@ use crate::{
     discovery::conductor::Stats,
     manifest::{Endpoint, FilePath},
     metainfo::{InfoHash, Magnet, info::is_private},
+    mirror::layout::Layout,
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
@@ -122,7 +125,7 @@ impl Beginning {
         };
         if let Some(info) = remembered {
             log::info!("{name}: its info dictionary is remembered");
-            return Ok(Composition::of_info(info.into(), trackers, &name)?);
+            return Ok(Composition::of_info(info.into(), trackers, magnet.mirrors.clone(), &name)?);
         }
         let mut dice = fastrand::Rng::new();
         // Not the id of the member: who is slow to see these connections end would take the next one for a second
@@ -130,7 +133,7 @@ impl Beginning {
         let ours = Handshake { id: PeerId::fresh(&mut dice), ..self.station.ours(magnet.hash) };
         let setup = asking::Setup { station: &self.station, name: name.clone(), ours, dice };
         let info = asking::ask(setup, lookout, &self.screen).await?;
-        let composition = Composition::of_info(info.clone(), trackers, &name)?;
+        let composition = Composition::of_info(info.clone(), trackers, magnet.mirrors.clone(), &name)?;
         if let Some(infos) = infos
             && let Err(error) = blocking(move || infos.remember(&info)).await
         {
@@ -145,6 +148,7 @@ impl Beginning {
             existing: if *repair { Existing::Repair } else { Existing::Share },
             notes: if *check { Notes::Ignored } else { Notes::Believed },
             old: from.clone(),
+            pool: self.station.pool.clone(),
         };
         let only = self.select(composition)?;
         Ok(open(composition, output.clone(), only, wishes).await?)
@@ -191,6 +195,10 @@ impl Beginning {
             info_hash: info_hash.to_string(),
             port: station.port,
         });
+        if let Some(text) = mirrors::of(&composition).1 {
+            log::warn!("{text}");
+            self.screen.event(&Report::Warning { name: Some(manifest.name.shown().into_owned()), text });
+        }
         if let Some(only) = opened.store.only() {
             let files = composition.files.iter().filter(|file| !file.padding).count();
             let name = manifest.name.shown().into_owned();
@@ -215,9 +223,11 @@ pub fn parts(
     pending: Option<Pending>,
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
-    let Composition { manifest, info, info_hash, .. } = composition;
-    let private = is_private(&info);
+    let private = is_private(&composition.info);
+    let usable = mirrors::of(&composition).0;
+    let Composition { manifest, files, info, info_hash, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
+    let ledger = Ledger::new(manifest.name.as_str(), info_hash);
     let common = links::Common {
         store: store.clone(),
         geometry: manifest.geometry,
@@ -230,7 +240,8 @@ pub fn parts(
         upload: station.upload.another(),
         download: station.download.another(),
     };
-    let (links, heard) = Links::new(common, visitors);
+    let (mut links, heard) = Links::new(common.clone(), visitors);
+    let usable: Vec<_> = usable.into_iter().map(|mirror| (links.another_key(), mirror)).collect();
     let mut swarm = Swarm::new(Config {
         geometry: manifest.geometry,
         id: station.id,
@@ -243,6 +254,9 @@ pub fn parts(
     if let Some(only) = store.only() {
         swarm.want_only(only.parts());
     }
+    swarm.use_mirrors(usable.iter().map(|(key, _)| *key));
+    let layout = Layout::new(manifest.name.clone(), manifest.geometry.size(), files);
+    let mirrors = Mirrors::new(usable, layout, common, station.mirrors.clone());
     let unmet = pending.as_ref().map(Pending::all).unwrap_or_default();
     let (station, stop, manifest) = (station.clone(), station.stop.clone(), Arc::new(manifest));
     Parts {
@@ -254,8 +268,10 @@ pub fn parts(
         found,
         disk,
         links,
+        mirrors,
         heard,
         acquaintances,
+        ledger,
         pending,
         unmet,
         private,
@@ -279,6 +295,7 @@ pub async fn open(
         whole: manifest.whole,
         info_hash: composition.info_hash,
         files: composition.files.clone(),
+        executable: manifest.is_executable(),
         only,
     };
     let proofs = Proofs::of_this_user();

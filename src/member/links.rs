@@ -125,10 +125,16 @@ impl Links {
         dial(address, self.common.ours, self.common.via.clone(), self.arrivals.clone());
     }
 
-    /// Keeps a connection until the swarm says whether to admit it.
-    pub fn introduce(&mut self, met: Met) -> (PeerKey, Introduction) {
+    /// A key that no connection has, nor will have.
+    pub fn another_key(&mut self) -> PeerKey {
         let key = PeerKey(self.next_key);
         self.next_key = self.next_key.wrapping_add(1);
+        key
+    }
+
+    /// Keeps a connection until the swarm says whether to admit it.
+    pub fn introduce(&mut self, met: Met) -> (PeerKey, Introduction) {
+        let key = self.another_key();
         let introduction = met.introduction.clone();
         self.introduced.insert(key, met);
         (key, introduction)

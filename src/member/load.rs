@@ -64,6 +64,8 @@ pub struct Composition {
     pub trackers: Trackers,
     /// Members that say that they have it.
     pub members: Vec<SocketAddr>,
+    /// Addresses that are said to have the same bytes (BEP 19), as they were written.
+    pub mirrors: Vec<String>,
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -111,15 +113,14 @@ impl Composition {
         let asked = manifest.conductors().map(Tracker::from).collect();
         let trackers = Trackers { asked, passed_over: Vec::new() };
         let files = manifest.files().collect();
-        Ok(Self { info_hash: InfoHash::of(&info), info, manifest, files, trackers, members: Vec::new() })
+        let mirrors = manifest.mirrors().map(str::to_owned).collect();
+        let info_hash = InfoHash::of(&info);
+        Ok(Self { info_hash, info, manifest, files, trackers, members: Vec::new(), mirrors })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
         let mut manifest = Manifest::from(torrent.info());
         manifest.whole = torrent.whole;
-        for mirror in &torrent.mirrors {
-            log::info!("{}: its HTTP source is not used: {}", manifest.name.shown(), shown(mirror));
-        }
         Self {
             manifest,
             files: torrent.info().files.clone(),
@@ -127,14 +128,16 @@ impl Composition {
             info_hash: torrent.info_hash(),
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
             members: Vec::new(),
+            mirrors: torrent.mirrors.clone(),
         }
     }
 
-    /// From the info dictionary that a magnet link led to. `name`: what it is called for people until then.
-    pub fn of_info(info: Arc<[u8]>, trackers: Trackers, name: &str) -> Result<Self, LoadError> {
+    /// From the info dictionary that a magnet link led to, with the mirrors that the link names. `name`: what it is called
+    /// for people until then.
+    pub fn of_info(info: Arc<[u8]>, trackers: Trackers, mirrors: Vec<String>, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
         let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
-        Ok(Self { manifest, files: read.files, info_hash, info, trackers, members: Vec::new() })
+        Ok(Self { manifest, files: read.files, info_hash, info, trackers, members: Vec::new(), mirrors })
     }
 }
 

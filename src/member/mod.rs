@@ -16,9 +16,13 @@ mod begin;
 mod billboard;
 mod contact;
 mod door;
+pub mod history;
+mod ledger;
 mod links;
 mod load;
 mod lookout;
+pub mod menu;
+mod mirrors;
 mod neighbours;
 mod news;
 mod on_complete;
@@ -223,7 +227,7 @@ async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Named>, StartErr
 
 /// Reads keys until what is given is dropped.
 fn leave_on_q(stop: &CancellationToken) -> Option<Keys> {
-    let (keys, mut pressed) = Keys::start()?;
+    let (keys, mut pressed) = Keys::quit()?;
     let stop = stop.clone();
     tokio::spawn(async move {
         if pressed.recv().await.is_some() {

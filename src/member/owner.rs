@@ -4,6 +4,8 @@
 //! its own. A crash loses at most the parts in memory; everything on the disk is proven again at the next start.
 
 mod ending;
+mod mirrors;
+mod telling;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,26 +19,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     acquaintances::Acquaintances,
+    ledger::Ledger,
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
+    mirrors::Mirrors,
     on_complete,
     repertoire::Listed,
     report,
     station::{Pending, Station, Unmet},
     teller::Teller,
-    until::Copies,
 };
 use crate::{
     announce::live::{self, Progress, REPORT},
     cli::Exit,
     discovery::conductor::Stats,
-    geometry::PartIndex,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
     swarm::{Effect, Input, Snapshot, Swarm},
     time::Time,
-    ui::{Phase, Report, View},
+    ui::Report,
 };
 
 const TICK: Duration = Duration::from_millis(100);
@@ -52,8 +54,10 @@ pub struct Parts {
     pub found: Found,
     pub disk: mpsc::UnboundedReceiver<DiskEvent>,
     pub links: Links,
+    pub mirrors: Mirrors,
     pub heard: Heard,
     pub acquaintances: Acquaintances,
+    pub ledger: Ledger,
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
@@ -148,52 +152,9 @@ impl Owner {
         }
         screen.finish();
         tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
+        self.parts.ledger.tick();
         let uploaded = self.stats().uploaded;
         Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
-    }
-
-    /// What people should know before the first part comes.
-    fn tell_first(&mut self, screen: &Teller) {
-        let have = self.parts.swarm.snapshot(self.now());
-        match self.stage {
-            Stage::Fetching if have.bytes_done < have.bytes => screen.event(&Report::Fetch {
-                name: self.name(),
-                path: self.parts.store.path(),
-                size: have.bytes,
-                missing: have.bytes - have.bytes_done,
-            }),
-            Stage::Whole { .. } => self.tell_whole(screen),
-            // A small file is checked before the first tick.
-            Stage::Checking(_) => self.show(&have, self.now(), screen),
-            _ => {}
-        }
-    }
-
-    fn missing(&self) -> Vec<PartIndex> {
-        let have = self.parts.swarm.have();
-        self.parts.manifest.geometry.all_parts().filter(|part| !have.has(*part)).collect()
-    }
-
-    /// Which parts of what was on the disk are right, where that was asked for.
-    fn tell_checked(&self, wrong: &[PartIndex], screen: &Teller) {
-        if self.parts.station.settings.check {
-            let (parts, path) = (self.parts.manifest.geometry.parts(), self.parts.store.path());
-            let wrong = report::ranges(wrong);
-            screen.event(&Report::Checked { name: self.name(), path, parts, wrong });
-        }
-    }
-
-    fn tell_whole(&self, screen: &Teller) {
-        let snapshot = self.parts.swarm.snapshot(self.now());
-        screen.event(&Report::Whole {
-            name: self.name(),
-            path: self.parts.store.path(),
-            size: snapshot.bytes,
-            fetched: snapshot.fetched,
-            seconds: self.now(),
-            sharing: !self.parts.station.settings.until.done,
-        });
-        self.tell_copies(screen);
     }
 
     async fn work(&mut self, screen: &Teller) -> Ending {
@@ -219,10 +180,14 @@ impl Owner {
                     }
                     None
                 }
+                Some((key, events)) = self.parts.mirrors.hear() => {
+                    self.on_mirror(key, events, screen);
+                    None
+                }
                 named = named(&mut self.stage) => self.on_named(named, screen),
                 _ = tick.tick() => self.on_tick(screen),
             };
-            self.carry_out();
+            self.carry_out(screen);
             if let Some(ending) = ending {
                 return ending;
             }
@@ -234,7 +199,7 @@ impl Owner {
         self.parts.swarm.handle(input, now);
     }
 
-    fn carry_out(&mut self) {
+    fn carry_out(&mut self, screen: &Teller) {
         while let Some(effect) = self.parts.swarm.next_effect() {
             match effect {
                 Effect::Dial(address) => self.parts.links.dial(address),
@@ -248,6 +213,8 @@ impl Owner {
                     self.parts.links.refuse(key);
                 }
                 Effect::Tell(key, command) => self.parts.links.tell(key, command),
+                Effect::Mirror(key, order) => self.parts.mirrors.order(key, order),
+                Effect::MirrorFailed(key, failure) => self.on_mirror_failed(key, &failure, screen),
                 // What follows from it comes from the disk, when the whole is verified too.
                 Effect::Complete => {}
             }
@@ -264,6 +231,8 @@ impl Owner {
     fn on_events(&mut self, key: PeerKey, events: Vec<Event>, screen: &Teller) {
         for event in events {
             let event = if self.parts.private { event.in_private() } else { event };
+            let who = matches!(event, Event::Closed(_)).then(|| self.name_of(key));
+            self.parts.ledger.hear(key, &event, || who.unwrap_or_default());
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
                     screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));
@@ -383,6 +352,7 @@ impl Owner {
         self.show(&snapshot, now, screen);
         self.note(now);
         self.parts.acquaintances.tick(|| self.parts.swarm.reached(), now);
+        self.parts.ledger.tick();
         self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 
@@ -391,29 +361,6 @@ impl Owner {
         let snapshot = self.parts.swarm.snapshot(self.now());
         let uploaded = self.parts.uploaded + snapshot.uploaded;
         Stats { uploaded, downloaded: snapshot.fetched, left: snapshot.left }
-    }
-
-    /// How far it is, for the screen.
-    fn show(&self, snapshot: &Snapshot, now: Time, screen: &Teller) {
-        let phase = match &self.stage {
-            Stage::Checking(check) => Phase::Checking { done_bytes: check.progress().0 },
-            Stage::Fetching if snapshot.bytes_done == snapshot.bytes => Phase::Verifying,
-            Stage::Fetching => {
-                report::waiting(snapshot, self.lookout.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
-            }
-            Stage::Naming(_) => Phase::Verifying,
-            Stage::Whole { .. } => Phase::Sharing,
-        };
-        let eta = report::eta(snapshot);
-        screen.update(&View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
-    }
-
-    /// Who of those that are waited for has it whole by now, and who has not.
-    fn tell_copies(&self, screen: &Teller) {
-        if let Some(all) = &self.parts.station.settings.until.all {
-            let Copies { copies, wanted, whole, lacking } = self.copies(all);
-            screen.event(&Report::Copies { name: self.name(), copies, wanted, whole, lacking });
-        }
     }
 
     /// Notes what is on the disk once nothing was written for a while, so that even a kill costs no check.

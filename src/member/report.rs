@@ -41,6 +41,7 @@ pub fn waiting(snapshot: &Snapshot, reach: Reach, last: Time, now: Time) -> Opti
         return None;
     }
     let what = match snapshot.members {
+        _ if snapshot.mirrors > 0 => "a mirror to answer, or a member that has the missing parts",
         0 => waiting_for_anybody(reach, last, now),
         _ if snapshot.complete_members > 0 => "a member to send",
         _ => "a member that has the missing parts",

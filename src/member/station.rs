@@ -1,11 +1,12 @@
-//! What all compositions of one member share: its port and who it is there, its limits, its screen, and when to leave.
+//! What all compositions of one member share: its port and who it is there, its limits, its memory, its screen, and when to
+//! leave.
 //!
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
 use std::{
     net::SocketAddr,
     num::NonZeroU64,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Instant,
 };
 
@@ -29,10 +30,12 @@ use crate::{
         dns_sd::{Kind, Notice, Words},
         lan::Lan,
     },
-    manifest::endpoint::CONDUCTOR_PORT,
+    manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
+    mirror::client::Client,
     net::{limiter::Limiter, listen::Listeners, utp, via::Via},
-    storage::state_folder,
+    storage::{pool::Pool, state_folder},
+    time::Time,
     ui::Screen,
     wire::handshake::{Handshake, PeerId},
 };
@@ -40,10 +43,14 @@ use crate::{
 /// Ports tried after the first one above the conductor's, where the default one is taken.
 const MORE_PORTS: u16 = 100;
 
+/// Clones are the same one.
+#[derive(Clone)]
 pub struct Station {
     pub settings: Settings,
     /// When time was zero.
     pub start: Instant,
+    /// When what it is used for began.
+    pub began: Time,
     pub screen: Arc<Screen>,
     /// Ends everything: a signal, or q.
     pub stop: CancellationToken,
@@ -56,6 +63,10 @@ pub struct Station {
     pub door: Door,
     pub upload: Limiter,
     pub download: Limiter,
+    /// Memory for parts on their way.
+    pub pool: Pool,
+    /// What asks mirrors, once one was asked.
+    pub mirrors: Arc<OnceLock<Client>>,
     pub news: Arc<News>,
     pub repertoire: Repertoire,
     pub neighbours: Neighbours,
@@ -65,7 +76,7 @@ pub struct Station {
     /// None: the DHT is neither asked nor told.
     pub dht: Option<Dht>,
     /// None: nobody there is told that this member can be asked.
-    notice: Option<Notice>,
+    notice: Option<Arc<Notice>>,
 }
 
 impl Station {
@@ -95,13 +106,15 @@ impl Station {
         let (id, key) = (PeerId::fresh(&mut dice), dice.u32(..));
         let lan = settings.lan.then(|| Lan::start(port, via(&settings), stop.clone()));
         let (news, http) = (Arc::default(), Http::new(&via(&settings), many)?);
+        let (pool, mirrors) = (Pool::default(), Arc::default());
         let (neighbours, told) = Neighbours::new();
         let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: via(&settings) };
         let shared = repertoire.clone();
-        let notice = settings.lan.then(|| Notice::put_up(words, move || shared.len(), &stop));
+        let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
         let station = Self {
             settings,
             start,
+            began: Time::ZERO,
             screen,
             stop,
             id,
@@ -111,6 +124,8 @@ impl Station {
             door,
             upload,
             download,
+            pool,
+            mirrors,
             news,
             repertoire,
             neighbours,
@@ -123,6 +138,12 @@ impl Station {
             neighbours::start(&station, told);
         }
         Ok(station)
+    }
+
+    /// The same station for something that may end before the rest, and that asks these conductors.
+    pub fn another(&self, conductors: Vec<Endpoint>) -> Self {
+        let settings = Settings { conductors, ..self.settings.clone() };
+        Self { settings, stop: self.stop.child_token(), began: self.start.elapsed(), ..self.clone() }
     }
 
     /// Says that this member can be asked no more.
@@ -178,7 +199,8 @@ fn beside(
     Ok(Some(Dht::start(setup, stop.clone())))
 }
 
-fn via(settings: &Settings) -> Via {
+/// What connections are dialled through, as the settings say.
+pub fn via(settings: &Settings) -> Via {
     let Settings { listen, interface, .. } = settings;
     Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
 }

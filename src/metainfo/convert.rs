@@ -87,6 +87,7 @@ pub fn to_magnet(manifest: &Manifest) -> Result<Magnet, ConvertError> {
         name: Some(manifest.name.as_str().to_owned()),
         size: Some(manifest.geometry.size()),
         trackers: trackers(manifest).collect(),
+        mirrors: manifest.mirrors().map(str::to_owned).collect(),
         ..Magnet::new(manifest.info_hash())
     })
 }
@@ -203,12 +204,13 @@ mod tests {
 
     #[test]
     fn a_magnet_names_the_same_swarm() {
-        let manifest = manifest("conductor :9999\n");
+        let manifest = manifest("conductor :9999\nmirror http://m/x\n");
         let magnet = to_magnet(&manifest).unwrap();
         assert_eq!(
             magnet.to_string(),
             format!(
-                "magnet:?xt=urn:btih:{}&dn=maxresdefault.jpg&xl=142044&tr=http%3A%2F%2F192.168.1.1%3A9999%2Fannounce",
+                "magnet:?xt=urn:btih:{}&dn=maxresdefault.jpg&xl=142044&tr=http%3A%2F%2F192.168.1.1%3A9999%2Fannounce\
+                 &ws=http%3A%2F%2Fm%2Fx",
                 manifest.info_hash()
             )
         );

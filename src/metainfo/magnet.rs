@@ -28,6 +28,8 @@ pub struct Magnet {
     pub trackers: Vec<String>,
     /// Members known by address (`x.pe`).
     pub peers: Vec<Endpoint>,
+    /// HTTP sources of the same bytes (`ws`, BEP 19).
+    pub mirrors: Vec<String>,
 }
 
 /// Why some text is no link that can be followed.
@@ -46,7 +48,7 @@ pub enum MagnetError {
 impl Magnet {
     /// A link to this swarm and nothing else.
     pub fn new(hash: InfoHash) -> Self {
-        Self { hash, name: None, size: None, trackers: Vec::new(), peers: Vec::new() }
+        Self { hash, name: None, size: None, trackers: Vec::new(), peers: Vec::new(), mirrors: Vec::new() }
     }
 }
 
@@ -70,6 +72,7 @@ impl FromStr for Magnet {
                 "dn" if magnet.name.is_none() => magnet.name = Some(decode(&value.replace('+', " "))),
                 "xl" => magnet.size = magnet.size.or(decode(value).parse().ok()),
                 "tr" => magnet.trackers.push(decode(value)),
+                "ws" => magnet.mirrors.push(decode(value)),
                 "x.pe" => magnet.peers.extend(decode(value).parse::<Endpoint>()),
                 _ => {}
             }
@@ -91,6 +94,9 @@ impl fmt::Display for Magnet {
         }
         for tracker in &self.trackers {
             write!(f, "&tr={}", escaped(tracker))?;
+        }
+        for mirror in &self.mirrors {
+            write!(f, "&ws={}", escaped(mirror))?;
         }
         for peer in &self.peers {
             write!(f, "&x.pe={peer}")?;
@@ -172,6 +178,7 @@ mod tests {
         assert_eq!(magnet.name.as_deref(), Some("a b c"));
         assert_eq!(magnet.trackers, ["http://t/announce", "udp://u"]);
         assert_eq!((magnet.size, magnet.peers.len()), (Some(7), 2));
+        assert_eq!(magnet.mirrors, ["x"]);
         let base32 = parse("magnet:?xt=urn:btih:ZHQVOY7XELZD5GFCTXWN7LRUDOMNKMCW");
         assert_eq!(base32, parse(&format!("magnet:?xt=urn:btih:{HEX}")));
         let hybrid = format!("magnet:?xt=urn:btmh:1220ff&xt=urn:btih:{HEX}");
@@ -196,14 +203,15 @@ mod tests {
 
     fn magnets() -> impl Strategy<Value = Magnet> {
         let peers = vec("[a-z]{1,9}:[1-9][0-9]{0,3}", 0..3);
-        let trackers = vec("\\PC{1,20}", 0..3);
-        (any::<[u8; 20]>(), option::of("\\PC{1,20}"), any::<Option<u64>>(), trackers, peers).prop_map(
-            |(hash, name, size, trackers, peers)| Magnet {
+        let urls = || vec("\\PC{1,20}", 0..3);
+        (any::<[u8; 20]>(), option::of("\\PC{1,20}"), any::<Option<u64>>(), urls(), peers, urls()).prop_map(
+            |(hash, name, size, trackers, peers, mirrors)| Magnet {
                 hash: InfoHash(hash),
                 name,
                 size,
                 trackers,
                 peers: peers.iter().map(|p| p.parse().unwrap()).collect(),
+                mirrors,
             },
         )
     }

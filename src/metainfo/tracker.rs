@@ -3,7 +3,7 @@
 //! It comes from a stranger: what cannot be one line of an HTTP request as it stands is no address, and a stranger's
 //! address presses no button on a machine nearby ([`Tracker::may_be_at`]).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::manifest::Endpoint;
 
@@ -66,14 +66,31 @@ fn is_plain(path: &str) -> bool {
         && !before_query.contains("/.")
 }
 
-/// Loopback, private, shared (RFC 6598) and link-local addresses.
-fn is_near(ip: IpAddr) -> bool {
+/// Loopback, private, shared (RFC 6598) and link-local addresses, and those that lead there in other clothes.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
             ip.is_loopback() || ip.is_private() || ip.is_link_local() || a == 0 || (a == 100 && b & 0xc0 == 64)
         }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unicast_link_local()
+                || ip.is_unique_local()
+                || within(ip).is_some_and(|inner| is_near(inner.into()))
+        }
+    }
+}
+
+/// The IPv4 address that packets to this one are sent to by translators (NAT64, RFC 6052) and tunnels (6to4, RFC 3056).
+fn within(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = ip.segments();
+    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match (a, [b, c, d, e, f]) {
+        (0x64, [0xff9b, 0, 0, 0, 0]) => Some(join(g, h)),
+        (0x2002, _) => Some(join(b, c)),
+        _ => None,
     }
 }
 
@@ -138,11 +155,14 @@ mod tests {
     fn what_is_near_is_asked_as_a_tracker_alone() {
         let at = |url: &str, ip: &str| Tracker::from_url(url).unwrap().may_be_at(ip.parse().unwrap());
         let near = ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.1.1", "100.64.0.1", "::1", "fd00::1", "fe80::1"];
-        for ip in near.into_iter().chain(["::ffff:10.0.0.1", "0.0.0.0"]) {
+        let disguised = ["::ffff:10.0.0.1", "0.0.0.0", "::", "64:ff9b::a00:1", "2002:7f00:1::"];
+        for ip in near.into_iter().chain(disguised) {
             assert!(!at("http://t/cgi-bin/reboot?now=", ip), "{ip}");
             assert!(at("http://t/announce", ip) && at("http://t/announce.php?key=1", ip), "{ip}");
         }
-        assert!(at("http://t/x", "9.9.9.9") && at("http://t/x", "2620:fe::9"));
+        for ip in ["9.9.9.9", "2620:fe::9", "64:ff9b::909:909"] {
+            assert!(at("http://t/x", ip), "{ip}");
+        }
     }
 
     proptest! {

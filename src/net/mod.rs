@@ -8,5 +8,6 @@ pub mod listen;
 pub mod own_address;
 pub mod service;
 pub mod shutdown;
+pub mod tls;
 pub mod utp;
 pub mod via;

@@ -6,6 +6,7 @@
 pub mod dial;
 pub mod driver;
 pub mod gather;
+pub mod glance;
 pub mod inquiry;
 mod patience;
 pub mod rates;

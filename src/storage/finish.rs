@@ -1,13 +1,14 @@
 //! What stays when a member ends: the state of a file that is not whole, or the final name.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Proofs, Stamp, StorageError, Tree, folder, note, os, state::State, store::Shared};
+use super::{Proofs, Stamp, StorageError, Tree, files::Files, folder, note, os, state::State, store::Shared};
 
 /// Where a composition is on the disk.
 pub(super) struct Home {
@@ -84,6 +85,9 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
         let path = home.path().to_owned();
         return Err(StorageError::NotWhole { path });
     }
+    if let (Place::Part { .. }, Files::One(file), true) = (&home.place, &shared.files, shared.contents.executable) {
+        make_executable(file, home.path());
+    }
     let synced = synced_stamp(shared, home)?;
     match &home.place {
         Place::Final { stamp } if !stamp.is_same_data(&synced) => {
@@ -154,6 +158,17 @@ fn replace(names: &Names, old: &Stamp) -> io::Result<Result<(), StorageError>> {
     } else {
         os::exchange(&names.part, &names.whole)?;
         Ok(Err(appeared(names)))
+    }
+}
+
+/// Makes it a program, for those who may read it. If that fails the data is right all the same.
+fn make_executable(file: &File, path: &Path) {
+    let done = file.metadata().and_then(|meta| {
+        let mode = meta.permissions().mode();
+        file.set_permissions(Permissions::from_mode(mode | (mode & 0o444) >> 2))
+    });
+    if let Err(error) = done {
+        log::warn!("{}: it cannot be made executable: {error}", path.display());
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Contents {
     pub name: String,
     /// The files of a folder, in order, padding too; none for a single file. Their sizes add up to the geometry's.
     pub files: Vec<FileEntry>,
+    /// A single file that is to be a program, for those who may read it.
+    pub executable: bool,
     /// Those of them that are wanted; None: all.
     pub only: Option<Selection>,
     pub geometry: Geometry,
@@ -60,19 +62,21 @@ pub enum Notes {
     Ignored,
 }
 
-/// What a person asked for.
-#[derive(Clone, Debug)]
+/// What a person asked for, and what it may take.
+#[derive(Clone)]
 pub struct Wishes {
     pub existing: Existing,
     pub notes: Notes,
     /// An older file, or folder, whose parts that are still the same are taken over.
     pub old: Option<PathBuf>,
+    /// Memory for parts on their way, for all compositions of a process together.
+    pub pool: Pool,
 }
 
-/// What is there is shared, notes are believed, and there is nothing older.
+/// What is there is shared, notes are believed, there is nothing older, and memory of its own.
 impl Default for Wishes {
     fn default() -> Self {
-        Self { existing: Existing::Share, notes: Notes::Believed, old: None }
+        Self { existing: Existing::Share, notes: Notes::Believed, old: None, pool: Pool::default() }
     }
 }
 
@@ -135,7 +139,8 @@ pub fn open_on(
         contents.only = None;
     }
     let home = Home { names, place, proofs };
-    let setup = Setup { contents, found, have, sources, disk: disk(files.disk()), files };
+    let pool = wishes.pool.clone();
+    let setup = Setup { contents, found, have, sources, disk: disk(files.disk()), files, pool };
     let path = home.path().to_owned();
     setup.start(home).map_err(|e| StorageError::io(path, "start a thread for it", e))
 }
@@ -273,6 +278,7 @@ struct Setup {
     sources: Vec<Source>,
     files: Files,
     disk: Arc<dyn Disk>,
+    pool: Pool,
 }
 
 impl Setup {
@@ -315,7 +321,7 @@ impl Setup {
         }
         let jobs = writer::start(shared.clone())?;
         Ok(Opened {
-            store: Store::new(shared, jobs, Pool::default(), home, self.sources),
+            store: Store::new(shared, jobs, self.pool, home, self.sources),
             found: self.found,
             have: self.have,
             events: told,

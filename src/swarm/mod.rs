@@ -9,6 +9,7 @@
 //! | `assign` | which part is asked of whom, and what is taken from a slow one |
 //! | `serve` | who is served, and what a first seed shows |
 //! | `offer` | what members with nothing to send are given to send |
+//! | `mirrors` | when an HTTP server is asked, and for what |
 //! | `exchange` | whom a neighbour is told of, and whom we believe in |
 //! | `on_tick` | whom to dial, who stalls |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
@@ -16,6 +17,7 @@
 mod assign;
 mod exchange;
 mod known_peers;
+mod mirrors;
 mod neighbour;
 mod offer;
 mod on_peer;
@@ -34,11 +36,15 @@ use reveal::Reveal;
 
 use crate::{
     geometry::{Geometry, PartIndex},
+    mirror,
     peer::{Command, Event, Introduction, PeerKey, rates::Meter, session::Show},
     picker::{PartState, Picker},
     time::Time,
     wire::{bitfield::Bitfield, handshake::PeerId},
 };
+
+/// Members that are here for a moment, while all places are taken.
+pub const MOST_GUESTS: usize = 4;
 
 pub struct Config {
     pub geometry: Geometry,
@@ -47,7 +53,7 @@ pub struct Config {
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
     pub checked: bool,
-    /// Connections at most, in all; a few guests of a moment aside.
+    /// Connections at most, in all; [`MOST_GUESTS`] aside.
     pub max_peers: usize,
     /// We open connections ourselves while there are fewer than this in all; the rest is for who comes to us.
     pub max_dialled: usize,
@@ -73,6 +79,7 @@ pub enum Input {
     /// An address of [`Effect::Dial`] led back to this member.
     Ourselves(SocketAddr),
     Peer(PeerKey, Event),
+    Mirror(PeerKey, mirror::Event),
     /// This part is verified and on the disk.
     Have(PartIndex),
     /// What was on the disk is all known now: fetch the rest.
@@ -86,6 +93,9 @@ pub enum Effect {
     Admit(PeerKey, Show),
     Refuse(PeerKey, &'static str),
     Tell(PeerKey, Command),
+    Mirror(PeerKey, mirror::Order),
+    /// This mirror is not asked for a while, or never again.
+    MirrorFailed(PeerKey, mirror::Failure),
     /// Every part is on the disk and verified.
     Complete,
 }
@@ -101,8 +111,10 @@ pub struct Snapshot {
     pub bytes_done: u64,
     /// Bytes of the whole composition that are not here.
     pub left: u64,
-    /// Payload bytes that came from members, duplicates and wrong ones included.
+    /// Payload bytes that came, duplicates and wrong ones included.
     pub fetched: u64,
+    /// Those of them that came from mirrors.
+    pub mirrored: u64,
     /// Payload bytes sent to members.
     pub uploaded: u64,
     /// Bytes a second, over the last seconds.
@@ -111,6 +123,8 @@ pub struct Snapshot {
     /// Members connected, we not counted, and how many of them have everything.
     pub members: usize,
     pub complete_members: usize,
+    /// Mirrors that may still be asked, now or later.
+    pub mirrors: usize,
     /// Members that were ever seen to have everything, we not counted.
     pub copies: usize,
     /// Wrong parts that came.
@@ -131,6 +145,7 @@ pub struct Swarm {
     left: u64,
     checked: bool,
     neighbours: BTreeMap<PeerKey, Neighbour>,
+    mirrors: mirrors::Mirrors,
     known: KnownPeers,
     /// Counts how often it changed who the neighbours are and where they listen.
     roster: u64,
@@ -169,6 +184,7 @@ impl Swarm {
             checked: config.checked,
             config,
             neighbours: BTreeMap::new(),
+            mirrors: mirrors::Mirrors::default(),
             known: KnownPeers::default(),
             roster: 0,
             suspect: BTreeSet::new(),
@@ -218,6 +234,7 @@ impl Swarm {
             }
             Input::Ourselves(address) => self.known.own(address),
             Input::Peer(key, event) => self.on_peer(key, event, now),
+            Input::Mirror(key, event) => self.on_mirror(key, event, now),
             Input::Have(part) => self.on_have(part),
             Input::Checked => self.on_checked(now),
         }
@@ -303,11 +320,13 @@ impl Swarm {
             bytes_done: self.bytes_done,
             left: self.left,
             fetched: self.fetched,
+            mirrored: self.mirrors.fetched,
             uploaded: self.uploaded,
-            rate_down: self.down.get(now),
+            rate_down: self.down.get(now) + self.mirrors.down.get(now),
             rate_up: self.up.get(now),
             members: self.neighbours.len(),
             complete_members: self.neighbours.values().filter(|n| n.is_complete()).count(),
+            mirrors: self.mirrors.count(),
             copies: self.copies.len(),
             wrong_parts: self.wrong_parts,
         }

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::{
-    Effect, Swarm,
+    Effect, MOST_GUESTS, Swarm,
     known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
@@ -23,9 +23,6 @@ const MAX_COPIES: usize = 50_000;
 
 /// Two connections with one member that are opened within this time may both be on their way before either side knows.
 const AT_ONCE: Time = Time::from_secs(2);
-
-/// Members that are here for a moment, while all places are taken.
-const MOST_GUESTS: usize = 4;
 
 /// How a new neighbour is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,7 +372,7 @@ impl Swarm {
     }
 
     /// `key` does not fetch this part any more: it goes to who was to take it over, or is missing again.
-    fn freed(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+    pub(super) fn freed(&mut self, key: PeerKey, part: PartIndex, now: Time) {
         match self.picker.state(part) {
             PartState::Fetching(by) if by == key => {
                 self.picker.set(part, PartState::Missing);

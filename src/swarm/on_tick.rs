@@ -35,6 +35,7 @@ impl Swarm {
         self.look_again(now);
         self.serve(now);
         self.assign_idle(now);
+        self.tend_mirrors(now);
     }
 
     /// Opens connections while there are addresses and fewer connections than we would like, whoever opened them.

@@ -73,6 +73,7 @@ struct Progress<'a> {
     bytes: u64,
     bytes_done: u64,
     fetched: u64,
+    mirror: u64,
     uploaded: u64,
     rate_down: u64,
     rate_up: u64,
@@ -202,6 +203,7 @@ fn progress(view: &View) -> Progress<'_> {
         bytes: swarm.bytes,
         bytes_done: swarm.bytes_done,
         fetched: swarm.fetched,
+        mirror: swarm.mirrored,
         uploaded: swarm.uploaded,
         rate_down: swarm.rate_down as u64,
         rate_up: swarm.rate_up as u64,
@@ -258,7 +260,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"v\":1,\"time\":\"2026-08-06T07:06:40.250Z\",\"event\":\"end\",\"name\":\"vm.qcow2\",\"code\":0,\
-             \"path\":\"vm.qcow2\",\"size\":20000000000,\"have\":20000000000,\"fetched\":20000000000,\"uploaded\":0,\
+             \"path\":\"vm.qcow2\",\"size\":20000000000,\"have\":20000000000,\"fetched\":20000000000,\"mirror\":0,\"uploaded\":0,\
              \"seconds\":200.0,\"whole_after\":192.0}\n"
         );
     }

@@ -1,4 +1,4 @@
-//! The key that ends a member: q (or Q), and Ctrl-C where it comes as a key.
+//! The keys that people press: any, or only the one that ends a member: q (or Q), and Ctrl-C where it comes as a key.
 //!
 //! Keys are read only while standard input is a terminal and this process is in its foreground; in the background, and
 //! from any other standard input, not a byte is taken. Of the terminal's modes only line editing and echo are switched
@@ -27,6 +27,9 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quit;
 
+/// Keys that wait to be heard; who types faster than that is not heard.
+const WAITING: usize = 256;
+
 /// How long a look for a key lasts; so late it is seen that the process came to the foreground or is over.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -36,15 +39,28 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Starts to read keys on a thread of their own; None where standard input is no terminal.
-    pub fn start() -> Option<(Self, mpsc::Receiver<Quit>)> {
+    /// Listens for whoever wants to leave; None where standard input is no terminal.
+    pub fn quit() -> Option<(Self, mpsc::Receiver<Quit>)> {
+        Self::start(|event| matches!(event, Event::Key(key) if is_quit(key)).then_some(Quit))
+    }
+
+    /// Listens for every key.
+    pub fn all() -> Option<(Self, mpsc::Receiver<KeyEvent>)> {
+        Self::start(|event| match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
+            _ => None,
+        })
+    }
+
+    /// Starts to read what is `wanted` on a thread of its own.
+    fn start<T: Send + 'static>(wanted: fn(Event) -> Option<T>) -> Option<(Self, mpsc::Receiver<T>)> {
         if !io::stdin().is_terminal() {
             return None;
         }
         let modes = Arc::new(Modes::default());
-        let (send, receive) = mpsc::channel(1);
+        let (send, receive) = mpsc::channel(WAITING);
         let ours = Arc::clone(&modes);
-        let started = thread::Builder::new().name("keys".to_owned()).spawn(move || read(&ours, &send));
+        let started = thread::Builder::new().name("keys".to_owned()).spawn(move || read(&ours, wanted, &send));
         if let Err(error) = started {
             log::warn!("no keys are read: {error}");
             return None;
@@ -60,19 +76,18 @@ impl Drop for Keys {
     }
 }
 
-fn read(modes: &Modes, quit: &mpsc::Sender<Quit>) {
+fn read<T>(modes: &Modes, wanted: fn(Event) -> Option<T>, heard: &mpsc::Sender<T>) {
     loop {
         match modes.hold() {
             Held::Over => return,
             Held::Background => thread::sleep(LOOK),
-            Held::Foreground => match next_key() {
-                Ok(Some(key)) if is_quit(key) => {
-                    // A second q, while the first still waits to be heard, says nothing new.
-                    if let Err(mpsc::error::TrySendError::Closed(_)) = quit.try_send(Quit) {
+            Held::Foreground => match next() {
+                Ok(event) => {
+                    let Some(key) = event.and_then(wanted) else { continue };
+                    if let Err(mpsc::error::TrySendError::Closed(_)) = heard.try_send(key) {
                         return;
                     }
                 }
-                Ok(_) => {}
                 Err(error) => {
                     log::warn!("no more keys are read: {error}");
                     return;
@@ -82,14 +97,11 @@ fn read(modes: &Modes, quit: &mpsc::Sender<Quit>) {
     }
 }
 
-/// The key that was pressed, if one is within [`LOOK`].
-fn next_key() -> io::Result<Option<KeyEvent>> {
-    if !event::poll(LOOK)? {
-        return Ok(None);
-    }
-    match event::read()? {
-        Event::Key(key) => Ok(Some(key)),
-        Event::Resize(..) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => Ok(None),
+/// What the terminal tells, if it does within [`LOOK`].
+fn next() -> io::Result<Option<Event>> {
+    match event::poll(LOOK)? {
+        true => event::read().map(Some),
+        false => Ok(None),
     }
 }
 

@@ -1,21 +1,28 @@
 //! What people and scripts see of a member, and the keys that they press.
 //!
-//! One [`Screen`] a process, in one of four forms: a bar on a terminal ([`terminal`], drawn from [`frame`]), plain lines
-//! where there is none ([`plain`]), JSON lines ([`json`]), or errors only. Everybody tells it the same: a [`View`] ten times
+//! One [`Screen`] a process, in one of five forms: a bar on a terminal ([`terminal`], drawn from [`frame`]), plain lines
+//! where there is none ([`plain`]), JSON lines ([`json`]), errors only, or [`kept`] for the menu, which has the whole terminal
+//! as its [`canvas`]. Everybody tells it the same: a [`View`] ten times
 //! a second, a [`Report`] when something happened. It takes no decision, and what it is told is already safe to print.
 //! Progress and remarks go to stderr, results to stdout; nobody reading them is no error.
 
+pub mod canvas;
 pub mod frame;
 pub mod json;
+pub mod kept;
 pub mod keys;
+pub mod part_map;
 pub mod plain;
 pub mod report;
 pub mod terminal;
 
 pub use report::{End, Report};
 
+use kept::News;
+
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +30,26 @@ use crate::{
     cli::{LogDir, ScreenOptions},
     swarm::Snapshot,
 };
+
+/// The signs that a terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// Any of Unicode; else those of ASCII alone.
+    pub unicode: bool,
+}
+
+impl Signs {
+    /// As the locale says: the first of LC_ALL, LC_CTYPE and LANG that is set.
+    pub fn of_locale() -> Self {
+        let set = |key| std::env::var(key).ok().filter(|value| !value.is_empty());
+        Self::of(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).as_deref())
+    }
+
+    fn of(locale: Option<&str>) -> Self {
+        let locale = locale.unwrap_or_default().to_ascii_lowercase();
+        Self { unicode: locale.contains("utf-8") || locale.contains("utf8") }
+    }
+}
 
 /// One composition as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +133,7 @@ enum Form {
     Plain(plain::Plain),
     Json { lines: json::Json<io::Stdout>, quiet: bool },
     Quiet,
+    Kept(Arc<kept::Kept>),
 }
 
 impl Screen {
@@ -127,6 +155,11 @@ impl Screen {
         Self { form, verbose: options.verbose }
     }
 
+    /// Nothing is shown: whoever draws asks `kept`.
+    pub fn kept(kept: Arc<kept::Kept>) -> Self {
+        Self { form: Form::Kept(kept), verbose: false }
+    }
+
     /// How a composition stands now. `slot`: which one, counted from 0 in the order of the command line.
     /// To be called about ten times a second; what is shown how often is seen to here.
     pub fn update(&self, slot: usize, view: &View) {
@@ -134,14 +167,17 @@ impl Screen {
             Form::Terminal(terminal) => terminal.update(slot, view),
             Form::Plain(plain) => plain.update(slot, view).iter().for_each(|line| to_stderr(line)),
             Form::Json { lines, .. } => lines.update(slot, view),
+            Form::Kept(kept) => kept.update(slot, view),
             Form::Quiet => {}
         }
     }
 
     /// Something happened.
     pub fn event(&self, report: &Report) {
-        if let Form::Json { lines, .. } = &self.form {
-            lines.event(report);
+        match &self.form {
+            Form::Json { lines, .. } => lines.event(report),
+            Form::Kept(kept) => return kept.tell(News::Report(report.clone())),
+            Form::Terminal(_) | Form::Plain(_) | Form::Quiet => {}
         }
         let Some(line) = report.line() else { return };
         match (report, &self.form) {
@@ -163,6 +199,7 @@ impl Screen {
     pub fn say(&self, line: &str) {
         match &self.form {
             Form::Terminal(_) | Form::Plain(_) => self.above(line),
+            Form::Kept(kept) => kept.tell(News::Said(line.to_owned())),
             Form::Json { .. } | Form::Quiet => {}
         }
     }
@@ -181,8 +218,10 @@ impl Screen {
 
     /// Takes this composition's bar away for good.
     pub fn leave(&self, slot: usize) {
-        if let Form::Terminal(terminal) = &self.form {
-            terminal.leave(slot);
+        match &self.form {
+            Form::Terminal(terminal) => terminal.leave(slot),
+            Form::Kept(kept) => kept.leave(slot),
+            Form::Plain(_) | Form::Json { .. } | Form::Quiet => {}
         }
     }
 
@@ -212,7 +251,8 @@ pub fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn to_stdout(line: &str) {
+/// A line on stdout; likewise.
+pub fn to_stdout(line: &str) {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
@@ -232,16 +272,28 @@ mod tests {
                 bytes_done: 812 * (2 << 20),
                 left: 0,
                 fetched: 812 * (2 << 20),
+                mirrored: 0,
                 uploaded: 1 << 30,
                 rate_down: 99.0 * 1048576.0,
                 rate_up: 12.0 * 1048576.0,
                 members: 8,
                 complete_members: 1,
+                mirrors: 0,
                 copies: 1,
                 wrong_parts: 0,
             },
             eta: Some(Duration::from_millis(25_200)),
             elapsed: Duration::from_secs(17),
+        }
+    }
+
+    #[test]
+    fn the_locale_says_which_signs_there_are() {
+        for locale in ["C.UTF-8", "de_DE.utf8", "en_GB.UTF-8@euro"] {
+            assert!(Signs::of(Some(locale)).unicode, "{locale}");
+        }
+        for locale in [None, Some("C"), Some("POSIX"), Some("de_DE.ISO-8859-1")] {
+            assert!(!Signs::of(locale).unicode, "{locale:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
+use super::part_map;
 use crate::{
     cli::{Exit, units},
     manifest::shown,
@@ -74,6 +75,8 @@ pub enum Report {
         path: PathBuf,
         size: u64,
         fetched: u64,
+        /// Bytes of `fetched` that came from mirrors.
+        mirror: u64,
         #[serde(serialize_with = "write_seconds")]
         seconds: Duration,
         sharing: bool,
@@ -105,8 +108,10 @@ pub struct End {
     pub size: u64,
     /// Bytes on disk that are verified.
     pub have: u64,
-    /// Payload bytes that came from members.
+    /// Payload bytes that came, from members and mirrors.
     pub fetched: u64,
+    /// Those of them that came from mirrors.
+    pub mirror: u64,
     /// Payload bytes sent to members.
     pub uploaded: u64,
     /// From the start to the end.
@@ -139,8 +144,8 @@ impl Report {
             }
             Report::Checked { name, parts, wrong, .. } => format!("{name}: {}", checked(*parts, wrong)),
             Report::Whole { sharing: false, .. } => return None,
-            Report::Whole { name, size, fetched, seconds, .. } => {
-                format!("{name}: {}; sharing it", whole(*size, *fetched, *seconds))
+            Report::Whole { name, size, fetched, mirror, seconds, .. } => {
+                format!("{name}: {}; sharing it", whole(*size, *fetched, *mirror, *seconds))
             }
             Report::Copies { name, copies, wanted, whole, lacking } => {
                 let list = |word: &str, names: &[String]| match names {
@@ -170,7 +175,10 @@ impl End {
     fn line(&self) -> Option<String> {
         let (name, size) = (&self.name, self.size);
         match (self.whole_after, self.code) {
-            (Some(after), _) => Some(format!("{name}: {}: {}", whole(size, self.fetched, after), place(&self.path))),
+            (Some(after), _) => {
+                let whole = whole(size, self.fetched, self.mirror, after);
+                Some(format!("{name}: {whole}: {}", place(&self.path)))
+            }
             (None, Exit::Interrupted) if size == 0 => Some(format!("{name}: interrupted before its manifest came")),
             (None, Exit::Interrupted) => {
                 let (have, size) = (units::size(self.have), units::size(size));
@@ -191,23 +199,22 @@ fn checked(parts: u32, wrong: &[(u32, u32)]) -> String {
     if wrong.is_empty() {
         return right;
     }
-    let run = |(first, last): &(u32, u32)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    let runs: Vec<_> = wrong.iter().take(MOST_RUNS).map(run).collect();
-    let more = if wrong.len() > MOST_RUNS { " and more" } else { "" };
-    format!("{right}; wrong or missing: {}{more}", runs.join(", "))
+    format!("{right}; wrong or missing: {}", part_map::runs(wrong, MOST_RUNS))
 }
 
-/// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched.
-fn whole(size: u64, fetched: u64, after: Duration) -> String {
+/// `18.6 GiB whole and verified in 3 min 12 s (99 MiB/s)`; no time where nothing had to be fetched, and how much came
+/// from mirrors where some did.
+fn whole(size: u64, fetched: u64, mirror: u64, after: Duration) -> String {
     let size = units::size(size);
     if fetched == 0 {
         return format!("{size} whole and verified");
     }
     let rate = units::rate(fetched as f64 / after.as_secs_f64().max(0.001));
-    format!("{size} whole and verified in {} ({rate})", units::duration(after))
+    let mirrored = match mirror {
+        0 => String::new(),
+        bytes => format!(", {} of it from mirrors", units::size(bytes)),
+    };
+    format!("{size} whole and verified in {} ({rate}){mirrored}", units::duration(after))
 }
 
 /// A path as people can paste it: what is in the current folder begins with `./`.
@@ -225,7 +232,7 @@ fn of(name: &Option<String>) -> String {
 }
 
 /// `1 part`, `2 parts`.
-pub(super) fn counted(count: u64, what: &str) -> String {
+pub fn counted(count: u64, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
@@ -264,6 +271,7 @@ pub(super) mod tests {
             size: 20_000_000_000,
             have: 20_000_000_000,
             fetched: 20_000_000_000,
+            mirror: 0,
             uploaded: 0,
             seconds: Duration::from_secs(200),
             whole_after: Some(Duration::from_secs(192)),
@@ -280,6 +288,12 @@ pub(super) mod tests {
     fn what_was_there_already_took_no_time() {
         let end = End { fetched: 0, path: "/data/vm.qcow2".into(), ..end() };
         assert_eq!(end.line().unwrap(), "vm.qcow2: 18.6 GiB whole and verified: /data/vm.qcow2");
+    }
+
+    #[test]
+    fn what_came_from_mirrors_is_said() {
+        let line = Report::End(End { mirror: 5_000_000_000, ..end() }).line().unwrap();
+        assert!(line.ends_with("(99 MiB/s), 4.7 GiB of it from mirrors: ./vm.qcow2"), "{line}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::{
     foreign::client::Client,
-    support::{PATIENCE, Place, Program, bytes, conductor, fetch, member, seed},
+    support::{PATIENCE, Place, Program, bytes, conductor, fetch, member, port, seed},
 };
 
 /// The files of a folder: what is in each, and whether it is a program.
@@ -120,6 +120,29 @@ fn a_folder_arrives_as_it_was() {
     fetch(&place, &torrent, "torrent", &[]).with(0);
     fs::set_permissions(place.path("torrent/stuff/run"), fs::Permissions::from_mode(0o755)).expect("a program");
     assert_same(&folder, &place.path("torrent/stuff"));
+}
+
+#[test]
+fn a_program_alone_stays_one() {
+    let place = Place::new();
+    let program = place.folder("seed").join("run me");
+    fs::write(&program, "#!/bin/sh\n").expect("written");
+    for (mode, line, copy) in [(0o755, true, "one"), (0o644, false, "two")] {
+        fs::set_permissions(&program, fs::Permissions::from_mode(mode)).expect("set");
+        let mut composer = place.command(env!("CARGO_BIN_EXE_composer"));
+        composer.args(["seed/run me", "--force", "-o", "run.orch"]);
+        Program::start(composer).end().with(0);
+        let manifest = place.path("run.orch");
+        let text = fs::read_to_string(&manifest).expect("text");
+        assert_eq!(text.ends_with("\nexecutable run me\n"), line, "{text}");
+        let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
+        let peer = format!("127.0.0.1:{}", port(&mut seed));
+        fetch(&place, &manifest, copy, &["--peer", &peer]).with(0);
+        let got = fs::metadata(place.path(copy).join("run me")).expect("there").permissions().mode();
+        assert_eq!(got & 0o100 != 0, line, "{got:o}");
+        // What is remembered of it holds.
+        fetch(&place, &manifest, copy, &[]).with(0);
+    }
 }
 
 #[test]

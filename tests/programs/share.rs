@@ -100,6 +100,41 @@ fn a_folder_is_shared_and_followed() {
 }
 
 #[test]
+fn a_folder_in_a_folder_is_one_composition() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let folder = place.folder("shelf");
+    let photos = place.folder("shelf/photos/deep").join("..");
+    let (one, two) = (bytes(200_000, 91), bytes(70_000, 92));
+    fs::write(photos.join("deep/1.jpg"), &one).expect("written");
+    fs::write(photos.join(".2"), &two).expect("written");
+    fs::write(folder.join("x"), "file").expect("written");
+    place.folder("shelf/empty");
+    place.folder("shelf/.git");
+    let mut program = share(&place, &folder, &address, &[]);
+    assert_eq!(program.event_named("sharing")["files"], 2);
+    wait_until("both are registered", || names(&place, &address) == ["photos", "x"]);
+    get(&place, "copy", &[&format!("{address}/photos")]).with(0);
+    assert!(fs::read(place.path("copy/photos/deep/1.jpg")).expect("a file") == one);
+    assert!(fs::read(place.path("copy/photos/.2")).expect("a file") == two);
+
+    fs::write(photos.join("deep/3"), "new").expect("written");
+    let changed = program.event_named("shared");
+    assert_eq!((&changed["name"], &changed["size"]), (&"photos".into(), &270_003.into()));
+    let is_new = |one: &Value| one["info_hash"] == changed["info_hash"];
+    wait_until("the new one is registered", || listed(&place, &address).iter().any(is_new));
+    get(&place, "changed", &[&format!("{address}/photos")]).with(0);
+    assert_eq!(fs::read(place.path("changed/photos/deep/3")).expect("a file"), b"new");
+
+    fs::rename(photos.join("deep"), photos.join("deeper")).expect("renamed");
+    assert_ne!(program.event_named("shared")["info_hash"], changed["info_hash"], "its paths are others");
+    fs::rename(folder.join("photos"), place.path("away")).expect("moved");
+    assert_eq!(program.event_named("withdrawn")["name"], "photos");
+    program.signal(Signal::TERM);
+    program.end().with(0);
+}
+
+#[test]
 fn what_was_hashed_once_is_remembered() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");

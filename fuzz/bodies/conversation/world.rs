@@ -12,7 +12,7 @@ use orchestra::{
         Closed, Command, Event, Introduction, PeerKey,
         session::{Session, Setup, Show},
     },
-    swarm::{Config, Effect, Input, Swarm},
+    swarm::{Config, Effect, Input, MOST_GUESTS, Swarm},
     time::Time,
     wire::{
         bitfield::Bitfield,
@@ -317,6 +317,7 @@ impl World {
                 Effect::Admit(key, show) => self.admit(key, show),
                 Effect::Refuse(key, _) => assert!(self.introduced.remove(&key).is_some(), "it was answered already"),
                 Effect::Tell(key, command) => self.tell(key, command),
+                Effect::Mirror(..) | Effect::MirrorFailed(..) => unreachable!("there are no mirrors"),
                 Effect::Complete => assert!(self.swarm.have().is_full()),
             }
         }
@@ -393,7 +394,7 @@ impl World {
         assert_eq!(snapshot.parts_done, have.count());
         assert!(snapshot.bytes_done <= snapshot.bytes);
         assert!(snapshot.rate_down.is_finite() && snapshot.rate_up.is_finite());
-        assert!(snapshot.members <= MAX_PEERS);
+        assert!(snapshot.members <= MAX_PEERS + MOST_GUESTS);
         if !self.slow {
             assert_eq!(snapshot.members, self.conns.len());
         }

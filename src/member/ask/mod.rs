@@ -8,6 +8,7 @@
 
 mod choice;
 mod everyone;
+pub mod locate;
 mod merged;
 mod named;
 mod show;
@@ -24,18 +25,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::Named;
 use crate::{
-    catalogue::{AskError, Composition, Holder, Key, Listing, Roster, VERSION},
+    catalogue::{AskError, Composition, Key, Listing, VERSION},
     cli::{
         Exit,
         ask::{Get, Question, What, Whom},
     },
     manifest::{Endpoint, Fault, shown},
     metainfo::InfoHash,
-    ui::to_stderr,
+    net::via::Via,
+    ui::{Signs, to_stderr},
 };
 use everyone::{Source, everyone};
+use locate::Located;
 use merged::{Merged, Said, merge};
 use show::ShowError;
+
+use super::history::{History, HistoryError};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,8 @@ pub enum AskingFailed {
     Ask(#[from] AskError),
     #[error(transparent)]
     Show(#[from] ShowError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
     #[error("{error}{advice}")]
     Advised { error: AskError, advice: String },
     #[error(
@@ -58,6 +65,8 @@ pub enum AskingFailed {
     Load(#[from] super::load::LoadError),
     #[error("{name} may mean {count} compositions; take one by its info-hash:\n{table}")]
     Several { name: String, count: usize, table: String },
+    #[error("what is said of {name} cannot be: {why}")]
+    Nonsense { name: String, why: String },
     #[error("none was chosen")]
     NotChosen,
     #[error("the conductor's address has no place in the manifest: {0}")]
@@ -85,7 +94,7 @@ impl AskingFailed {
             Self::Load(error) => error.exit(),
             Self::Nobody { .. } => Exit::NobodyAnswered,
             Self::NotChosen | Self::Several { .. } => Exit::Usage,
-            Self::Manifest(_) | Self::Nowhere { .. } => Exit::Other,
+            Self::Manifest(_) | Self::History(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -112,9 +121,37 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
 async fn answer(question: &Question) -> Result<String, AskingFailed> {
     match &question.what {
         What::List { whom, all } => Ok(list(listing(whom).await?, *all, question.json)),
-        What::Locate { get } => Ok(located(named::roster(get).await?, question.json)),
+        What::Locate { get } => {
+            let located = locate(get, &get.whom.near.clone().unwrap_or_default()).await?;
+            Ok(match question.json {
+                true => located.json(),
+                false => {
+                    let Composition { name, info_hash, members, complete, .. } = &located.composition;
+                    to_stderr(&summary(name, *info_hash, *members, *complete));
+                    located.text(width(), Signs::of_locale())
+                }
+            })
+        }
         What::Show { path } => Ok(show_file(path.clone(), question.json).await?),
+        What::History => {
+            let read = || History::of_this_user().map_or(Ok(Vec::new()), |history| history.read());
+            let records = super::blocking(read).await?;
+            Ok(match question.json {
+                true => lines(records.into_iter()),
+                false => records.iter().map(|record| record.line() + "\n").collect(),
+            })
+        }
     }
+}
+
+/// Who has it, and which parts of it.
+///
+/// # Errors
+/// Nobody answers, or nothing, or several things have this name.
+pub async fn locate(get: &Get, via: &Via) -> Result<Located, AskingFailed> {
+    let roster = named::roster(get).await?;
+    let name = shown(&roster.composition.name).into_owned();
+    locate::ask(roster, via).await.map_err(|why| AskingFailed::Nonsense { name, why })
 }
 
 async fn show_file(path: PathBuf, json: bool) -> Result<String, ShowError> {
@@ -135,6 +172,13 @@ pub struct Listed {
     pub compositions: Vec<Merged<Source>>,
     /// The conductor that was named, if it has a catalogue and nothing in it.
     empty: Option<Endpoint>,
+}
+
+impl Listed {
+    /// The conductor that answered, if one did.
+    pub fn conductor(&self) -> Option<&Endpoint> {
+        self.empty.as_ref()
+    }
 }
 
 /// Asks everybody what there is.
@@ -241,27 +285,6 @@ fn origin(found: &Merged<Source>) -> &'static str {
         (true, true) => "both",
         (true, false) => "conductor",
         (false, _) => "network",
-    }
-}
-
-/// One line of `member locate --json`.
-#[derive(Serialize)]
-struct Located {
-    v: u32,
-    #[serde(flatten)]
-    holder: Holder,
-}
-
-/// Who has a composition.
-fn located(roster: Roster, json: bool) -> String {
-    if json {
-        return lines(roster.holders.into_iter().map(|holder| Located { v: VERSION, holder }));
-    }
-    let Composition { name, info_hash, members, complete, .. } = &roster.composition;
-    to_stderr(&summary(name, *info_hash, *members, *complete));
-    match roster.holders.is_empty() {
-        true => String::new(),
-        false => table::holders(&roster.holders).render(width()),
     }
 }
 

@@ -4,20 +4,27 @@
 //! the first column, a name, is cut short.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
+use super::locate::Place;
 use crate::{
-    catalogue::{Composition, Holder},
+    catalogue::Composition,
     cli::units,
+    geometry::Geometry,
     manifest::shown,
     member::search::findings::{Found, Neighbour},
+    ui::part_map,
 };
 
 /// Between two columns.
 const GAP: &str = "  ";
-/// No name is cut shorter than this.
+/// No name is cut shorter than this, and no list.
 const SHORTEST_NAME: usize = 12;
+const SHORTEST_LIST: usize = 16;
+/// Runs of parts that people are told.
+const MOST_RUNS: usize = 40;
 
 /// Rows of text, safe to show, under a heading.
 pub struct Table {
@@ -31,14 +38,16 @@ struct Column {
     alignment: Alignment,
     /// Of those that can be spared the largest goes first; 0 stays.
     spare: u8,
+    /// A list: what the others leave it is enough, and it is cut between two of its items.
+    list: bool,
 }
 
 fn left(heading: &'static str) -> Column {
-    Column { heading, alignment: Alignment::Left, spare: 0 }
+    Column { heading, alignment: Alignment::Left, spare: 0, list: false }
 }
 
 fn right(heading: &'static str, spare: u8) -> Column {
-    Column { heading, alignment: Alignment::Right, spare }
+    Column { heading, alignment: Alignment::Right, spare, list: false }
 }
 
 /// Entries of a catalogue; `now` in seconds since 1970. `origins`: who spoke of each, shown where that differs.
@@ -99,13 +108,29 @@ pub fn candidates(entries: &[Composition], now: u64, numbered: bool) -> Table {
     Table { columns, rows: (1..).zip(entries).map(row).collect() }
 }
 
-/// Members of a swarm.
-pub fn holders(holders: &[Holder]) -> Table {
-    let row = |holder: &Holder| {
-        let has = holder.percent.map_or_else(|| "?".to_owned(), |percent| format!("{percent} %"));
-        vec![holder.address.to_string(), has]
+/// Members of a swarm, and what was seen of them.
+pub fn places(places: &[Place], geometry: &Geometry) -> Table {
+    let row = |place: &Place| {
+        let seen = place.seen.as_ref();
+        let told = |text: Option<&String>| text.map_or_else(|| "-".to_owned(), |text| shown(text).into_owned());
+        let has = place.percent(geometry).map_or_else(|| "?".to_owned(), |percent| format!("{percent} %"));
+        let parts = match (place.is_complete(), place.ranges(geometry)) {
+            (true, _) => "all".to_owned(),
+            (false, None) => "?".to_owned(),
+            (false, Some(ranges)) if ranges.is_empty() => "none".to_owned(),
+            (false, Some(ranges)) => part_map::runs(&ranges, MOST_RUNS),
+        };
+        let (name, client) = (seen.and_then(|seen| seen.name.as_ref()), seen.and_then(|seen| seen.client.as_ref()));
+        vec![told(name), place.holder.address.to_string(), has, told(client), parts]
     };
-    Table { columns: vec![left("ADDRESS"), right("HAS", 0)], rows: holders.iter().map(row).collect() }
+    let columns = vec![
+        left("NAME"),
+        left("ADDRESS"),
+        right("HAS", 0),
+        Column { spare: 1, ..left("CLIENT") },
+        Column { list: true, ..left("PARTS") },
+    ];
+    Table { columns, rows: places.iter().map(row).collect() }
 }
 
 /// What neighbours answered to a search.
@@ -175,6 +200,10 @@ impl Table {
             shown.iter().map(|&place| widths[place] + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
         };
         if let Some(room) = columns {
+            if let Some(list) = self.columns.iter().position(|column| column.list) {
+                let others = total(&shown, &widths) - widths[list];
+                widths[list] = widths[list].min(room.saturating_sub(others).max(SHORTEST_LIST));
+            }
             while total(&shown, &widths) > room && total(&shown, &widths) - room + SHORTEST_NAME > widths[0] {
                 let Some(&spared) = shown.iter().max_by_key(|&&place| self.columns[place].spare) else { break };
                 if self.columns[spared].spare == 0 {
@@ -197,11 +226,26 @@ impl Table {
 
     fn line(&self, row: &[String], shown: &[usize], widths: &[usize]) -> String {
         let cell = |&place: &usize| {
-            let text = truncate_str(&row[place], widths[place], "…");
+            let text = match self.columns[place].list {
+                true => cut_list(&row[place], widths[place]),
+                false => truncate_str(&row[place], widths[place], "…"),
+            };
             pad_str(&text, widths[place], self.columns[place].alignment, None).into_owned()
         };
         let cells: Vec<String> = shown.iter().map(cell).collect();
         cells.join(GAP).trim_end().to_owned()
+    }
+}
+
+/// As many of these items as fit into so many columns; the cut is seen.
+fn cut_list(text: &str, width: usize) -> Cow<'_, str> {
+    if measure_text_width(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let ends = text.match_indices(", ").map(|(at, _)| at + 1);
+    match ends.take_while(|end| measure_text_width(&text[..*end]) + 2 <= width).last() {
+        Some(end) => Cow::Owned(format!("{} …", &text[..end])),
+        None => truncate_str(text, width, "…"),
     }
 }
 
@@ -270,10 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_member_has_may_not_be_known() {
-        let holder = |percent| Holder { address: "10.0.0.5:9998".parse().unwrap(), complete: false, percent };
-        let text = holders(&[holder(Some(37)), holder(None)]).render(None);
-        assert_eq!(text, "ADDRESS         HAS\n10.0.0.5:9998  37 %\n10.0.0.5:9998     ?\n");
+    fn a_list_is_cut_between_its_items() {
+        let text = "1-40, 57, 60-2400, 2402";
+        for (width, cut) in
+            [(23, text), (22, "1-40, 57, 60-2400, …"), (20, "1-40, 57, 60-2400, …"), (19, "1-40, 57, …")]
+        {
+            assert_eq!(cut_list(text, width), cut, "{width}");
+        }
+        assert_eq!(cut_list("1000000-2000000", 9), "1000000-…");
     }
 
     proptest! {

@@ -6,13 +6,12 @@ use super::{Owner, Stage, named, save};
 use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
-        blocking, report,
+        blocking, history, report,
         teller::Teller,
         until::{self, Copies, Facts},
     },
     peer::Event,
     time::Time,
-    ui::{End, Report},
 };
 
 /// How long the neighbours have to put away what they hold.
@@ -121,6 +120,8 @@ impl Owner {
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
     pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
         self.lookout.ended().cancel();
+        let swarm = &self.parts.swarm;
+        let went = self.parts.ledger.end(|key| swarm.name_of(key).unwrap_or_default());
         self.parts.links.close_all();
         let (links, heard, now) = (&mut self.parts.links, &mut self.parts.heard, self.parts.station.start.elapsed());
         let farewell = async {
@@ -141,34 +142,12 @@ impl Owner {
                     save(&store);
                 }
                 met();
+                history::note(&went);
             };
             blocking(note).await;
         };
         tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);
         ending.exit
-    }
-
-    pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
-        let snapshot = self.parts.swarm.snapshot(self.now());
-        screen.finish();
-        if let Some(text) = &ending.error {
-            log::error!("{text}");
-            screen.event(&Report::Error { name: Some(self.name()), code: ending.exit, text: text.clone() });
-        }
-        screen.event(&Report::End(End {
-            name: self.name(),
-            code: ending.exit,
-            path: self.parts.store.path(),
-            size: snapshot.bytes,
-            have: snapshot.bytes_done,
-            fetched: snapshot.fetched,
-            uploaded: snapshot.uploaded,
-            seconds: self.now(),
-            whole_after: match self.stage {
-                Stage::Whole { since } => Some(since),
-                _ => None,
-            },
-        }));
     }
 }

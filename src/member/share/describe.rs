@@ -1,4 +1,5 @@
-//! From a file on the disk to the composition that it is: remembered, described by a manifest beside it, or hashed.
+//! From a file or a folder on the disk to the composition that it is: remembered, described by a manifest beside it, or
+//! hashed.
 
 use std::{
     ops::ControlFlow,
@@ -7,7 +8,8 @@ use std::{
 
 use super::memory::{Memory, MemoryError};
 use crate::{
-    composer::{self, ComposeError},
+    composer::{self, ComposeError, Description},
+    manifest::Manifest,
     member::load::{self, Composition, LoadError, Named},
     storage::{Proofs, Stamp},
 };
@@ -21,18 +23,18 @@ pub enum DescribeError {
     Load(#[from] LoadError),
 }
 
-/// A file, and what it is.
+/// A file or a folder, and what it is.
 #[derive(Debug)]
 pub struct Described {
     pub path: PathBuf,
-    /// Of the file that this is true of.
+    /// Of what this is true of.
     pub stamp: Stamp,
     pub composition: Composition,
-    /// A manifest beside it describes other data: for people.
-    pub warning: Option<String>,
+    /// For people: a manifest beside it describes other data, something in it is left out.
+    pub warnings: Vec<String>,
 }
 
-/// What the file at `path`, which has this stamp, is. `believed`: what is remembered counts. Blocks.
+/// What the file or folder at `path`, which has this stamp, is. `believed`: what is remembered counts. Blocks.
 ///
 /// `on_progress` is told how many of its bytes are hashed, and ends it by breaking off.
 ///
@@ -46,19 +48,20 @@ pub fn describe(
     on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Described, DescribeError> {
     let beside = beside(path).filter(|beside| beside.manifest.geometry.size() == stamp.size);
-    let described = |composition, stamp, warning| Described { path: path.to_owned(), stamp, composition, warning };
+    let described = |composition, stamp, warnings| Described { path: path.to_owned(), stamp, composition, warnings };
     if believed && let Some(mut known) = logged(memory.recall(path, stamp)).flatten() {
         match &beside {
-            None => return Ok(described(known, *stamp, None)),
+            None => return Ok(described(known, *stamp, Vec::new())),
             Some(beside) if beside.info_hash == known.info_hash => {
                 known.trackers = beside.trackers.clone();
-                return Ok(described(known, *stamp, None));
+                known.mirrors = beside.mirrors.clone();
+                return Ok(described(known, *stamp, Vec::new()));
             }
             Some(_) => {}
         }
     }
-    let (composition, stamp, warning) = match beside {
-        Some(beside) if believed && is_proven(path, stamp, &beside) => (beside, *stamp, None),
+    let (composition, stamp, warnings) = match beside {
+        Some(beside) if believed && is_proven(path, stamp, &beside) => (beside, *stamp, Vec::new()),
         beside => {
             let hashed = hash(path, beside, on_progress)?;
             log::info!("{}: hashed", path.display());
@@ -66,28 +69,32 @@ pub fn describe(
         }
     };
     logged(memory.remember(path, &stamp, &composition));
-    Ok(described(composition, stamp, warning))
+    Ok(described(composition, stamp, warnings))
 }
 
 fn hash(
     path: &Path,
     beside: Option<Composition>,
     on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<(Composition, Stamp, Option<String>), DescribeError> {
+) -> Result<(Composition, Stamp, Vec<String>), DescribeError> {
     let geometry = beside.as_ref().map(|beside| beside.manifest.geometry);
-    let (manifest, stamp) = composer::describe(path, geometry, on_progress)?;
-    let is_same = |beside: &Composition| {
-        let whole = beside.manifest.whole.is_none() || beside.manifest.whole == manifest.whole;
-        beside.manifest.geometry == manifest.geometry && beside.manifest.parts == manifest.parts && whole
-    };
-    match beside {
-        Some(beside) if is_same(&beside) => Ok((beside, stamp, None)),
-        Some(_) => {
-            let text = "it is not what the manifest beside it says: shared as what it is now".to_owned();
-            Ok((Composition::of_manifest(manifest, path.to_owned())?, stamp, Some(text)))
+    let Description { manifest, stamp, left_out: mut warnings } = composer::describe(path, geometry, on_progress)?;
+    if let Some(beside) = beside {
+        if is_same(&beside, &manifest) {
+            return Ok((beside, stamp, warnings));
         }
-        None => Ok((Composition::of_manifest(manifest, path.to_owned())?, stamp, None)),
+        warnings.push("it is not what the manifest beside it says: shared as what it is now".to_owned());
     }
+    Ok((Composition::of_manifest(manifest, path.to_owned())?, stamp, warnings))
+}
+
+/// Whether what a manifest beside it says is what is there.
+fn is_same(beside: &Composition, there: &Manifest) -> bool {
+    let said = &beside.manifest;
+    let whole = said.whole.is_none() || said.whole == there.whole;
+    let files = beside.files.iter().map(|file| (file.size, file.path.clone()));
+    let same_files = files.eq(there.files().map(|file| (file.size, file.path)));
+    said.geometry == there.geometry && said.parts == there.parts && same_files && whole
 }
 
 /// Whether a note says that the file of this stamp is this composition: composer leaves one.
@@ -95,13 +102,18 @@ fn is_proven(path: &Path, stamp: &Stamp, composition: &Composition) -> bool {
     Proofs::of_this_user().is_some_and(|proofs| proofs.holds(path, stamp, composition.info_hash))
 }
 
-/// What a manifest or a `.torrent` beside this file says of a file of its name, if one does.
+/// What a manifest or a `.torrent` beside this file or folder says of one of its name, if one does.
 fn beside(path: &Path) -> Option<Composition> {
     let name = path.file_name()?.to_str()?;
     let appended = |ending: &str| path.with_file_name(format!("{name}.{ending}"));
-    let places = ["orch", "torrent"].map(|ending| [appended(ending), path.with_extension(ending)]);
+    let is_folder = path.is_dir();
+    // A folder's name has no ending that composer would replace.
+    let replaced = |ending: &str| if is_folder { appended(ending) } else { path.with_extension(ending) };
+    let places = ["orch", "torrent"].map(|ending| [appended(ending), replaced(ending)]);
     let found = places.into_iter().flatten().filter(|place| place != path && place.is_file());
-    found.filter_map(|place| read(&place)).find(|is| is.files.is_empty() && is.manifest.name.as_str() == name)
+    found
+        .filter_map(|place| read(&place))
+        .find(|is| is.files.is_empty() != is_folder && is.manifest.name.as_str() == name)
 }
 
 fn read(place: &Path) -> Option<Composition> {
@@ -123,7 +135,7 @@ fn logged<T>(result: Result<T, MemoryError>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Stamp;
+    use crate::member::share::look::Look;
 
     struct Desk {
         folder: tempfile::TempDir,
@@ -145,7 +157,7 @@ mod tests {
 
         /// What it is, and whether it was hashed.
         fn describe(&self, path: &Path, believed: bool) -> (Described, bool) {
-            let stamp = Stamp::from_metadata(&std::fs::metadata(path).unwrap());
+            let stamp = Look::at(path).unwrap().stamp;
             let mut hashed = false;
             let described = describe(path, &stamp, &self.memory, believed, &mut |_| {
                 hashed = true;
@@ -181,9 +193,30 @@ mod tests {
         assert_eq!((with.composition.trackers.asked.len(), hashed), (1, false));
         desk.write("x.iso", "date");
         let (other, _) = desk.describe(&path, true);
-        assert!(other.warning.is_some() && other.composition.trackers.asked.is_empty());
+        assert!(other.warnings.len() == 1 && other.composition.trackers.asked.is_empty());
         desk.write("y.iso", "data");
         desk.write("y.orch", manifest.render());
         assert!(desk.describe(&desk.folder.path().join("y.iso"), true).0.composition.trackers.asked.is_empty());
+    }
+
+    #[test]
+    fn a_folder_is_one_composition_remembered_until_something_in_it_changes() {
+        let desk = Desk::new();
+        let folder = desk.folder.path().join("photos 1.2");
+        std::fs::create_dir_all(folder.join("deep")).unwrap();
+        desk.write("photos 1.2/deep/a", "data");
+        desk.write("photos 1.2/b", "more");
+        let (first, hashed) = desk.describe(&folder, true);
+        assert!(hashed && first.composition.files.len() == 2);
+        assert!(!desk.describe(&folder, true).1);
+        let mut manifest = first.composition.manifest;
+        manifest.conductor = "head:7".parse().unwrap();
+        desk.write("photos 1.2.orch", manifest.render());
+        let (with, hashed) = desk.describe(&folder, true);
+        assert_eq!((with.composition.trackers.asked.len(), hashed), (1, false));
+        std::fs::rename(folder.join("deep"), folder.join("a")).unwrap();
+        let (renamed, hashed) = desk.describe(&folder, true);
+        assert!(hashed && renamed.composition.info_hash != with.composition.info_hash);
+        assert_eq!((renamed.warnings.len(), renamed.composition.trackers.asked.len()), (1, 0));
     }
 }

@@ -128,8 +128,9 @@ fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<
     let asked = manifest.conductors().map(Tracker::from).collect();
     let trackers = Trackers { asked, passed_over: Vec::new() };
     let (files, is_it) = (manifest.files().collect(), InfoHash::of(&info) == hash);
-    let known =
-        |manifest| Composition { manifest, files, info: info.into(), info_hash: hash, trackers, members: Vec::new() };
+    let mirrors = manifest.mirrors().map(str::to_owned).collect();
+    let (info, members) = (info.into(), Vec::new());
+    let known = |manifest| Composition { manifest, files, info, info_hash: hash, trackers, members, mirrors };
     is_it.then(|| known(manifest))
 }
 

@@ -5,9 +5,10 @@
 //! [`sleeper`], which is announced and listened for, and wakes an owner of its swarm when somebody wants it. [`register`]
 //! keeps the catalogue of the [`conductor`], which may be one that runs in here.
 
-mod conductor;
+pub(super) mod conductor;
 mod describe;
 mod elsewhere;
+mod look;
 pub mod memory;
 mod register;
 mod scan;
@@ -26,8 +27,15 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, blocking, leave_on_q, station::Station, teller::Sum};
+use super::{
+    StartError, blocking,
+    history::{self, Record, What},
+    leave_on_q,
+    station::Station,
+    teller::Sum,
+};
 use crate::{
+    catalogue::Token,
     cli::{Exit, offer::Offer, units},
     manifest::shown,
     net::own_address::own_addresses,
@@ -61,23 +69,15 @@ pub async fn run(offer: Offer, stop: CancellationToken) -> Exit {
 async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: CancellationToken) -> Result<Exit, StartError> {
     let Offer { paths, may_conduct, token, mut settings } = offer;
     let named = absolute(paths)?;
-    let (memory, warning) = blocking(Memory::of_this_user).await?;
-    if let Some(error) = warning {
-        screen.event(&Report::Warning { name: None, text: format!("what is hashed is not remembered: {error}") });
-    }
-    let (memory, conducts) = (Arc::new(memory), CancellationToken::new());
+    let conducts = CancellationToken::new();
     let conducting = conductor::find(&settings, may_conduct, &conducts).await?;
     if let (Some(_), [own]) = (&conducting.own, &conducting.conductors[..]) {
         screen.say(&format!("no conductor was found: this member is one, on port {}", own.port));
     }
     settings.conductors = conducting.conductors;
     let station = Arc::new(Station::open(settings, start, screen.clone(), stop.clone(), true).await?);
-    let registrar = Registrar::start(&station.settings.conductors, token, &memory, &screen, &stop)?;
     let _keys = leave_on_q(&stop);
-    let sum = Arc::<Sum>::default();
-    let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
-    let watch = Watch::start(&named);
-    let exit = Work { station: station.clone(), named, shelf, watch, sum, settled: None }.run().await;
+    let exit = share_from(station.clone(), named, token, 0).await?;
     station.leave().await;
     conducts.cancel();
     if let Some(own) = conducting.own {
@@ -86,8 +86,28 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
     Ok(exit)
 }
 
+/// Shares these files and folders from a station until that is to stop. `slot`: its place on the screen.
+pub(super) async fn share_from(
+    station: Arc<Station>,
+    named: Vec<PathBuf>,
+    token: Option<Token>,
+    slot: usize,
+) -> Result<Exit, StartError> {
+    let (memory, warning) = blocking(Memory::of_this_user).await?;
+    if let Some(error) = warning {
+        let text = format!("what is hashed is not remembered: {error}");
+        station.screen.event(&Report::Warning { name: None, text });
+    }
+    let memory = Arc::new(memory);
+    let registrar = Registrar::start(&station.settings.conductors, token, &memory, &station.screen, &station.stop)?;
+    let sum = Arc::<Sum>::default();
+    let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
+    let watch = Watch::start(&named);
+    Ok(Work { station, named, shelf, watch, sum, slot, settled: None }.run().await)
+}
+
 /// The paths as they are remembered.
-fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, StartError> {
+pub(super) fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, StartError> {
     let one = |path: PathBuf| {
         let there = fs::symlink_metadata(&path).and_then(|_| path::absolute(&path));
         // A folder may be named through a link.
@@ -103,6 +123,8 @@ struct Work {
     shelf: Shelf,
     watch: Watch,
     sum: Arc<Sum>,
+    /// Its place on the screen.
+    slot: usize,
     /// All that was there is shared, and people heard so: whether there was anything.
     settled: Option<bool>,
 }
@@ -148,7 +170,7 @@ impl Work {
                 }
             }
         }
-        self.station.screen.finish();
+        self.station.screen.leave(self.slot);
         self.shelf.leave().await;
         match self.has_nothing() {
             true => Exit::Other,
@@ -182,7 +204,8 @@ impl Work {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let phase = Phase::Checking { done_bytes: hashed.done };
             let swarm = Snapshot { bytes: hashed.total, ..swarm };
-            return screen.update(0, &View { name: shown(&name).into_owned(), phase, swarm, eta: None, elapsed });
+            return screen
+                .update(self.slot, &View { name: shown(&name).into_owned(), phase, swarm, eta: None, elapsed });
         }
         if self.shelf.is_settled() && self.settled.is_none_or(|any| !any && files > 0) {
             if self.settled == Some(false) {
@@ -196,7 +219,7 @@ impl Work {
             [name] => name.clone(),
             _ => format!("{files} files"),
         };
-        screen.update(0, &View { name, phase: Phase::Sharing, swarm, eta: None, elapsed });
+        screen.update(self.slot, &View { name, phase: Phase::Sharing, swarm, eta: None, elapsed });
     }
 
     /// What to type elsewhere; also before it is hashed: who asks then is told so, and waits.
@@ -227,11 +250,23 @@ impl Work {
     fn tell_settled(&self, files: usize, size: u64) {
         let Station { screen, port, .. } = &*self.station;
         screen.event(&Report::Sharing { files, size, port: *port, get: self.commands() });
+        if files > 0 {
+            self.note(files, size);
+        }
         match files {
             0 => {}
             1 => screen.say(&format!("{}: {} shared", self.shelf.names(1).concat(), units::size(size))),
             _ => screen.say(&format!("{files} files shared, {}", units::size(size))),
         }
+    }
+
+    /// Once, not for every file: there may be thousands.
+    fn note(&self, files: usize, size: u64) {
+        let names = self.shelf.names(2);
+        let name = if let [name] = &names[..] { name.clone() } else { format!("{files} files") };
+        let paths: Vec<_> = self.named.iter().map(|path| path.to_string_lossy()).collect();
+        let record = Record::new(&name, None, size, What::Shared { path: paths.join(", ") });
+        tokio::task::spawn_blocking(move || history::note(&[record]));
     }
 
     fn tell_end(&self) {

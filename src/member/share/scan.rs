@@ -1,14 +1,13 @@
-//! What there is to share: files that are named, and the files of folders that are named. It only looks.
+//! What there is to share: files that are named, and the files of folders that are named, each folder in these being one
+//! composition. It only looks.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    manifest::{Name, NameError},
-    storage::Stamp,
-};
+use super::look::Look;
+use crate::manifest::{Name, NameError};
 
 /// Endings of what belongs to a composition and is none.
 const NONE: [&str; 3] = ["orch", "torrent", "part"];
@@ -16,15 +15,14 @@ const NONE: [&str; 3] = ["orch", "torrent", "part"];
 /// What a look found.
 #[derive(Debug, Default)]
 pub struct Found {
-    pub files: Vec<(PathBuf, Stamp)>,
+    /// Files and folders.
+    pub all: Vec<(PathBuf, Look)>,
     pub passed: Vec<Passed>,
 }
 
 /// What was passed over, for people to know.
 #[derive(Debug, thiserror::Error)]
 pub enum Passed {
-    #[error("{0}: folders in folders are not shared by this version: name it too, and its files are")]
-    Folder(PathBuf),
     #[error("{0}: a symbolic link, which nobody shares through: name what it leads to")]
     Link(PathBuf),
     #[error("{path}: not shared: {error}: rename it")]
@@ -47,8 +45,8 @@ pub fn scan(named: &[PathBuf]) -> Found {
             Err(error) => found.passed.push(Passed::Unreadable { path: path.clone(), error }),
         }
     }
-    found.files.sort_by(|a, b| a.0.cmp(&b.0));
-    found.files.dedup_by(|a, b| a.0 == b.0);
+    found.all.sort_by(|a, b| a.0.cmp(&b.0));
+    found.all.dedup_by(|a, b| a.0 == b.0);
     found
 }
 
@@ -76,15 +74,30 @@ impl Found {
         };
         let name = path.file_name().and_then(|name| name.to_str()).map(Name::new);
         match name {
-            _ if meta.is_dir() => self.passed.push(Passed::Folder(path)),
             _ if meta.is_symlink() => self.passed.push(Passed::Link(path)),
             // Pipes, sockets and devices hold nothing to share.
-            _ if !meta.is_file() => {}
-            Some(Ok(_)) => self.files.push((path, Stamp::from_metadata(&meta))),
+            _ if !meta.is_file() && !meta.is_dir() => {}
+            Some(Ok(_)) => self.look(path, meta.is_dir()),
             Some(Err(error)) => self.passed.push(Passed::Name { path, error }),
             None => self.passed.push(Passed::NotUtf8(path)),
         }
     }
+
+    fn look(&mut self, path: PathBuf, is_folder: bool) {
+        match Look::at(&path) {
+            // No composition yet.
+            Ok(look) if is_folder && look.is_empty_folder() => {}
+            Ok(look) => self.all.push((path, look)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.passed.push(Passed::Unreadable { path, error }),
+        }
+    }
+}
+
+/// Whether what is at this path does not matter to what is shared of the folder `named`.
+pub fn passes_over(named: &Path, path: &Path) -> bool {
+    let first = path.strip_prefix(named).ok().and_then(|below| below.components().next());
+    first.is_some_and(|first| is_none(Path::new(first.as_os_str())))
 }
 
 /// Hidden, a log, or what belongs to a composition.
@@ -105,16 +118,29 @@ mod tests {
         for name in ["b", "a.iso", ".hidden", "a.orch", "b.Torrent", "c.part", "c.part.state", "bad\nname"] {
             fs::write(at(name), "x").unwrap();
         }
-        fs::create_dir(at("sub")).unwrap();
+        fs::create_dir_all(at("sub/deep")).unwrap();
+        fs::create_dir(at("empty")).unwrap();
+        fs::write(at("sub/deep/x"), "x").unwrap();
         fs::create_dir(at("logs")).unwrap();
         std::os::unix::fs::symlink("b", at("link")).unwrap();
         let found = scan(&[folder.path().to_owned(), at("b")]);
-        let names: Vec<_> = found.files.iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(names, [at("a.iso"), at("b")]);
+        let names: Vec<_> = found.all.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(names, [at("a.iso"), at("b"), at("sub")]);
         let mut passed: Vec<_> = found.passed.iter().map(ToString::to_string).collect();
         passed.sort();
-        assert_eq!(passed.len(), 3, "{passed:?}");
-        assert!(passed[0].contains("control") && passed[1].contains("link") && passed[2].contains("sub"), "{passed:?}");
+        assert_eq!(passed.len(), 2, "{passed:?}");
+        assert!(passed[0].contains("control") && passed[1].contains("link"), "{passed:?}");
+    }
+
+    #[test]
+    fn what_lies_in_something_passed_over_is_passed_over() {
+        let passes = |path| passes_over(Path::new("/d"), Path::new(path));
+        for path in ["/d/logs/member.log", "/d/.git/x/y", "/d/x.part/a", "/d/x.orch"] {
+            assert!(passes(path), "{path}");
+        }
+        for path in ["/d", "/d/sub/.hidden", "/d/sub/logs/x", "/e/logs"] {
+            assert!(!passes(path), "{path}");
+        }
     }
 
     #[test]
@@ -122,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".hidden.part");
         fs::write(&path, "x").unwrap();
-        assert_eq!(scan(std::slice::from_ref(&path)).files[0].0, path);
+        assert_eq!(scan(std::slice::from_ref(&path)).all[0].0, path);
         assert!(scan(&[folder.path().join("gone")]).passed.is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! What is shared now, and what is to be: compares what is on the disk with what is shared, has new and changed files
 //! hashed one after the other, and withdraws those that are gone.
 //!
-//! A file is taken up once it has been quiet for [`QUIET`]: one that is being written is neither read nor shared.
+//! A file, or a folder, is taken up once it has been quiet for [`QUIET`]: one that is being written is neither read nor
+//! shared.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     describe::{DescribeError, Described, describe},
+    look::Look,
     memory::Memory,
     register::{Job, Registrar},
     scan::Found,
@@ -176,20 +178,20 @@ impl Shelf {
         for passed in &found.passed {
             self.warn(None, passed.to_string());
         }
-        let there: HashMap<PathBuf, Stamp> = found.files.into_iter().collect();
+        let there: HashMap<PathBuf, Look> = found.all.into_iter().collect();
         let gone: Vec<PathBuf> = self.shared.keys().filter(|path| !there.contains_key(*path)).cloned().collect();
         gone.iter().for_each(|path| self.withdraw(path));
         self.failed.retain(|path, _| there.contains_key(path));
-        self.queue.retain(|(path, stamp)| there.get(path) == Some(stamp));
+        self.queue.retain(|(path, stamp)| there.get(path).is_some_and(|look| look.stamp == *stamp));
         let mut again = None;
-        let mut new: Vec<(PathBuf, Stamp)> =
-            there.into_iter().filter(|(path, stamp)| !self.knows(path, stamp)).collect();
+        let mut new: Vec<(PathBuf, Look)> =
+            there.into_iter().filter(|(path, look)| !self.knows(path, &look.stamp)).collect();
         new.sort_by(|a, b| a.0.cmp(&b.0));
-        for (path, stamp) in new {
+        for (path, Look { stamp, changed }) in new {
             if self.shared.contains_key(&path) {
                 self.replace(&path);
             }
-            match left_of_quiet(&stamp).filter(|_| !quiet) {
+            match left_of_quiet(changed).filter(|_| !quiet) {
                 Some(left) => again = again.max(Some(left)),
                 None => {
                     self.hashed.total += stamp.size;
@@ -261,10 +263,10 @@ impl Shelf {
     }
 
     fn put(&mut self, described: Described) {
-        let Described { path, stamp, composition, warning } = described;
+        let Described { path, stamp, composition, warnings } = described;
         let (name, info_hash) = (composition.manifest.name.shown().into_owned(), composition.info_hash);
         let geometry = composition.manifest.geometry;
-        if let Some(text) = warning {
+        for text in warnings {
             self.warn(Some(name.clone()), text);
         }
         let (size, stop) = (geometry.size(), self.station.stop.child_token());
@@ -335,7 +337,7 @@ impl Shelf {
         shared.stop.cancel();
         let Shared { name, info_hash, .. } = shared;
         log::info!("{name}: withdrawn");
-        self.station.screen.say(&format!("{name}: withdrawn: the file is gone"));
+        self.station.screen.say(&format!("{name}: withdrawn: it is gone"));
         self.station.screen.event(&Report::Withdrawn { name, path: path.clone(), info_hash: info_hash.to_string() });
         self.withdrawn.insert(info_hash);
         let (memory, path) = (self.memory.clone(), path.clone());
@@ -381,10 +383,10 @@ async fn described(hashing: &mut Option<Hashing>) -> Result<Described, DescribeE
     }
 }
 
-/// How long this file still has to be quiet; None: it is.
-fn left_of_quiet(stamp: &Stamp) -> Option<Duration> {
+/// How long what was `changed` then, in nanoseconds since 1970, still has to be quiet; None: it is.
+fn left_of_quiet(changed: i128) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = now.as_nanos() as i128 - stamp.changed;
+    let age = now.as_nanos() as i128 - changed;
     let age = Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX));
     QUIET.checked_sub(age).filter(|left| !left.is_zero())
 }

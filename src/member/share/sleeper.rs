@@ -5,7 +5,6 @@
 //! names an info-hash wakes its composition for seconds; at most [`AWAKE`] are awake, and visitors of others are sent away.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +12,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::memory::Memory;
+use super::{look::Look, memory::Memory};
 use crate::{
     discovery::conductor::Stats,
     member::{
@@ -27,7 +26,7 @@ use crate::{
         teller::Teller,
     },
     metainfo::InfoHash,
-    storage::{Existing, Found, Notes, Opened, Proofs, Stamp, Wishes},
+    storage::{Found, Opened, Proofs, Stamp, Wishes},
     swarm::Input,
 };
 
@@ -150,7 +149,7 @@ impl Sleeper {
         let recalled = blocking(move || recall(&memory, &path, &stamp, hash)).await;
         let composition = recalled.ok_or(Gone::Changed)?;
         let folder = self.path.parent().map(PathBuf::from).unwrap_or_default();
-        let wishes = Wishes { existing: Existing::Share, notes: Notes::Believed, old: None };
+        let wishes = Wishes { pool: self.station.pool.clone(), ..Wishes::default() };
         match begin::open(&composition, folder, None, wishes).await {
             Ok(opened) if matches!(opened.found, Found::Whole | Found::Unproven) => Ok((composition, opened)),
             Ok(_) => Err(Gone::Changed),
@@ -164,8 +163,7 @@ impl Sleeper {
 
 /// What this file is, if it still is what it was.
 fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash) -> Option<Composition> {
-    let now = fs::symlink_metadata(path).ok().map(|meta| Stamp::from_metadata(&meta))?;
-    if now != *stamp {
+    if Look::at(path).ok()?.stamp != *stamp {
         return None;
     }
     // The proof in the form in which the storage reads it; without one it would hash the file.

@@ -1,12 +1,17 @@
 //! Tells when something may have changed where files are shared; what it was is for a look to find out.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
 };
 use tokio::sync::watch;
+
+use super::scan;
 
 /// Watches until it is dropped.
 pub struct Watch {
@@ -16,17 +21,19 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches these folders, and the folders of these files.
+    /// Watches these folders and all in them, and the folders of these files.
     pub fn start(named: &[PathBuf]) -> Self {
         let (tell, changes) = watch::channel(0);
+        let above = named.to_vec();
         let on_event = move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| matters(&event.kind)) {
+            let elsewhere = |path: &PathBuf| above.iter().any(|named| scan::passes_over(named, path));
+            if event.is_ok_and(|event| matters(&event.kind) && !event.paths.iter().any(elsewhere)) {
                 tell.send_modify(|count| *count += 1);
             }
         };
         let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            for folder in folders(named) {
-                watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+            for (folder, mode) in folders(named) {
+                watcher.watch(&folder, mode)?;
             }
             Ok(watcher)
         });
@@ -55,14 +62,12 @@ fn matters(kind: &EventKind) -> bool {
     }
 }
 
-fn folders(named: &[PathBuf]) -> Vec<PathBuf> {
-    let folder = |path: &PathBuf| match path.is_dir() {
-        true => path.clone(),
-        false => path.parent().unwrap_or(Path::new("/")).to_owned(),
-    };
-    let mut all: Vec<PathBuf> = named.iter().map(folder).collect();
-    all.sort();
-    all.dedup();
+/// The folders to watch, each once.
+fn folders(named: &[PathBuf]) -> BTreeMap<PathBuf, RecursiveMode> {
+    let (whole, files): (Vec<&PathBuf>, Vec<&PathBuf>) = named.iter().partition(|path| path.is_dir());
+    let above = files.iter().map(|path| path.parent().unwrap_or(Path::new("/")).to_owned());
+    let mut all: BTreeMap<_, _> = above.map(|folder| (folder, RecursiveMode::NonRecursive)).collect();
+    all.extend(whole.into_iter().map(|folder| (folder.clone(), RecursiveMode::Recursive)));
     all
 }
 
@@ -79,11 +84,29 @@ mod tests {
         watch.changed().await;
     }
 
+    #[tokio::test]
+    async fn a_new_file_in_a_folder_in_it_is_told_of_and_a_log_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("sub/deep")).unwrap();
+        std::fs::create_dir(folder.path().join("logs")).unwrap();
+        let mut watch = Watch::start(&[folder.path().to_owned()]);
+        for n in 0..100 {
+            std::fs::write(folder.path().join("logs/member.log"), n.to_string()).unwrap();
+        }
+        std::fs::write(folder.path().join("sub/deep/x"), "data").unwrap();
+        watch.changed().await;
+        // What the log did came first.
+        assert!(*watch.changes.borrow() < 10, "{}", *watch.changes.borrow());
+    }
+
     #[test]
     fn a_file_is_watched_in_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(folders(&[file, folder.path().to_owned()]), [folder.path()]);
+        let watched = |named: &[PathBuf]| folders(named).into_iter().collect::<Vec<_>>();
+        let here = folder.path().to_owned();
+        assert_eq!(watched(std::slice::from_ref(&file)), [(here.clone(), RecursiveMode::NonRecursive)]);
+        assert_eq!(watched(&[file, here.clone()]), [(here, RecursiveMode::Recursive)]);
     }
 }

@@ -40,6 +40,7 @@ fn contents(bytes: &[u8], part_size: usize) -> Contents {
     Contents {
         name: "composition".into(),
         files: Vec::new(),
+        executable: false,
         only: None,
         geometry: Geometry::new(bytes.len() as u64, part_size as u64).unwrap(),
         parts: bytes.chunks(part_size).map(Digest::of).collect(),

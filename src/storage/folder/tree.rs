@@ -147,7 +147,8 @@ impl Tree {
         entry.padding || survey[number].is_some_and(|there| there.stamp.size == entry.size)
     }
 
-    /// The folder's own, with the files' in the place of its times: the same one means that nobody touched any of them.
+    /// The folder's own, with the files' in the place of its times: the same one means that nobody touched any of them, or
+    /// gave a folder in it another name.
     pub fn stamp(&self) -> io::Result<Stamp> {
         self.stamp_of(&self.survey()?)
     }
@@ -155,10 +156,12 @@ impl Tree {
     /// The same, of files that were looked at.
     pub fn stamp_of(&self, survey: &[Option<There>]) -> io::Result<Stamp> {
         let (mut data, mut all) = (Hasher::new(), Hasher::new());
-        for there in survey {
-            let line = there.map(|there| Stamp { changed: 0, ..there.stamp }.to_string()).unwrap_or_default() + "\n";
-            data.update(line.as_bytes());
-            all.update((there.map(|there| there.stamp.to_string()).unwrap_or_default() + "\n").as_bytes());
+        for (leaf, there) in self.leaves.iter().zip(survey) {
+            let path = leaf.entry.path.as_str();
+            let line = |stamp: Stamp| format!("{stamp} {path}");
+            let untimed = there.map(|there| line(Stamp { changed: 0, ..there.stamp })).unwrap_or_default();
+            data.update((untimed + "\n").as_bytes());
+            all.update((there.map(|there| line(there.stamp)).unwrap_or_default() + "\n").as_bytes());
         }
         let own = Stamp::of(self.root.file())?;
         let size = survey.iter().flatten().map(|there| there.stamp.size).sum();

@@ -46,6 +46,7 @@ impl Lab {
         let contents = Contents {
             name: NAME.into(),
             files: Vec::new(),
+            executable: false,
             only: None,
             geometry,
             parts: bytes.chunks(part_size as usize).map(Digest::of).collect(),

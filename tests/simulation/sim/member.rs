@@ -133,6 +133,7 @@ impl Member {
                     conn.session.command(command, now);
                 }
             }
+            Effect::Mirror(..) | Effect::MirrorFailed(..) => unreachable!("there are no mirrors"),
             Effect::Complete => self.asks.push_back(Ask::Complete),
         }
     }

@@ -1,0 +1,101 @@
+//! The command line of the menu: `member` with nothing to fetch, on a terminal.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+};
+
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use rustix::{process::getpgrp, termios::tcgetpgrp};
+
+use super::{
+    LogDir,
+    ask::or_this_machine,
+    dotenv::DotEnv,
+    member::{self, Args, Settings},
+    read, tokens, wrong,
+};
+use crate::{catalogue::Token, manifest::Endpoint};
+
+/// What the menu was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Menu {
+    pub settings: Settings,
+    /// What the conductor's catalogue may ask for.
+    pub token: Option<Token>,
+}
+
+impl Menu {
+    /// Whom it asks for the list: those that were named, or the one on this machine.
+    pub fn conductors(&self) -> Vec<Endpoint> {
+        or_this_machine(self.settings.conductors.clone())
+    }
+}
+
+/// Whether people are there to look at a menu: this process has a terminal to itself.
+pub fn is_possible() -> bool {
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let capable = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    terminal && capable && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+}
+
+/// The menu, if nothing to fetch is named and nothing asks for another form; None: it is another command line.
+pub(super) fn parse(args: &[OsString], dot_env: &DotEnv) -> Option<Result<Menu, clap::Error>> {
+    // What is wrong is said by the command line that it is then taken for.
+    let (MenuArgs(args), _) = read(args.to_vec(), dot_env).ok()?;
+    let settings = member::settings_of(args, dot_env.clone()).ok()?;
+    let shows = !settings.screen.json && !settings.screen.quiet && settings.screen.progress;
+    if !settings.compositions.is_empty() || !shows || settings.log_dir == LogDir::Stderr {
+        return None;
+    }
+    let token = tokens::first(None).map_err(wrong::<MenuArgs>);
+    Some(token.map(|token| Menu { settings, token }))
+}
+
+/// The options of a member without anything to fetch.
+struct MenuArgs(Args);
+
+impl CommandFactory for MenuArgs {
+    fn command() -> Command {
+        Args::command().mut_arg("compositions", |compositions| compositions.required(false))
+    }
+
+    fn command_for_update() -> Command {
+        Self::command()
+    }
+}
+
+impl FromArgMatches for MenuArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Args::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn menu(args: &[&str]) -> Option<Menu> {
+        let args: Vec<OsString> = std::iter::once(&"member").chain(args).map(OsString::from).collect();
+        parse(&args, &DotEnv::parse("")).and_then(Result::ok)
+    }
+
+    #[test]
+    fn options_alone_are_the_menu() {
+        assert_eq!(menu(&[]).unwrap().conductors()[0].to_string(), "localhost:9999");
+        let told = menu(&["--conductor", "head", "-o", "d", "--upload", "10M"]).unwrap();
+        assert_eq!(told.conductors()[0].to_string(), "head:9999");
+        assert_eq!((told.settings.output, told.settings.upload), ("d".into(), Some(10 << 20)));
+    }
+
+    #[test]
+    fn anything_else_is_none() {
+        for args in [&["x.orch"][..], &["--json"], &["-q"], &["--no-progress"], &["--log-dir", "-"], &["--no-such"]] {
+            assert_eq!(menu(args), None, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What runs behind the menu: compositions that are fetched and shared, files and folders that are offered.
+//!
+//! They are the same as those of `member get` and `member share`, at one station, which is opened when the first needs it:
+//! who only looks around takes no port.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+
+use console::strip_ansi_codes;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{list::Here, state::State};
+use crate::{
+    cli::{Exit, ask::Whom, member::Settings, menu::Menu},
+    manifest::{Endpoint, Host, shown},
+    member::{
+        StartError,
+        begin::Beginning,
+        load::Named,
+        search::findings::{Found, Holder},
+        share::{self, conductor},
+        station::{self, Pending, Station},
+        teller::Teller,
+    },
+    metainfo::{InfoHash, Magnet},
+    net::via::Via,
+    ui::{
+        Report, Screen,
+        kept::{Kept, News},
+    },
+};
+
+pub struct Jobs {
+    told: Menu,
+    start: Instant,
+    stop: CancellationToken,
+    kept: Arc<Kept>,
+    screen: Arc<Screen>,
+    station: Option<Station>,
+    /// Who is asked for the list, and told of what is shared.
+    conductors: Vec<Endpoint>,
+    /// The conductor that runs in here, if one does, and what ends it.
+    own: Option<(JoinHandle<()>, CancellationToken)>,
+    next_slot: usize,
+    fetches: BTreeMap<InfoHash, Fetch>,
+    /// What is offered, by slot.
+    shares: BTreeMap<usize, Share>,
+    running: JoinSet<Ended>,
+    /// For when people have their terminal back.
+    last_words: Vec<String>,
+}
+
+/// A composition that is fetched or shared.
+struct Fetch {
+    slot: usize,
+    station: Arc<Station>,
+}
+
+/// A file or folder that is offered.
+struct Share {
+    path: PathBuf,
+    stop: CancellationToken,
+}
+
+enum Ended {
+    Fetch(InfoHash, Exit),
+    Share(usize, Result<Exit, StartError>),
+}
+
+impl Jobs {
+    /// None yet; they end with `stop`.
+    pub fn new(told: Menu, stop: CancellationToken) -> Self {
+        let kept = Arc::<Kept>::default();
+        Self {
+            start: Instant::now(),
+            stop,
+            screen: Arc::new(Screen::kept(kept.clone())),
+            kept,
+            station: None,
+            conductors: told.conductors(),
+            told,
+            own: None,
+            next_slot: 0,
+            fetches: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            running: JoinSet::new(),
+            last_words: Vec::new(),
+        }
+    }
+
+    /// Who is asked: the conductors, the local network, or both.
+    pub fn whom(&self, conductors: bool, near: bool) -> Whom {
+        let conductors = if conductors { self.conductors.clone() } else { Vec::new() };
+        Whom { conductors, are_named: false, near: (near && self.told.settings.lan).then(|| self.via()) }
+    }
+
+    fn conductors(&self) -> Vec<Endpoint> {
+        self.conductors.clone()
+    }
+
+    /// Whom people know as the conductor.
+    pub fn conductor(&self) -> String {
+        self.conductors.first().map(Endpoint::to_string).unwrap_or_default()
+    }
+
+    /// Whom to ask as a neighbour.
+    pub fn settings(&self) -> Settings {
+        Settings { conductors: self.conductors(), ..self.told.settings.clone() }
+    }
+
+    /// Where compositions go.
+    pub fn folder(&self) -> PathBuf {
+        self.told.settings.output.clone()
+    }
+
+    /// What connections are dialled through.
+    pub fn via(&self) -> Via {
+        station::via(&self.told.settings)
+    }
+
+    /// The station, for something of its own that asks these conductors.
+    async fn station(&mut self, conductors: Vec<Endpoint>) -> Result<Arc<Station>, StartError> {
+        let station = match &self.station {
+            Some(station) => station,
+            None => {
+                let settings = self.told.settings.clone();
+                let opened = Station::open(settings, self.start, self.screen.clone(), self.stop.clone(), true).await?;
+                self.station.insert(opened)
+            }
+        };
+        Ok(Arc::new(station.another(conductors)))
+    }
+
+    fn slot(&mut self) -> usize {
+        self.next_slot += 1;
+        self.next_slot
+    }
+
+    /// It is to be fetched, once its manifest is there; gives what ends it. None: it cannot, and people are told.
+    pub async fn coming(&mut self, info_hash: InfoHash, state: &mut State) -> Option<CancellationToken> {
+        let there = state.there().find(|there| there.info_hash == info_hash)?;
+        let name = shown(&there.name).into_owned();
+        self.expect(info_hash, name, state).await
+    }
+
+    async fn expect(&mut self, info_hash: InfoHash, name: String, state: &mut State) -> Option<CancellationToken> {
+        let station = match self.station(self.told.settings.conductors.clone()).await {
+            Ok(station) => station,
+            Err(error) => {
+                state.say(format!("error: {error}"));
+                return None;
+            }
+        };
+        let (slot, stop) = (self.slot(), station.stop.clone());
+        state.here.insert(info_hash, Here::Coming { name });
+        self.fetches.insert(info_hash, Fetch { slot, station });
+        Some(stop)
+    }
+
+    /// Starts to fetch what neighbours found; whoever has it gives the manifest.
+    pub async fn fetch_found(&mut self, found: &Found, state: &mut State) {
+        let name = shown(&found.name).into_owned();
+        if self.expect(found.info_hash, name, state).await.is_some() {
+            let peer = |holder: &Holder| Endpoint { host: Host::Ip(holder.address.ip()), port: holder.address.port() };
+            let peers = found.holders.iter().map(peer).collect();
+            let (name, size) = (Some(found.name.clone()), Some(found.size));
+            let magnet = Magnet { name, size, peers, ..Magnet::new(found.info_hash) };
+            self.begin(found.info_hash, Ok(Named::Magnet(magnet)), state);
+        }
+    }
+
+    /// Starts to fetch it, if it was found what it is.
+    pub fn begin(&mut self, info_hash: InfoHash, got: Result<Named, StartError>, state: &mut State) {
+        let Some(Fetch { slot, station }) = self.fetches.get(&info_hash) else { return };
+        match got {
+            Ok(named) => {
+                let begins = Beginning { station: station.clone(), screen: Teller::new(self.screen.clone(), *slot) };
+                let work = begins.run(named, Pending::new());
+                self.running.spawn(async move { Ended::Fetch(info_hash, work.await) });
+            }
+            Err(_) if station.stop.is_cancelled() => self.ended(Ended::Fetch(info_hash, Exit::Interrupted), state),
+            Err(error) => {
+                let exit = error.told(&station.screen);
+                self.ended(Ended::Fetch(info_hash, exit), state);
+            }
+        }
+    }
+
+    /// Ends it; what was fetched is kept. Of a folder that is shared all ends.
+    pub fn stop(&self, info_hash: InfoHash, state: &State) {
+        if let Some(fetch) = self.fetches.get(&info_hash) {
+            fetch.station.stop.cancel();
+        } else if let Some(Here::Shared { path, .. }) = state.here.get(&info_hash) {
+            self.shares.values().filter(|share| path.starts_with(&share.path)).for_each(|share| share.stop.cancel());
+        }
+    }
+
+    /// Starts to share what is there.
+    pub async fn share(&mut self, path: PathBuf, state: &mut State) {
+        if let Err(error) = self.offer(path, state).await {
+            state.say(format!("error: {error}"));
+        }
+    }
+
+    async fn offer(&mut self, path: PathBuf, state: &mut State) -> Result<(), StartError> {
+        let named = share::absolute(vec![path])?;
+        let path: PathBuf = named.iter().collect();
+        if self.shares.values().any(|share| path.starts_with(&share.path)) {
+            state.say(format!("{} is shared already", path.display()));
+            return Ok(());
+        }
+        if self.own.is_none() {
+            let ends = CancellationToken::new();
+            let found = conductor::find(&self.told.settings, true, &ends).await?;
+            self.conductors = found.conductors;
+            if let Some(own) = found.own {
+                self.own = Some((own, ends));
+                let port = self.conductors.first().map_or(0, |own| own.port);
+                state.say(format!("no conductor was found: this member is one, on port {port}"));
+            }
+        }
+        let station = self.station(self.conductors()).await?;
+        let (slot, token) = (self.slot(), self.told.token.clone());
+        self.shares.insert(slot, Share { path, stop: station.stop.clone() });
+        self.running.spawn(async move { Ended::Share(slot, share::share_from(station, named, token, slot).await) });
+        Ok(())
+    }
+
+    /// Brings what is on the screen up to date.
+    pub fn look(&mut self, state: &mut State) {
+        let views = self.kept.views();
+        for (info_hash, fetch) in &self.fetches {
+            if let Some(view) = views.get(&fetch.slot) {
+                state.here.insert(*info_hash, Here::Running(Box::new(view.clone())));
+            }
+        }
+        state.shares = self.shares.keys().filter_map(|slot| views.get(slot).cloned()).collect();
+        for news in self.kept.take_news() {
+            self.hear(news, state);
+        }
+        while let Some(ended) = self.running.try_join_next() {
+            match ended {
+                Ok(ended) => self.ended(ended, state),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News, state: &mut State) {
+        let line = match news {
+            News::Said(line) => Some(line),
+            News::Report(report) => {
+                let line = report.line();
+                match (report, line) {
+                    (Report::Shared { name, size, info_hash, path, .. }, _) => {
+                        let info_hash = info_hash.parse().ok();
+                        // What was fetched here goes on as it was.
+                        let info_hash = info_hash.filter(|hash| !self.fetches.contains_key(hash));
+                        info_hash.map(|hash| state.here.insert(hash, Here::Shared { name, size, path }));
+                        None
+                    }
+                    (Report::Withdrawn { info_hash, .. }, _) => {
+                        let gone = info_hash.parse::<InfoHash>().ok();
+                        state.here.retain(|hash, here| Some(*hash) != gone || !matches!(here, Here::Shared { .. }));
+                        None
+                    }
+                    (Report::End(_), line) => {
+                        self.last_words.extend(line);
+                        None
+                    }
+                    // The list says it.
+                    (Report::Start { .. }, _) => None,
+                    (_, line) => line,
+                }
+            }
+        };
+        let line = line.map(|line| strip_ansi_codes(&line).into_owned());
+        line.iter().flat_map(|line| line.lines()).for_each(|line| state.say(line.to_owned()));
+    }
+
+    fn ended(&mut self, ended: Ended, state: &mut State) {
+        match ended {
+            Ended::Fetch(info_hash, exit) => {
+                self.fetches.remove(&info_hash);
+                let percent = match state.here.get(&info_hash) {
+                    Some(Here::Running(view)) => view.percent(),
+                    _ => 0,
+                };
+                state.here.insert(info_hash, Here::Ended { exit, percent });
+            }
+            Ended::Share(slot, ended) => {
+                if let Some(share) = self.shares.remove(&slot) {
+                    let is_of_it =
+                        |here: &Here| matches!(here, Here::Shared { path, .. } if path.starts_with(&share.path));
+                    state.here.retain(|_, here| !is_of_it(here));
+                }
+                if let Err(error) = ended {
+                    state.say(format!("error: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Ends everything, and waits for it; gives what people should still hear.
+    pub async fn leave(mut self, state: &mut State) -> Vec<String> {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            match ended {
+                Ok(ended) => self.ended(ended, state),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        self.look(state);
+        if let Some(station) = &self.station {
+            station.leave().await;
+        }
+        // Who shared has taken leave of it by now.
+        if let Some((own, ends)) = self.own {
+            ends.cancel();
+            let _ = own.await;
+        }
+        self.last_words
+    }
+}
