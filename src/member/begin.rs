@@ -223,9 +223,9 @@ pub fn parts(
     pending: Option<Pending>,
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
+    let private = is_private(&composition.info);
     let usable = mirrors::of(&composition).0;
     let Composition { manifest, files, info, info_hash, .. } = composition;
-    let private = is_private(&info);
     let acquaintances = Acquaintances::of(info_hash);
     let ledger = Ledger::new(manifest.name.as_str(), info_hash);
     let common = links::Common {
