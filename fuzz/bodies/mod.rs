@@ -7,6 +7,7 @@ pub mod announce_answer;
 pub mod announce_request;
 pub mod bencode;
 pub mod conversation;
+pub mod dht;
 pub mod dotenv;
 pub mod exchange;
 pub mod extensions;
@@ -27,6 +28,7 @@ pub const ALL: &[Body] = &[
     ("announce_request", announce_request::run),
     ("bencode", bencode::run),
     ("conversation", conversation::run),
+    ("dht", dht::run),
     ("dotenv", dotenv::run),
     ("exchange", exchange::run),
     ("extensions", extensions::run),

@@ -209,6 +209,29 @@ fn all_together() {
     stage.assert_no_offence("logs");
 }
 
+/// The conductor is killed while everybody is midway, and starts again at its address: all become whole, and so does a
+/// newcomer that knows of it alone.
+#[test]
+fn the_conductor_starts_again_midway() {
+    let mut stage = Stage::new("127.0.0.1:0");
+    let composition = stage.compose("x.bin", (12 << 20) + 777, "64K");
+    let manifest = &composition.manifest;
+    let _seed = seed(&stage.place, manifest, &["--listen", "127.0.0.2", "--upload", "2M"]);
+    let mut fetching = member(&stage.place, manifest, &stage.place.path("copy"), &["--listen", "127.0.0.3"]);
+    let clients = stage.start_each(&composition);
+    (0..=clients.len() + 1).for_each(|_| drop(stage.conductor.event_named("joined")));
+    fetching.midway();
+    stage.conductor.signal(Signal::KILL);
+    (stage.conductor, _) = conductor(&stage.place, &stage.address);
+    stage.conductor.event_named("joined");
+    let arguments = ["--listen", "127.0.0.4", "--no-lan"];
+    let _newcomer = member(&stage.place, manifest, &stage.place.path("new"), &arguments);
+    let folders = ["copy", "new"].map(str::to_owned).into_iter();
+    let folders = folders.chain(clients.iter().map(|(client, ..)| format!("{client:?}")));
+    stage.await_copies(&folders.map(|folder| (&composition, folder)).collect::<Vec<_>>());
+    stage.assert_no_offence("logs");
+}
+
 /// Everybody has some of it, the seed is gone, and for `IDLE_SECONDS` nobody has anything to ask for: 12, which is more
 /// silence than rqbit bears; 300 are more than any of them bears. It is real time, since theirs cannot be had otherwise.
 #[test]
