@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::lan::Near;
 use crate::net::via::Via;
 
-/// The longest name of a service, in bytes: a label of DNS has 63, and a number may be added where the name is taken.
-const LONGEST_NAME: usize = 56;
+/// The longest name of a service, in bytes: a label of DNS has 63, and an id is added.
+const LONGEST_NAME: usize = 52;
 /// The longest type of ours; RFC 6335 would have 15 letters at most, and nobody minds.
 const LONGEST_TYPE: u8 = 19;
 /// How often it is looked whether there is something to tell of, and then how much there is.
@@ -69,7 +69,7 @@ pub struct Notice {
 #[derive(Clone, Debug)]
 pub struct Words {
     pub kind: Kind,
-    /// How people call it; a number is added where another has this name.
+    /// How people call it; an id is added, for others may be called the same.
     pub name: String,
     /// Where it is asked, on every address that `via` means: one that is unspecified means all of its IP version.
     pub port: u16,
@@ -106,13 +106,12 @@ async fn keep(words: &Words, count: impl Fn() -> usize, ended: &CancellationToke
     }
     let daemon = daemon(&words.via)?;
     watch(&daemon)?;
-    // Not the host's own name: that is for the system to speak for.
-    let host = format!("orchestra-{:08x}.local.", fastrand::Rng::new().u32(..));
+    let id = format!("{:08x}", fastrand::Rng::new().u32(..));
     let mut said = None;
     loop {
         let now = count();
         if said.replace(now) != Some(now) {
-            daemon.register(info(words, &host, now)?)?;
+            daemon.register(info(words, &id, now)?)?;
         }
         if ended.run_until_cancelled(sleep(LOOK_AGAIN)).await.is_none() {
             break;
@@ -123,11 +122,17 @@ async fn keep(words: &Words, count: impl Fn() -> usize, ended: &CancellationToke
     Ok(())
 }
 
-fn info(words: &Words, host: &str, count: usize) -> Result<ServiceInfo, Mute> {
+/// `id`: nobody else's. To find out who has a name already (RFC 6762, 9) goes wrong where many machines that are called
+/// the same start together.
+fn info(words: &Words, id: &str, count: usize) -> Result<ServiceInfo, Mute> {
     let facts = HashMap::from([("v".to_owned(), "1".to_owned()), ("n".to_owned(), count.to_string())]);
     let address = words.via.address.filter(|ip| !ip.is_unspecified());
     let addresses: Vec<IpAddr> = address.into_iter().collect();
-    let info = ServiceInfo::new(words.kind.text(), short(&words.name), host, &addresses[..], words.port, facts)?;
+    let name = format!("{} [{id}]", short(&words.name));
+    // Not the host's own name: that is for the system to speak for.
+    let host = format!("orchestra-{id}.local.");
+    let mut info = ServiceInfo::new(words.kind.text(), &name, &host, &addresses[..], words.port, facts)?;
+    info.set_requires_probe(false);
     Ok(if address.is_none() { info.enable_addr_auto() } else { info })
 }
 
@@ -220,12 +225,10 @@ fn watch(daemon: &ServiceDaemon) -> Result<(), Mute> {
     tokio::spawn(async move {
         let mut told = false;
         while let Ok(event) = events.recv_async().await {
-            match event {
-                DaemonEvent::Error(error) if !std::mem::replace(&mut told, true) => {
-                    log::warn!("the local network may not hear who can be asked here: {error}");
-                }
-                DaemonEvent::NameChange(change) => log::info!("{} is called {}", change.original, change.new_name),
-                _ => {}
+            if let DaemonEvent::Error(error) = event
+                && !std::mem::replace(&mut told, true)
+            {
+                log::warn!("the local network may not hear who can be asked here: {error}");
             }
         }
     });
@@ -305,7 +308,7 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_between_letters() {
         assert_eq!(short("h1"), "h1");
-        assert_eq!(short(&"é".repeat(40)), "é".repeat(28));
-        assert_eq!(short(&format!("x{}", "é".repeat(40))).len(), 55);
+        assert_eq!(short(&"é".repeat(40)), "é".repeat(26));
+        assert_eq!(short(&format!("x{}", "é".repeat(40))).len(), 51);
     }
 }
