@@ -218,14 +218,16 @@ impl Conn {
         }
     }
 
-    /// The socket takes so many messages, and so many blocks when there are no more messages.
+    /// The socket takes so many messages (one at least), and so many blocks when there are no more messages.
     pub fn say(&mut self, messages: usize, blocks: usize, have: &Bitfield, now: Time) {
-        for _ in 0..messages {
-            let Some(message) = self.session.next_message() else {
-                break;
-            };
+        let mut room = messages;
+        while let Some(message) = self.session.next_message() {
             self.said.we_said(&message, have, &self.geometry);
             self.session.on_said(now);
+            room = room.saturating_sub(1);
+            if room == 0 {
+                return;
+            }
         }
         for _ in 0..blocks {
             let had_one = self.session.has_block();
