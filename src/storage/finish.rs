@@ -97,6 +97,10 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
             if *stamp == synced {
                 home.remember(shared, stamp);
             }
+            // Who was killed just after the rename left it behind.
+            if stamp_at(&home.names.part).is_none() {
+                remove_state(&home.names);
+            }
         }
         Place::PartFolder { .. } => {
             let path = folder::finish::finish(shared, home)?;
@@ -194,6 +198,10 @@ pub(super) fn tidy(names: &Names) {
     if let Err(error) = File::open(names.folder()).and_then(|folder| folder.sync_all()) {
         log::warn!("{}: its new name may not outlive a power cut: {error}", names.whole.display());
     }
+    remove_state(names);
+}
+
+fn remove_state(names: &Names) {
     match fs::remove_file(&names.state) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             log::warn!("{}: cannot remove it: {error}", names.state.display());

@@ -22,6 +22,24 @@ async fn a_whole_file_gets_its_name_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn what_a_member_left_behind_that_was_killed_at_the_rename_is_removed() {
+    let lab = Lab::new();
+    for (part_is_there, state_stays) in [(false, false), (true, true)] {
+        fs::write(lab.path(""), &lab.bytes).unwrap();
+        fs::write(lab.path(".part.state"), "anything").unwrap();
+        if part_is_there {
+            fs::write(lab.path(".part"), "of somebody").unwrap();
+        }
+        let mut opened = lab.open();
+        let _check = opened.store.check();
+        proven(&mut opened.events).await;
+        finish(&opened.store).await.unwrap();
+        assert_eq!(lab.path(".part.state").exists(), state_stays);
+        fs::remove_dir_all(lab.folder.path().join("proofs")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_empty_file_is_whole_at_once() {
     let lab = Lab::of(0, BLOCK);
     let mut opened = lab.open();
