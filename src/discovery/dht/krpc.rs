@@ -195,9 +195,9 @@ fn address(bytes: &[u8]) -> Option<SocketAddr> {
         4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
         _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
     };
-    let port = u16::from_be_bytes(*port);
+    let (ip, port) = (ip.to_canonical(), u16::from_be_bytes(*port));
     let usable = port > 0 && !ip.is_unspecified() && !ip.is_multicast();
-    usable.then_some(SocketAddr::new(ip.to_canonical(), port))
+    usable.then_some(SocketAddr::new(ip, port))
 }
 
 fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
@@ -341,6 +341,16 @@ mod tests {
         ) -> Answer {
             Answer { id: NodeId(id), nodes, members, token }
         }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_none_in_either_form() {
+        let mapped = |ip: [u8; 4]| [&[0; 10][..], &[0xff; 2], &ip, &[0, 1]].concat();
+        assert_eq!(address(&mapped([10, 0, 0, 1])), Some(SocketAddr::from(([10, 0, 0, 1], 1))));
+        assert_eq!(address(&mapped([0, 0, 0, 0])), None);
+        assert_eq!(address(&mapped([239, 0, 0, 1])), None);
+        assert_eq!(address(&[0, 0, 0, 0, 0, 1]), None);
+        assert_eq!(address(&[10, 0, 0, 1, 0, 0]), None);
     }
 
     proptest! {
