@@ -43,7 +43,9 @@ impl Session {
             Message::Request(raw) => self.on_request(raw, now)?,
             Message::Cancel(raw) => self.on_cancel(raw),
             Message::Reject(raw) => self.on_reject(raw, now)?,
-            Message::Extended { id, payload } => self.on_extended(id, &payload, now)?,
+            Message::Extended { id, payload } if self.remote.extended => self.on_extended(id, &payload, now)?,
+            // It did not say that it knows extensions: an answer could be one more message that it does not know.
+            Message::Extended { .. } => {}
             Message::Port(port) => self.events.push_back(Event::Node(port)),
             // We unchoke everybody, so nobody needs the parts that choked members may have.
             Message::Suggest(_) | Message::AllowedFast(_) => {}
