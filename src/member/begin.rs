@@ -115,7 +115,6 @@ impl Beginning {
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
-        self.look_beyond(magnet.hash, lookout);
         let name = asking::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -125,8 +124,13 @@ impl Beginning {
         };
         if let Some(info) = remembered {
             log::info!("{name}: its info dictionary is remembered");
+            if !is_private(&info) {
+                self.look_beyond(hash, lookout);
+            }
             return Ok(Composition::of_info(info.into(), trackers, magnet.mirrors.clone(), &name)?);
         }
+        // Whether it is private nobody can know before somebody gave it.
+        self.look_beyond(hash, lookout);
         let mut dice = fastrand::Rng::new();
         // Not the id of the member: who is slow to see these connections end would take the next one for a second
         // to the same member, and refuse it (aria2 does).

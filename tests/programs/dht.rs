@@ -5,6 +5,7 @@ use std::{
     fs,
     net::{Ipv4Addr, UdpSocket},
     path::PathBuf,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -81,6 +82,13 @@ fn liar(answer: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> String {
     address
 }
 
+/// What a node says to this that knows these members, and no nodes.
+fn reply(asked: &[u8], members: &[u8]) -> Vec<u8> {
+    let transaction = asked.windows(5).position(|bytes| bytes == b"1:t2:").map(|at| &asked[at + 5..at + 7]);
+    let (id, end) = (b"d1:rd2:id20:liarliarliarliarliar5:token2:tt6:valuesl".as_slice(), b"1:y1:re".as_slice());
+    [id, members, b"ee1:t2:", transaction.unwrap_or_default(), end].concat()
+}
+
 #[test]
 fn a_magnet_link_without_a_tracker_is_enough() {
     let stage = Stage::new();
@@ -119,13 +127,8 @@ fn a_node_that_lies_keeps_nobody_from_the_others() {
     let stage = Stage::new();
     let (_seed, node) = stage.first();
     let liar = liar(|asked| {
-        let mut answer = b"d1:rd2:id20:liarliarliarliarliar5:token2:tt6:valuesl".to_vec();
-        (0..200u8).for_each(|n| answer.extend([b"6:\x7f\x00\x09".as_slice(), &[n, 0, 9]].concat()));
-        answer.extend(b"ee1:t2:");
-        let transaction = asked.windows(5).position(|bytes| bytes == b"1:t2:").map(|at| &asked[at + 5..at + 7]);
-        answer.extend(transaction.unwrap_or_default());
-        answer.extend(b"1:y1:re");
-        vec![b"l".repeat(2000), vec![0xff; 1400], b"d1:rd".repeat(300), answer]
+        let members: Vec<u8> = (0..200u8).flat_map(|n| [b"6:\x7f\x00\x09".as_slice(), &[n, 0, 9]].concat()).collect();
+        vec![b"l".repeat(2000), vec![0xff; 1400], b"d1:rd".repeat(300), reply(asked, &members)]
     });
     let mut fetching = stage.member(2, &stage.link, "copy", &format!("{liar},{node}"), &[]);
     fetching.event_named("whole");
@@ -183,7 +186,40 @@ fn a_private_torrent_stays_out_of_it() {
         .expect("written");
     let (_open, node) = stage.first();
     let mut seed = stage.member(4, torrent.to_str().expect("UTF-8"), "seed", &node, &[]);
-    let link = format!("magnet:?xt=urn:btih:{}", seed.event_named("start")["info_hash"].as_str().expect("a hash"));
+    let started = seed.event_named("start");
+    let link = format!("magnet:?xt=urn:btih:{}", started["info_hash"].as_str().expect("a hash"));
     seed.event_named("whole");
     stage.member(2, &link, "copy", &node, &["--timeout", "5s"]).end().with(7);
+
+    // Once it knows that it is private, a magnet link is as good as the torrent.
+    let (heard, told) = mpsc::channel();
+    let node = liar(move |asked| {
+        let _ = heard.send(asked.to_vec());
+        vec![reply(asked, b"")]
+    });
+    let peer = format!("127.0.0.4:{}", started["port"]);
+    stage.member(2, &link, "copy", &node, &["--peer", &peer, "--exit-when-done"]).end().with(0);
+    stage.is_whole("copy");
+    let (private, open) = (hash(&link), hash(&stage.link));
+    // What is begun too early may be ended in time by luck, but not each time.
+    for _ in 0..3 {
+        told.try_iter().for_each(drop);
+        let _again = stage.member(2, &link, "copy", &node, &[&stage.link]);
+        loop {
+            let packet = told.recv_timeout(PATIENCE).expect("a packet that announces what is not private");
+            assert!(!names(&packet, &private), "the private one is looked for");
+            if names(&packet, b"announce_peer") && names(&packet, &open) {
+                break;
+            }
+        }
+    }
+}
+
+/// The info-hash of a magnet link, as the DHT writes it.
+fn hash(link: &str) -> [u8; 20] {
+    link.parse::<orchestra::metainfo::Magnet>().expect("a magnet link").hash.0
+}
+
+fn names(packet: &[u8], what: &[u8]) -> bool {
+    packet.windows(what.len()).any(|bytes| bytes == what)
 }
