@@ -147,6 +147,12 @@ impl Mirror {
         now > self.last_bytes + PATIENCE
     }
 
+    /// The request for this part ends early.
+    fn cut(&mut self, part: PartIndex) {
+        let cut = self.requests.iter_mut().filter(|request| request.parts.contains(&part));
+        cut.for_each(|request| request.cut = true);
+    }
+
     fn forget(&mut self, part: PartIndex) {
         self.requests.iter_mut().for_each(|request| request.parts.retain(|other| *other != part));
     }
@@ -177,7 +183,10 @@ impl Swarm {
             }
             Event::Wrong { part, alone } => self.on_wrong_mirrored(key, part, alone, now),
             Event::Released(part) => {
-                self.edit_mirror(key, |mirror| mirror.forget(part));
+                self.edit_mirror(key, |mirror| {
+                    mirror.cut(part);
+                    mirror.forget(part);
+                });
                 self.freed(key, part, now);
             }
             Event::Over { first, failure } => {
@@ -349,8 +358,7 @@ impl Swarm {
             let Some((key, part)) = self.work_for(member, now) else { continue };
             let mut silent = false;
             self.edit_mirror(key, |mirror| {
-                let cut = mirror.requests.iter_mut().filter(|request| request.parts.contains(&part));
-                cut.for_each(|request| request.cut = true);
+                mirror.cut(part);
                 silent = mirror.is_silent(now);
             });
             self.effects.push_back(Effect::Mirror(key, Order::Cut(part)));

@@ -282,3 +282,21 @@ fn what_comes_from_a_mirror_unknown_is_nothing() {
     assert_eq!(swarm.snapshot(ms(0)).parts_done, 0);
     assert_eq!(wanted(&mut swarm), Wanted::default());
 }
+
+/// A connection that still holds the part, for one: it may for a while yet.
+#[test]
+fn one_that_ended_early_is_asked_again_at_the_next_tick() {
+    let mut swarm = swarm(1);
+    swarm.tick(ms(0));
+    swarm.tick(ms(1000));
+    let runs = wanted(&mut swarm).runs;
+    let part = |number| swarm.geometry().part(number).unwrap();
+    let (first, parts): (_, Vec<_>) = (part(runs[0].0), (runs[0].0..runs[0].0 + runs[0].1).map(part).collect());
+    let over = Event::Over { first, failure: None };
+    for event in parts.into_iter().map(Event::Released).chain([over]) {
+        swarm.handle(Input::Mirror(MIRROR, event), ms(1000));
+    }
+    assert_eq!(wanted(&mut swarm).runs, []);
+    swarm.tick(ms(1100));
+    assert_eq!(wanted(&mut swarm).runs, runs[..1]);
+}
