@@ -41,8 +41,10 @@ pub enum PartState {
 pub enum Among {
     /// All that it has.
     All,
-    /// Only those that no incomplete member has.
+    /// Only those that no incomplete member has, and those that were begun.
     OnlyThere,
+    /// Only those that no incomplete member has, begun or not.
+    Unheld,
 }
 
 #[derive(Debug)]
@@ -145,7 +147,8 @@ impl Picker {
     /// The next part to ask of a member that has `theirs`.
     pub fn pick(&mut self, theirs: &Bitfield, among: Among, in_order: bool) -> Option<PartIndex> {
         let fits = |part: &PartIndex| theirs.has(*part);
-        if let Some(part) = self.begun.iter().copied().find(fits) {
+        let goes_on = |part: &PartIndex| fits(part) && (among != Among::Unheld || self.holders(*part) == 0);
+        if let Some(part) = self.begun.iter().copied().find(goes_on) {
             return Some(part);
         }
         if in_order {
@@ -153,7 +156,7 @@ impl Picker {
         }
         match among {
             Among::All => self.rarity.order().iter().copied().find(fits),
-            Among::OnlyThere => self.rarity.rarest(0).iter().copied().find(fits),
+            Among::OnlyThere | Among::Unheld => self.rarity.rarest(0).iter().copied().find(fits),
         }
     }
 
@@ -250,6 +253,7 @@ mod tests {
         p.set(part, PartState::Fetching(PeerKey(1)));
         p.set(part, PartState::Missing);
         p.is_begun(part);
+        assert_ne!(p.pick(&bits(&g, "****"), Among::Unheld, false), Some(part), "others have it");
         assert_eq!(pick(&g, &mut p, "****", Among::OnlyThere, false), Some(3));
     }
 

@@ -330,7 +330,7 @@ impl Swarm {
         let (Some(everything), false) = (&self.mirrors.everything, somebody_has_all && !helps) else {
             return run;
         };
-        let among = if helps { Among::All } else { Among::OnlyThere };
+        let among = if helps { Among::All } else { Among::Unheld };
         let first = self.picker.pick(everything, among, self.neighbours.is_empty());
         let rate = self.mirrors.all.get(&key).map_or(0.0, |mirror| mirror.rate.get());
         let most = ((rate * AHEAD) as u64).clamp(LEAST_RUN, LONGEST_RUN);

@@ -300,3 +300,17 @@ fn one_that_ended_early_is_asked_again_at_the_next_tick() {
     swarm.tick(ms(1100));
     assert_eq!(wanted(&mut swarm).runs, runs[..1]);
 }
+
+#[test]
+fn a_begun_part_of_a_member_that_does_not_serve_hides_nothing() {
+    let mut swarm = swarm(1);
+    join(&mut swarm, 0..PARTS / 2, ms(0));
+    let begun = wanted(&mut swarm).parts[0];
+    for event in [peer::Event::Choked(true), peer::Event::Released { part: begun, refused: false }] {
+        swarm.handle(Input::Peer(MEMBER, event), ms(0));
+    }
+    swarm.tick(ms(0));
+    swarm.tick(ms(1000));
+    let runs = wanted(&mut swarm).runs;
+    assert!(!runs.is_empty() && runs.iter().all(|(first, _)| *first >= PARTS / 2), "{runs:?}");
+}
