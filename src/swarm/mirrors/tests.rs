@@ -278,9 +278,13 @@ fn a_faster_member_takes_half_of_what_a_slow_mirror_has_not_begun() {
 fn what_comes_from_a_mirror_unknown_is_nothing() {
     let mut swarm = swarm(1);
     let part = swarm.geometry().part(0).unwrap();
-    swarm.handle(Input::Mirror(PeerKey(5), Event::Right(part)), ms(0));
-    assert_eq!(swarm.snapshot(ms(0)).parts_done, 0);
-    assert_eq!(wanted(&mut swarm), Wanted::default());
+    for event in [Event::Received(5), Event::Right(part)] {
+        swarm.handle(Input::Mirror(PeerKey(5), event), ms(0));
+    }
+    assert_eq!(swarm.snapshot(ms(0)).fetched, 0);
+    swarm.tick(ms(0));
+    swarm.tick(ms(1000));
+    assert_eq!(wanted(&mut swarm).runs[0].0, 0, "it is missing still");
 }
 
 /// A connection that still holds the part, for one: it may for a while yet.
