@@ -21,7 +21,7 @@ use crate::{
     discovery::conductor::Stats,
     manifest::{Endpoint, FilePath},
     metainfo::{InfoHash, Magnet, info::is_private},
-    mirror::layout::Layout,
+    mirror::{address::Mirror, layout::Layout},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::Report,
@@ -199,7 +199,8 @@ impl Beginning {
             info_hash: info_hash.to_string(),
             port: station.port,
         });
-        if let Some(text) = mirrors::of(&composition).1 {
+        let (usable, warning) = mirrors::of(&composition);
+        if let Some(text) = warning {
             log::warn!("{text}");
             self.screen.event(&Report::Warning { name: Some(manifest.name.shown().into_owned()), text });
         }
@@ -209,7 +210,7 @@ impl Beginning {
             self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
         }
         let left = left(&opened).left;
-        let mut parts = Parts { acquaintances, ..parts(station, composition, opened, visitors, Some(pending)) };
+        let mut parts = Parts { acquaintances, ..parts(station, composition, usable, opened, visitors, Some(pending)) };
         let manifest = parts.manifest.clone();
         station.neighbours.may_be_at(manifest.conductors());
         let of = Performed::new(info_hash, &parts.manifest, left, Arc::new(move || Some(manifest.clone())));
@@ -218,17 +219,17 @@ impl Beginning {
     }
 }
 
-/// All that an owner works with.
+/// All that an owner works with. `usable`: the mirrors that may be asked.
 pub fn parts(
     station: &Arc<Station>,
     composition: Composition,
+    usable: Vec<Mirror>,
     opened: Opened,
     visitors: Visitors,
     pending: Option<Pending>,
 ) -> Parts {
     let Opened { store, found, have, events: disk } = opened;
     let private = is_private(&composition.info);
-    let usable = mirrors::of(&composition).0;
     let Composition { manifest, files, info, info_hash, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
     let ledger = Ledger::new(manifest.name.as_str(), info_hash);

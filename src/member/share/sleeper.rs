@@ -139,7 +139,7 @@ impl Sleeper {
             }
         };
         let (composition, opened) = opened;
-        let mut parts: Parts = begin::parts(&self.station, composition, opened, visitors, None);
+        let mut parts: Parts = begin::parts(&self.station, composition, Vec::new(), opened, visitors, None);
         (parts.stop, parts.uploaded) = (self.stop.clone(), uploaded);
         Owner::new(parts, lookout).serve(&self.teller).await.ok_or(Gone::Left)
     }
