@@ -85,7 +85,7 @@ impl Sleeper {
         }
         let mut uploaded = 0;
         while self.sleep(&mut lookout, &mut visitors).await {
-            let Ok(_place) = self.awake.acquire().await else { break };
+            let Some(Ok(_place)) = self.stop.run_until_cancelled(self.awake.acquire()).await else { break };
             // In a box of its own: it is large, and most sleep.
             log::info!("{}: wakes", self.path.display());
             let waking = Box::pin(self.wake(lookout, visitors, uploaded));
