@@ -138,6 +138,32 @@ fn a_folder_in_a_folder_is_one_composition() {
 fn what_was_hashed_once_is_remembered() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+/// One of two equal files is enough; when it goes, the other one takes its place.
+#[test]
+fn of_two_equal_files_the_other_is_shared_when_one_goes() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let data = bytes(300_000, 93);
+    let [one, two] = ["one", "two"].map(|name| place.folder(name).join("x.iso"));
+    for path in [&one, &two] {
+        fs::write(path, &data).expect("written");
+    }
+    let folder = place.path("two");
+    let mut program = share(&place, &place.path("one"), &address, &[folder.to_str().expect("UTF-8")]);
+    let idle =
+        program.event("one of them is idle", |event| event["text"].as_str().is_some_and(|t| t.contains("the same")));
+    let idle_is = |path: &Path| idle["text"].as_str().is_some_and(|text| text.contains(path.to_str().expect("UTF-8")));
+    let (gone, left) = if idle_is(&two) { (one, two) } else { (two, one) };
+    wait_until("it is registered", || names(&place, &address) == ["x.iso"]);
+    fs::remove_file(gone).expect("removed");
+    program.event_named("withdrawn");
+    assert_eq!(program.event_named("shared")["path"], left.to_str().expect("UTF-8"));
+    let is_there = |one: &Value| one["name"] == "x.iso" && one["members"] == 1;
+    wait_until("it is registered again", || listed(&place, &address).iter().any(is_there));
+    get(&place, "copy", &[&format!("{address}/x.iso")]).with(0);
+    assert!(fs::read(place.path("copy/x.iso")).expect("a file") == data);
+}
+
     let folder = place.folder("isos");
     let data = bytes(500_000, 75);
     fs::write(folder.join("a.iso"), &data).expect("written");

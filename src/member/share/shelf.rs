@@ -319,16 +319,25 @@ impl Shelf {
         if self.withdrawn.remove(&info_hash) {
             self.registrar.tell(Job::Remove(info_hash));
         }
-        let current = self.shared.get(path).is_some_and(|shared| shared.info_hash == info_hash);
-        if !current {
+        if self.station.stop.is_cancelled() {
             return false;
         }
-        match gone {
-            Gone::Left if self.station.stop.is_cancelled() => {}
-            Gone::Twice => self.warn(None, format!("{}: the same as another file that is shared", path.display())),
-            Gone::Left | Gone::Changed => drop(self.shared.remove(path)),
+        if gone == Gone::Twice {
+            if self.shared.get(path).is_some_and(|shared| shared.info_hash == info_hash) {
+                self.warn(None, format!("{}: the same as another file that is shared", path.display()));
+            }
+            return false;
         }
-        gone == Gone::Changed
+        // Its equals found no place beside it: who still is there is taken up anew.
+        let before = self.shared.len();
+        self.shared.retain(|_, shared| {
+            let is_equal = shared.info_hash == info_hash;
+            if is_equal {
+                shared.stop.cancel();
+            }
+            !is_equal
+        });
+        self.shared.len() < before
     }
 
     /// It is not there any more.
