@@ -215,10 +215,7 @@ impl Work {
             self.shelf.tells_each = true;
             self.tell_settled(files, size);
         }
-        let name = match &self.shelf.names(2)[..] {
-            [name] => name.clone(),
-            _ => format!("{files} files"),
-        };
+        let name = self.shelf.title();
         screen.update(self.slot, &View { name, phase: Phase::Sharing, swarm, eta: None, elapsed });
     }
 
@@ -237,11 +234,10 @@ impl Work {
     }
 
     fn commands(&self) -> Vec<String> {
-        let files = self.shelf.count().0 + self.shelf.waiting();
-        let (settings, names) = (&self.station.settings, self.shelf.names(1));
+        let (settings, name) = (&self.station.settings, self.shelf.only_name());
         match settings.conductors.first() {
-            Some(conductor) => elsewhere::commands(conductor, &own_addresses(), &names, files),
-            None if settings.lan => elsewhere::near(&names, files),
+            Some(conductor) => elsewhere::commands(conductor, &own_addresses(), name.as_deref()),
+            None if settings.lan => elsewhere::near(name.as_deref()),
             None => Vec::new(),
         }
     }
@@ -250,22 +246,19 @@ impl Work {
     fn tell_settled(&self, files: usize, size: u64) {
         let Station { screen, port, .. } = &*self.station;
         screen.event(&Report::Sharing { files, size, port: *port, get: self.commands() });
-        if files > 0 {
-            self.note(files, size);
-        }
+        let (title, size_shown) = (self.shelf.title(), units::size(size));
         match files {
-            0 => {}
-            1 => screen.say(&format!("{}: {} shared", self.shelf.names(1).concat(), units::size(size))),
-            _ => screen.say(&format!("{files} files shared, {}", units::size(size))),
+            0 => return,
+            1 => screen.say(&format!("{title}: {size_shown} shared")),
+            _ => screen.say(&format!("{title} shared, {size_shown}")),
         }
+        self.note(&title, size);
     }
 
     /// Once, not for every file: there may be thousands.
-    fn note(&self, files: usize, size: u64) {
-        let names = self.shelf.names(2);
-        let name = if let [name] = &names[..] { name.clone() } else { format!("{files} files") };
+    fn note(&self, title: &str, size: u64) {
         let paths: Vec<_> = self.named.iter().map(|path| path.to_string_lossy()).collect();
-        let record = Record::new(&name, None, size, What::Shared { path: paths.join(", ") });
+        let record = Record::new(title, None, size, What::Shared { path: paths.join(", ") });
         tokio::task::spawn_blocking(move || history::note(&[record]));
     }
 

@@ -128,14 +128,19 @@ impl Shelf {
         (self.shared.len(), self.shared.values().map(|shared| shared.size).sum())
     }
 
-    /// The names of what is shared or about to be, sorted; at most so many.
-    pub fn names(&self, most: usize) -> Vec<String> {
+    /// The name of what is shared or about to be, where that is one thing.
+    pub fn only_name(&self) -> Option<String> {
+        if self.shared.len() + self.waiting() != 1 {
+            return None;
+        }
         let soon = self.hashing.iter().map(|one| &one.path).chain(self.queue.iter().map(|(path, _)| path));
         let soon = soon.filter_map(|path| path.file_name()).map(|name| shown(&name.to_string_lossy()).into_owned());
-        let mut names: Vec<String> = self.shared.values().map(|shared| shared.name.clone()).chain(soon).collect();
-        names.sort();
-        names.truncate(most);
-        names
+        self.shared.values().map(|shared| shared.name.clone()).chain(soon).next()
+    }
+
+    /// What people see of it all: its only name, or how many files.
+    pub fn title(&self) -> String {
+        self.only_name().unwrap_or_else(|| format!("{} files", self.shared.len()))
     }
 
     /// Files that are there and cannot be shared.
@@ -184,8 +189,9 @@ impl Shelf {
         self.failed.retain(|path, _| there.contains_key(path));
         self.queue.retain(|(path, stamp)| there.get(path).is_some_and(|look| look.stamp == *stamp));
         let mut again = None;
-        let mut new: Vec<(PathBuf, Look)> =
-            there.into_iter().filter(|(path, look)| !self.knows(path, &look.stamp)).collect();
+        let queued: HashSet<&PathBuf> = self.queue.iter().map(|(path, _)| path).collect();
+        let is_new = |(path, look): &(PathBuf, Look)| !queued.contains(path) && !self.knows(path, &look.stamp);
+        let mut new: Vec<(PathBuf, Look)> = there.into_iter().filter(is_new).collect();
         new.sort_by(|a, b| a.0.cmp(&b.0));
         for (path, Look { stamp, changed }) in new {
             if self.shared.contains_key(&path) {
@@ -203,10 +209,10 @@ impl Shelf {
         again
     }
 
+    /// Whether there is nothing to do about it, the queue not counted.
     fn knows(&self, path: &PathBuf, stamp: &Stamp) -> bool {
         self.shared.get(path).is_some_and(|shared| shared.stamp == *stamp)
             || self.failed.get(path) == Some(stamp)
-            || self.queue.iter().any(|(queued, _)| queued == path)
             || self.hashing.as_ref().is_some_and(|hashing| hashing.path == *path && hashing.stamp == *stamp)
     }
 
