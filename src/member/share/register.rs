@@ -1,8 +1,8 @@
 //! Puts what is shared into the catalogues of the conductors, and takes out what is not shared any more.
 //!
-//! One task, one question after the other. While a conductor does not answer, it is asked again; once it answers again,
-//! it is told everything anew, since it may have forgotten. A name that somebody else's composition has is left to them
-//! while anybody shares that.
+//! One task a conductor, one question after the other. While a conductor does not answer, it is asked again; once it
+//! answers again, it is told everything anew, since it may have forgotten. A name that somebody else's composition has is
+//! left to them while anybody shares that.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -54,12 +54,12 @@ impl Job {
     }
 }
 
-/// The way to the task.
-#[derive(Clone)]
-pub struct Registrar(mpsc::UnboundedSender<Job>);
+/// The way to the tasks: each conductor has its own copy of what there is to do, so that one that does not answer holds
+/// nobody up.
+pub struct Registrar(Vec<mpsc::UnboundedSender<Job>>);
 
 impl Registrar {
-    /// Starts it; it ends with `stop`. Without a conductor nothing is registered.
+    /// Starts them; they end with `stop`. Without a conductor nothing is registered.
     pub fn start(
         conductors: &[Endpoint],
         token: Option<Token>,
@@ -67,31 +67,22 @@ impl Registrar {
         screen: &Arc<Screen>,
         stop: &CancellationToken,
     ) -> Result<Self, AskError> {
-        let (jobs, heard) = mpsc::unbounded_channel();
-        // Each conductor has its own copy of what there is to do: one that does not answer holds nobody up.
         let mut desks = Vec::new();
         for conductor in conductors {
             let client = Client::new(conductor.clone(), token.clone())?;
-            let (pass, passed) = mpsc::unbounded_channel();
+            let (tell, jobs) = mpsc::unbounded_channel();
             let (memory, screen) = (memory.clone(), screen.clone());
-            let desk = Desk { client, memory, screen, jobs: passed, kept: HashMap::new(), told: HashSet::new() };
+            let desk = Desk { client, memory, screen, jobs, kept: HashMap::new(), told: HashSet::new() };
             let stop = stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(desk.work()).await });
-            desks.push(pass);
+            desks.push(tell);
         }
-        tokio::spawn(stop.clone().run_until_cancelled_owned(pass_on(heard, desks)));
-        Ok(Self(jobs))
+        Ok(Self(desks))
     }
 
-    pub fn tell(&self, job: Job) {
-        // It is gone only at the end.
-        let _ = self.0.send(job);
-    }
-}
-
-async fn pass_on(mut jobs: mpsc::UnboundedReceiver<Job>, desks: Vec<mpsc::UnboundedSender<Job>>) {
-    while let Some(job) = jobs.recv().await {
-        for desk in &desks {
+    pub fn tell(&self, job: &Job) {
+        for desk in &self.0 {
+            // It is gone only at the end.
             let _ = desk.send(job.clone());
         }
     }
@@ -115,14 +106,14 @@ impl Desk {
         loop {
             if waiting.is_empty() {
                 match tokio::time::timeout(LOOK, self.jobs.recv()).await {
-                    Ok(Some(job)) => waiting.push_back(job),
+                    Ok(Some(job)) => enqueue(&mut waiting, job),
                     Ok(None) => return,
                     Err(_) if self.has_forgotten().await => waiting.extend(self.anew()),
                     Err(_) => {}
                 }
             }
             while let Ok(job) = self.jobs.try_recv() {
-                waiting.push_back(job);
+                enqueue(&mut waiting, job);
             }
             let Some(job) = waiting.front() else { continue };
             let done = match job.clone() {
@@ -174,6 +165,7 @@ impl Desk {
         match self.register(&manifest, &put).await {
             Ok(true) => {
                 log::info!("{name}: registered at {}", self.client.conductor());
+                self.kept.retain(|_, old| old.path != put.path);
                 self.kept.insert(put.info_hash, put);
             }
             Ok(false) => {
@@ -239,5 +231,30 @@ impl Desk {
         if self.told.insert(text.clone()) {
             self.screen.event(&Report::Warning { name, text });
         }
+    }
+}
+
+/// What was being hashed when last told is of no use any more, once it is told anew.
+fn enqueue(waiting: &mut VecDeque<Job>, job: Job) {
+    if matches!(job, Job::Expect(_)) {
+        waiting.retain(|old| !matches!(old, Job::Expect(_)));
+    }
+    waiting.push_back(job);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_word_about_what_is_hashed_waits() {
+        let coming = |done| Job::Expect(vec![Coming { name: "a".to_owned(), size: 9, done }]);
+        let mut waiting = VecDeque::new();
+        for job in [coming(1), Job::Remove(InfoHash([1; 20])), coming(2), Job::Remove(InfoHash([2; 20])), coming(3)] {
+            enqueue(&mut waiting, job);
+        }
+        let kinds: Vec<_> =
+            waiting.iter().map(|job| if let Job::Expect(coming) = job { coming[0].done } else { 0 }).collect();
+        assert_eq!(kinds, [0, 0, 3]);
     }
 }

@@ -172,7 +172,7 @@ impl Shelf {
         let coming: Vec<Coming> = hashing.chain(waiting).take(MOST_COMING).filter_map(coming).collect();
         self.station.repertoire.expect(coming.clone());
         if !coming.is_empty() {
-            self.registrar.tell(Job::Expect(coming));
+            self.registrar.tell(&Job::Expect(coming));
         }
     }
 
@@ -314,7 +314,7 @@ impl Shelf {
             performed,
         };
         self.next_slot += 1;
-        self.registrar.tell(Job::put(&path, &stamp, &composition));
+        self.registrar.tell(&Job::put(&path, &stamp, &composition));
         let place = path.clone();
         self.sleepers.spawn(async move { (place, info_hash, sleeper.run().await) });
         self.shared.insert(path, Shared { stamp, info_hash, name, size, stop });
@@ -323,7 +323,7 @@ impl Shelf {
     fn on_gone(&mut self, path: &PathBuf, info_hash: InfoHash, gone: Gone) -> bool {
         // Told only now that our leave was taken: who still shares it then is somebody else.
         if self.withdrawn.remove(&info_hash) {
-            self.registrar.tell(Job::Remove(info_hash));
+            self.registrar.tell(&Job::Remove(info_hash));
         }
         if self.station.stop.is_cancelled() {
             return false;
