@@ -3,9 +3,13 @@
 use std::{
     env, fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -134,10 +138,6 @@ fn a_folder_in_a_folder_is_one_composition() {
     program.end().with(0);
 }
 
-#[test]
-fn what_was_hashed_once_is_remembered() {
-    let place = Place::new();
-    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
 /// One of two equal files is enough; when it goes, the other one takes its place.
 #[test]
 fn of_two_equal_files_the_other_is_shared_when_one_goes() {
@@ -164,6 +164,10 @@ fn of_two_equal_files_the_other_is_shared_when_one_goes() {
     assert!(fs::read(place.path("copy/x.iso")).expect("a file") == data);
 }
 
+#[test]
+fn what_was_hashed_once_is_remembered() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     let folder = place.folder("isos");
     let data = bytes(500_000, 75);
     fs::write(folder.join("a.iso"), &data).expect("written");
@@ -262,6 +266,41 @@ fn what_is_being_hashed_is_waited_for() {
     let _program = share(&place, &file, &address, &[]);
     waiting.end().with(0);
     assert!(fs::read(place.path("copy/a.iso")).is_ok());
+}
+
+/// A conductor that takes its time to hear what is being hashed, and knows nothing else.
+fn slow_conductor() -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = listener.local_addr().expect("an address").to_string();
+    let knows = Arc::new(AtomicBool::new(false));
+    let told = knows.clone();
+    let answer = |mut stream: TcpStream, told: &AtomicBool| {
+        let mut request = [0; 4096];
+        let count = stream.read(&mut request).unwrap_or(0);
+        if request[..count].starts_with(b"PUT /coming") {
+            thread::sleep(Duration::from_millis(300));
+            told.store(true, Ordering::SeqCst);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let told = told.clone();
+            thread::spawn(move || answer(stream, &told));
+        }
+    });
+    (address, knows)
+}
+
+#[test]
+fn what_to_type_is_said_when_the_conductor_knows_of_it() {
+    let place = Place::new();
+    let (address, knows) = slow_conductor();
+    fs::write(place.path("a.iso"), bytes(200_000, 94)).expect("written");
+    let arguments = ["a.iso", "--conductor", &address, "--port", "0"];
+    let mut program = Program::start(command(&place, "share", &arguments));
+    program.line("what to type", |line| line.starts_with("On the others:").then_some(()));
+    assert!(knows.load(Ordering::SeqCst), "who types it now is told that there is no such thing");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -50,6 +50,8 @@ use watch::Watch;
 const TICK: Duration = Duration::from_millis(250);
 /// The catalogue is told so often what is being hashed.
 const EXPECT: Duration = Duration::from_secs(3);
+/// People hear what to type elsewhere when the conductors know what comes, or do not answer for so long.
+const TOLD: Duration = Duration::from_secs(5);
 /// After something changed, the disk is looked at when this has passed.
 const SETTLE: Duration = Duration::from_millis(300);
 /// The disk is looked at so often where nobody tells of changes, and where somebody does.
@@ -137,7 +139,9 @@ impl Work {
         let mut expect = interval(EXPECT);
         expect.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let wait = self.look(true).await;
-        self.shelf.tell_coming();
+        let mut told = self.shelf.tell_coming();
+        // Who types what it says finds it there already.
+        let _ = stop.run_until_cancelled(timeout(TOLD, told.recv())).await;
         self.tell_elsewhere();
         let mut look_again = pin!(sleep(wait));
         loop {
@@ -152,7 +156,7 @@ impl Work {
                 () = self.watch.changed() => Some(SETTLE),
                 again = self.shelf.next() => again.then_some(shelf::QUIET),
                 _ = expect.tick() => {
-                    self.shelf.tell_coming();
+                    drop(self.shelf.tell_coming());
                     None
                 }
                 _ = tick.tick() => {

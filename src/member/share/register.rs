@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    convert::Infallible,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -33,8 +34,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Something to tell the catalogues.
 #[derive(Clone, Debug)]
 pub enum Job {
-    /// These are being hashed.
-    Expect(Vec<Coming>),
+    /// These are being hashed; the sender goes when they were told, or could not be.
+    Expect(Vec<Coming>, mpsc::Sender<Infallible>),
     Put(Put),
     Remove(InfoHash),
 }
@@ -117,7 +118,7 @@ impl Desk {
             }
             let Some(job) = waiting.front() else { continue };
             let done = match job.clone() {
-                Job::Expect(coming) => {
+                Job::Expect(coming, _told) => {
                     // It is said again: what comes of it this time does not matter.
                     if let Err(error) = self.client.announce(&coming).await {
                         log::debug!("{error}");
@@ -136,7 +137,7 @@ impl Desk {
                 Err(error) => {
                     let name = match waiting.pop_front() {
                         Some(Job::Put(put)) => Some(put.name.shown().into_owned()),
-                        Some(Job::Remove(_) | Job::Expect(_)) | None => None,
+                        Some(Job::Remove(_) | Job::Expect(..)) | None => None,
                     };
                     self.warn(name, format!("it is shared, and not in the catalogue: {error}"));
                 }
@@ -236,8 +237,8 @@ impl Desk {
 
 /// What was being hashed when last told is of no use any more, once it is told anew.
 fn enqueue(waiting: &mut VecDeque<Job>, job: Job) {
-    if matches!(job, Job::Expect(_)) {
-        waiting.retain(|old| !matches!(old, Job::Expect(_)));
+    if matches!(job, Job::Expect(..)) {
+        waiting.retain(|old| !matches!(old, Job::Expect(..)));
     }
     waiting.push_back(job);
 }
@@ -248,13 +249,14 @@ mod tests {
 
     #[test]
     fn only_the_last_word_about_what_is_hashed_waits() {
-        let coming = |done| Job::Expect(vec![Coming { name: "a".to_owned(), size: 9, done }]);
+        let (told, _) = mpsc::channel(1);
+        let coming = |done| Job::Expect(vec![Coming { name: "a".to_owned(), size: 9, done }], told.clone());
         let mut waiting = VecDeque::new();
         for job in [coming(1), Job::Remove(InfoHash([1; 20])), coming(2), Job::Remove(InfoHash([2; 20])), coming(3)] {
             enqueue(&mut waiting, job);
         }
         let kinds: Vec<_> =
-            waiting.iter().map(|job| if let Job::Expect(coming) = job { coming[0].done } else { 0 }).collect();
+            waiting.iter().map(|job| if let Job::Expect(coming, _) = job { coming[0].done } else { 0 }).collect();
         assert_eq!(kinds, [0, 0, 3]);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    convert::Infallible,
     ops::ControlFlow,
     path::PathBuf,
     sync::{
@@ -16,7 +17,7 @@ use std::{
 };
 
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -165,15 +166,18 @@ impl Shelf {
         Some((&hashing.path, Hashed { done, ..self.hashed }))
     }
 
-    /// Tells the catalogues what is being hashed, and is to be: who asks for it there waits.
-    pub fn tell_coming(&self) {
+    /// Tells the catalogues what is being hashed, and is to be: who asks for it there waits. The channel closes when they
+    /// were told.
+    pub fn tell_coming(&self) -> mpsc::Receiver<Infallible> {
+        let (telling, told) = mpsc::channel(1);
         let hashing = self.hashing.iter().map(|one| (&one.path, one.stamp.size, one.done.load(Ordering::Relaxed)));
         let waiting = self.queue.iter().map(|(path, stamp)| (path, stamp.size, 0));
         let coming: Vec<Coming> = hashing.chain(waiting).take(MOST_COMING).filter_map(coming).collect();
         self.station.repertoire.expect(coming.clone());
         if !coming.is_empty() {
-            self.registrar.tell(&Job::Expect(coming));
+            self.registrar.tell(&Job::Expect(coming, telling));
         }
+        told
     }
 
     /// Takes in what is on the disk now. Says when to look again, where something was not quiet yet. `quiet`: whatever is
