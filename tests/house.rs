@@ -51,6 +51,7 @@ const PURE: &[&str] = &[
     "src/mirror/mod.rs",
     "src/mirror/pace.rs",
     "src/net/limiter.rs",
+    "src/net/range.rs",
     "src/peer/gather.rs",
     "src/peer/mod.rs",
     "src/peer/rates.rs",

@@ -38,8 +38,7 @@ use crate::{
     },
     discovery::lan::Near,
     manifest::{Endpoint, Manifest},
-    net::via::Via,
-    swarm::is_near,
+    net::{range::is_near, via::Via},
 };
 
 /// Compositions in one answer, at most.

@@ -3,9 +3,9 @@
 //! It comes from a stranger: what cannot be one line of an HTTP request as it stands is no address, and a stranger's
 //! address presses no button on a machine nearby ([`Tracker::may_be_at`]).
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
-use crate::manifest::Endpoint;
+use crate::{manifest::Endpoint, net::range::is_near};
 
 /// The port of an HTTP address that names none.
 const HTTP: u16 = 80;
@@ -64,34 +64,6 @@ fn is_plain(path: &str) -> bool {
     path.len() <= MAX_PATH
         && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\')
         && !before_query.contains("/.")
-}
-
-/// Loopback, private, shared (RFC 6598) and link-local addresses, and those that lead there in other clothes.
-pub(crate) fn is_near(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || a == 0 || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => {
-            ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_unicast_link_local()
-                || ip.is_unique_local()
-                || within(ip).is_some_and(|inner| is_near(inner.into()))
-        }
-    }
-}
-
-/// The IPv4 address that packets to this one are sent to by translators (NAT64, RFC 6052) and tunnels (6to4, RFC 3056).
-fn within(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = ip.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
-    match (a, [b, c, d, e, f]) {
-        (0x64, [0xff9b, 0, 0, 0, 0]) => Some(join(g, h)),
-        (0x2002, _) => Some(join(b, c)),
-        _ => None,
-    }
 }
 
 impl From<Endpoint> for Tracker {

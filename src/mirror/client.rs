@@ -33,8 +33,7 @@ use super::{
 };
 use crate::{
     discovery::conductor::root,
-    metainfo::tracker::is_near,
-    net::{tls, via::Via},
+    net::{range::is_near, tls, via::Via},
 };
 
 /// How long a connection may take.

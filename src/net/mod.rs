@@ -1,4 +1,4 @@
-//! What the programs need of the machine's network, and no more: listening sockets, own addresses, and when to stop.
+//! What the programs need of the machine's network, and no more: listening sockets, addresses, and when to stop.
 //!
 //! What differs between systems (dual-stack sockets, address reuse, signals) stays in here.
 
@@ -6,6 +6,7 @@ pub mod front;
 pub mod limiter;
 pub mod listen;
 pub mod own_address;
+pub mod range;
 pub mod service;
 pub mod shutdown;
 pub mod tls;

@@ -12,8 +12,9 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    net::range::{concerns, is_near},
     peer::{Introduction, PeerKey},
-    swarm::{KnownPeers, at_port, concerns, is_near, plain},
+    swarm::{KnownPeers, at_port, plain},
     time::Time,
     wire::{
         extension::pex::{Added, Exchange, REACHABLE},

@@ -14,9 +14,9 @@ use super::{
     Effect, Swarm,
     known_peers::{at_port, plain},
     neighbour::Neighbour,
-    range::concerns,
 };
 use crate::{
+    net::range::concerns,
     peer::{Command, PeerKey},
     time::Time,
     wire::extension::pex::{Added, Exchange, MOST, REACHABLE, SEED},

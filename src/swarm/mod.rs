@@ -22,7 +22,6 @@ mod neighbour;
 mod offer;
 mod on_peer;
 mod on_tick;
-pub mod range;
 mod reveal;
 mod serve;
 
@@ -31,7 +30,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
-pub(crate) use range::{concerns, is_near};
 use reveal::Reveal;
 
 use crate::{

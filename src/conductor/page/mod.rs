@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     catalogue::{Key, Place, answer::said, place::ROOT},
-    swarm::is_near,
+    net::range::is_near,
 };
 
 /// Where the page of a composition is; its key follows.

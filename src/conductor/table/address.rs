@@ -11,7 +11,7 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::{
     announce::Announce,
-    swarm::range::{Range, range},
+    net::range::{Range, range},
 };
 
 /// Somebody who asks: both ends of the connection that the question came over.

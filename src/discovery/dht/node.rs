@@ -25,7 +25,7 @@ use super::{
 use crate::{
     discovery::lan::manners::Pace,
     metainfo::InfoHash,
-    swarm::range::{Range, concerns, range},
+    net::range::{Range, concerns, range},
     time::Time,
 };
 

@@ -1,6 +1,6 @@
 //! From how far away an address can be reached, which says who may be told of it and who may be believed.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// From how far away an address can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,17 +15,34 @@ pub enum Range {
 /// How far that is for this address.
 pub fn range(ip: IpAddr) -> Range {
     match ip.to_canonical() {
-        ip if ip.is_loopback() => Range::Machine,
+        // What is sent to no address arrives here.
+        ip if ip.is_loopback() || ip.is_unspecified() => Range::Machine,
         IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
             // 100.64.0.0/10, between a provider and its customers (RFC 6598); some overlay networks use it too.
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            let near = ip.is_private() || ip.is_link_local() || shared;
-            if near { Range::Site } else { Range::World }
+            let shared = a == 100 && b & 0xc0 == 64;
+            match a {
+                0 => Range::Machine,
+                _ if ip.is_private() || ip.is_link_local() || shared => Range::Site,
+                _ => Range::World,
+            }
         }
-        IpAddr::V6(ip) => {
-            let near = ip.is_unique_local() || ip.is_unicast_link_local();
-            if near { Range::Site } else { Range::World }
-        }
+        IpAddr::V6(ip) => match within(ip) {
+            Some(inner) => range(inner.into()),
+            None if ip.is_unique_local() || ip.is_unicast_link_local() => Range::Site,
+            None => Range::World,
+        },
+    }
+}
+
+/// The IPv4 address that packets to this one are sent to by translators (NAT64, RFC 6052) and tunnels (6to4, RFC 3056).
+fn within(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = ip.segments();
+    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match (a, [b, c, d, e, f]) {
+        (0x64, [0xff9b, 0, 0, 0, 0]) => Some(join(g, h)),
+        (0x2002, _) => Some(join(b, c)),
+        _ => None,
     }
 }
 
@@ -63,5 +80,11 @@ mod tests {
         ] {
             assert_eq!(concerns(&told, with.ip()), concerned, "{told} and {with}");
         }
+        for told in
+            ["[2002:a00:1::1]:5", "[64:ff9b::10.0.0.1]:5", "[2002:7f00:1::]:5", "0.0.0.0:5", "[::]:5", "0.1.2.3:5"]
+        {
+            assert!(!concerns(&address(told), public.ip()), "nobody far away knows what is near: {told}");
+        }
+        assert!(concerns(&address("[64:ff9b::9.9.9.9]:5"), public.ip()));
     }
 }
