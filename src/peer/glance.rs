@@ -4,28 +4,25 @@
 //! A first seed may hide parts from whom it does not know yet ([`crate::swarm`]): what it shows is no proof of what it
 //! lacks.
 //!
-//! What it costs who is told a hostile address: one connection for at most the time allowed, one message of at most 1 MiB
-//! in memory, and [`MAX_READ`] bytes read.
+//! What it costs who is told a hostile address: one connection for at most the time allowed, what [`BOUNDS`] says
+//! in memory and read.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, timeout_at},
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    dial::{self, DialError, Met},
+    talk::{self, Bounds, CLIENT, Ear},
 };
-
-use super::dial::{self, DialError, Met};
 use crate::{
-    geometry::{BLOCK, Geometry},
+    geometry::Geometry,
     net::via::Via,
     wire::{
         bitfield::Bitfield,
-        decode::{Limits, decode},
-        encode::encode,
         extension::{self, handshake::ExtensionHandshake},
         handshake::Handshake,
-        message::{Frame, Message},
+        message::Message,
     },
 };
 
@@ -34,10 +31,8 @@ use crate::{
 const MORE: Duration = Duration::from_millis(150);
 /// Who knows no fast extension says nothing when it has nothing (BEP 3): after so long that is what it means.
 const NOTHING: Duration = Duration::from_millis(1500);
-/// Bytes read at most: a bitfield and a `have` for each part of the largest composition are less.
-const MAX_READ: usize = 12 << 20;
-/// Bytes read at once.
-const READ: usize = 16 * 1024;
+/// A bitfield and a `have` for each part of the largest composition are less.
+const BOUNDS: Bounds = Bounds { read: 16 * 1024, message: 1 << 20, all: 12 << 20 };
 
 /// What was seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,11 +97,15 @@ impl Look {
         (self.said || !self.fast && self.introduced).then_some(self.seen)
     }
 
-    /// Until it has said all, or it is late.
+    /// Says who we are and that we have nothing, and listens until it has said all, or it is late.
     async fn talk(&mut self, met: Met, geometry: &Geometry, until: Instant) -> Result<(), String> {
         let Met { mut stream, introduction, .. } = met;
-        introduce(&mut stream, introduction.extended, self.fast, until).await?;
-        let (mut buffer, mut read, mut enough) = (Vec::new(), 0, None);
+        let hello = ExtensionHandshake { client: Some(CLIENT.to_owned()), ..Default::default() };
+        let hello = Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() };
+        let hello = [introduction.extended.then_some(hello), self.fast.then_some(Message::HaveNone)];
+        let hello: Vec<_> = hello.into_iter().flatten().collect();
+        talk::say(&mut stream, &hello, until.saturating_duration_since(Instant::now())).await?;
+        let (mut ear, mut enough) = (Ear::new(BOUNDS), None);
         loop {
             // Counted from when it was said: whose copy grows has always more to say.
             let wait = match (self.introduced, self.said) {
@@ -118,31 +117,12 @@ impl Look {
             if Instant::now() >= wait {
                 return Ok(());
             }
-            buffer.reserve(READ);
-            let Ok(count) = timeout_at(wait, stream.read_buf(&mut buffer)).await else { return Ok(()) };
-            match count.map_err(broken)? {
-                0 => return Err("it closed the connection".to_owned()),
-                count => read += count,
-            }
-            if read > MAX_READ {
-                return Err("it says too much".to_owned());
-            }
-            self.hear(&mut buffer, geometry)?;
-        }
-    }
-
-    /// Takes what is whole out of the buffer.
-    fn hear(&mut self, buffer: &mut Vec<u8>, geometry: &Geometry) -> Result<(), String> {
-        let mut taken = 0;
-        while let Some((frame, length)) = decode(&buffer[taken..], &Limits { block: BLOCK }).map_err(said)? {
-            taken += length;
-            match frame {
-                Frame::Message(message) => self.on_message(message, geometry)?,
-                Frame::Block(_) => return Err("it sends a block that nobody asked for".to_owned()),
+            let Ok(heard) = timeout_at(wait, ear.listen(&mut stream)).await else { return Ok(()) };
+            heard?;
+            while let Some(message) = ear.message()? {
+                self.on_message(message, geometry)?;
             }
         }
-        buffer.drain(..taken);
-        Ok(())
     }
 
     fn on_message(&mut self, message: Message, geometry: &Geometry) -> Result<(), String> {
@@ -159,7 +139,7 @@ impl Look {
                 self.seen.has.insert(part);
             }
             Message::Extended { id: extension::HANDSHAKE, payload } => {
-                let hello = ExtensionHandshake::decode(&payload).map_err(said)?;
+                let hello = ExtensionHandshake::decode(&payload).map_err(|e| e.to_string())?;
                 self.introduced = true;
                 (self.seen.client, self.seen.name) = (hello.client, hello.name);
             }
@@ -187,32 +167,18 @@ impl Look {
     }
 }
 
-/// Says who we are, and that we have nothing.
-async fn introduce(stream: &mut TcpStream, extended: bool, fast: bool, until: Instant) -> Result<(), String> {
-    let client = Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned());
-    let hello = ExtensionHandshake { client, ..Default::default() };
-    let hello = Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() };
-    let mut out = Vec::new();
-    let messages = [extended.then_some(hello), fast.then_some(Message::HaveNone)];
-    messages.iter().flatten().for_each(|message| encode(message, &mut out));
-    let written = timeout_at(until, stream.write_all(&out)).await;
-    written.map_err(|_| "it does not read what is said to it".to_owned())?.map_err(broken)
-}
-
-fn broken(error: io::Error) -> String {
-    format!("the connection broke: {error}")
-}
-
-fn said(error: impl std::error::Error) -> String {
-    error.to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
-    use crate::{metainfo::InfoHash, wire::handshake::PeerId};
+    use crate::{
+        metainfo::InfoHash,
+        wire::{encode::encode, handshake::PeerId},
+    };
 
     const LIMIT: Duration = Duration::from_secs(20);
 

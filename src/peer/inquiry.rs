@@ -4,36 +4,33 @@
 //! It is not the conversation about parts ([`super::driver`]), which begins on a connection of its own once the dictionary
 //! is there: what is said here of parts means nothing yet. It decides nothing: see [`super::gather`].
 //!
-//! What it costs an attacker: one message of at most 1 MiB in memory, 32 MiB read in all, and [`OFFER`] without an offer.
+//! What it costs an attacker: what [`BOUNDS`] says in memory and read, and [`OFFER`] without an offer.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::TcpStream,
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use super::{Introduction, PeerKey, gather::PATIENCE};
-use crate::{
-    geometry::BLOCK,
-    wire::{
-        decode::{Limits, decode},
-        encode::encode,
-        extension::{self, handshake::ExtensionHandshake, metadata::Metadata},
-        message::{Frame, Message},
-    },
+use super::{
+    Introduction, PeerKey,
+    gather::PATIENCE,
+    talk::{self, Bounds, CLIENT, Ear},
+};
+use crate::wire::{
+    extension::{self, handshake::ExtensionHandshake, metadata::Metadata},
+    message::Message,
 };
 
 /// Stock clients leave whom they do not hear for as little as 10 s (rqbit).
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// Who has the dictionary says so within this time; who does not yet is asked again later.
 const OFFER: Duration = Duration::from_secs(10);
-/// Bytes that are read in all; the longest dictionary and what clients say beside it is far less.
-const MAX_READ: usize = 32 << 20;
-/// Bytes read at once.
-const READ: usize = 64 * 1024;
+/// The longest dictionary and what clients say beside it is far less.
+const BOUNDS: Bounds = Bounds { read: 64 * 1024, message: 1 << 20, all: 32 << 20 };
 
 /// What an inquiry is made of.
 pub struct Inquiry {
@@ -82,23 +79,19 @@ impl Inquiry {
     async fn talk(&mut self) -> Result<(), String> {
         self.introduce().await?;
         let mut theirs = None;
-        let mut buffer = Vec::new();
-        let mut read = 0;
+        let mut ear = Ear::new(BOUNDS);
         let mut said = Instant::now();
         let offer_by = Instant::now() + OFFER;
         loop {
             let wake = if theirs.is_none() { offer_by.min(said + KEEP_ALIVE) } else { said + KEEP_ALIVE };
-            buffer.reserve(READ);
             tokio::select! {
-                count = self.stream.read_buf(&mut buffer) => {
-                    match count.map_err(broken)? {
-                        0 => return Err("it closed the connection".to_owned()),
-                        count => read += count,
+                heard = ear.listen(&mut self.stream) => {
+                    heard?;
+                    while let Some(message) = ear.message()? {
+                        // Of parts nothing can be said before the dictionary is there; all else is for others.
+                        let Message::Extended { id, payload } = message else { continue };
+                        self.on_extended(id, &payload, &mut theirs).await?;
                     }
-                    if read > MAX_READ {
-                        return Err("it says too much".to_owned());
-                    }
-                    self.hear(&mut buffer, &mut theirs).await?;
                 }
                 piece = self.asks.recv() => {
                     let Some(piece) = piece else { return Ok(()) };
@@ -127,7 +120,7 @@ impl Inquiry {
         let hello = ExtensionHandshake {
             ut_metadata: Some(extension::OUR_METADATA),
             port: Some(self.port),
-            client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
+            client: Some(CLIENT.to_owned()),
             your_ip: Some(self.remote.address.ip()),
             name: Some(self.name.clone()),
             ..Default::default()
@@ -138,28 +131,7 @@ impl Inquiry {
     }
 
     async fn say(&mut self, messages: &[Message]) -> Result<(), String> {
-        let mut out = Vec::new();
-        messages.iter().for_each(|message| encode(message, &mut out));
-        let written = timeout(PATIENCE, self.stream.write_all(&out)).await;
-        written.map_err(|_| "it does not read what is said to it".to_owned())?.map_err(broken)
-    }
-
-    /// Takes what is whole out of the buffer.
-    async fn hear(&mut self, buffer: &mut Vec<u8>, theirs: &mut Option<u8>) -> Result<(), String> {
-        let mut taken = 0;
-        while let Some((frame, length)) =
-            decode(&buffer[taken..], &Limits { block: BLOCK }).map_err(|e| e.to_string())?
-        {
-            taken += length;
-            match frame {
-                Frame::Block(_) => return Err("it sends a block that nobody asked for".to_owned()),
-                Frame::Message(Message::Extended { id, payload }) => self.on_extended(id, &payload, theirs).await?,
-                // Of parts nothing can be said before the dictionary is there; all else is for others.
-                Frame::Message(_) => {}
-            }
-        }
-        buffer.drain(..taken);
-        Ok(())
+        talk::say(&mut self.stream, messages, PATIENCE).await
     }
 
     async fn on_extended(&mut self, id: u8, payload: &[u8], theirs: &mut Option<u8>) -> Result<(), String> {
@@ -191,8 +163,4 @@ impl Inquiry {
         // Without anybody to hear it the asks end too.
         let _ = self.answers.send((self.key, answer)).await;
     }
-}
-
-fn broken(error: io::Error) -> String {
-    format!("the connection broke: {error}")
 }

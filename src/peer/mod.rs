@@ -15,6 +15,7 @@ mod requests;
 mod scratch;
 pub mod session;
 mod socket;
+pub mod talk;
 mod transmit;
 mod uploads;
 

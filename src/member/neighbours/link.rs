@@ -4,18 +4,17 @@
 //! It decides nothing: what is heard goes to the service, and what that says is sent. What is to be said waits in a short
 //! queue; where that is full it is lost, so a neighbour that does not keep up costs itself its answers and nobody memory.
 //!
-//! What it costs an attacker: one message of [`MOST_FRAME`] bytes in memory, [`MESSAGES`] read of it, and [`GREETING`]
+//! What it costs an attacker: one message of [`BOUNDS`]' length in memory, [`MESSAGES`] read of it, and [`GREETING`]
 //! without a greeting. Who says more than that is read no faster.
 
 use std::{
     convert::Infallible,
-    io,
     sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -26,24 +25,22 @@ use tokio::{
 
 use crate::{
     discovery::lan::manners::Pace,
-    geometry::BLOCK,
-    peer::{Introduction, PeerKey},
+    peer::{
+        Introduction, PeerKey,
+        talk::{self, Bounds, CLIENT, Ear},
+    },
     time::Time,
     wire::{
-        decode::{Limits, decode},
-        encode::encode,
         extension::{
             self,
             handshake::ExtensionHandshake,
             pex::Exchange,
             search::{MOST_BYTES, Talk},
         },
-        message::{Frame, Message},
+        message::Message,
     },
 };
 
-/// What we call ourselves.
-pub const CLIENT: &str = concat!("Orchestra ", env!("CARGO_PKG_VERSION"));
 /// What waits to be said to one neighbour.
 pub const SAYS: usize = 64;
 /// The greeting comes within this time.
@@ -53,11 +50,9 @@ const SILENCE: Duration = Duration::from_secs(150);
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Who takes nothing for so long is gone.
 const STUCK: Duration = Duration::from_secs(30);
-/// Messages of any kind that are read, each of at most so many bytes.
+/// Messages of any kind that are read, each of at most so many bytes, for as long as there is a link.
 const MESSAGES: Pace = Pace::new(Time::from_millis(5), 400);
-const MOST_FRAME: usize = MOST_BYTES + 64;
-/// Bytes read at once.
-const READ: usize = 4096;
+const BOUNDS: Bounds = Bounds { read: 4096, message: MOST_BYTES + 68, all: usize::MAX };
 
 /// What a link is made of.
 pub struct Link {
@@ -132,31 +127,29 @@ struct Says<'a> {
 
 impl Says<'_> {
     async fn run(mut self, hello: ExtensionHandshake) -> Result<Infallible, String> {
-        let mut out = Vec::new();
-        encode(&Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() }, &mut out);
+        let mut next = Some(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
         loop {
-            let written = timeout(STUCK, self.writer.write_all(&out)).await;
-            written.map_err(|_| "it does not read what is said to it".to_owned())?.map_err(broken)?;
-            out.clear();
-            match timeout(KEEP_ALIVE, self.says.recv()).await {
-                Ok(Some(say)) => self.put(&say, &mut out),
+            talk::say(&mut self.writer, next.as_slice(), STUCK).await?;
+            next = match timeout(KEEP_ALIVE, self.says.recv()).await {
+                Ok(Some(say)) => self.message(&say),
                 Ok(None) => {
                     let _ = self.writer.shutdown().await;
                     return Err("this member ends it".to_owned());
                 }
-                Err(_) => encode(&Message::KeepAlive, &mut out),
-            }
+                Err(_) => Some(Message::KeepAlive),
+            };
         }
     }
 
-    fn put(&self, say: &Say, out: &mut Vec<u8>) {
+    /// None: it does not want that.
+    fn message(&self, say: &Say) -> Option<Message> {
         let (wanted, payload) = match say {
             Say::Talk(talk) => (&self.wanted.search, talk.encode()),
             Say::Exchange(exchange) => (&self.wanted.exchange, exchange.encode()),
         };
         match wanted.load(Ordering::Relaxed) {
-            0 => {}
-            id => encode(&Message::Extended { id, payload }, out),
+            0 => None,
+            id => Some(Message::Extended { id, payload }),
         }
     }
 }
@@ -172,23 +165,17 @@ struct Hears<'a> {
 impl Hears<'_> {
     async fn run(mut self) -> Result<Infallible, String> {
         let (start, mut pace) = (Instant::now(), MESSAGES);
-        let mut buffer = Vec::new();
+        let mut ear = Ear::new(BOUNDS);
         loop {
             let patience = if self.greeted { SILENCE } else { GREETING.saturating_sub(start.elapsed()) };
-            buffer.reserve(READ);
-            let read = timeout(patience, self.reader.read_buf(&mut buffer)).await;
-            if read.map_err(|_| "it says nothing".to_owned())?.map_err(broken)? == 0 {
-                return Err("it closed the connection".to_owned());
-            }
-            let mut taken = 0;
-            while let Some((message, length)) = next(&buffer[taken..])? {
-                taken += length;
+            let heard = timeout(patience, ear.listen(&mut self.reader)).await;
+            heard.map_err(|_| "it says nothing".to_owned())??;
+            while let Some(message) = ear.message()? {
                 while !pace.takes(start.elapsed()) {
                     sleep(pace.ready().saturating_sub(start.elapsed())).await;
                 }
                 self.hear(message).await?;
             }
-            buffer.drain(..taken);
         }
     }
 
@@ -215,37 +202,5 @@ impl Hears<'_> {
         // Without anybody to hear it there is nothing more to say either.
         let _ = self.heard.send((self.key, heard)).await;
         Ok(())
-    }
-}
-
-/// The message that these bytes start with, if all of it is there, and its length.
-fn next(bytes: &[u8]) -> Result<Option<(Message, usize)>, String> {
-    let length = bytes.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
-    if length > MOST_FRAME {
-        return Err(format!("it says {length} bytes at once"));
-    }
-    match decode(bytes, &Limits { block: BLOCK }).map_err(|e| e.to_string())? {
-        Some((Frame::Message(message), length)) => Ok(Some((message, length))),
-        Some((Frame::Block(_), _)) => Err("it sends a block: there are none among neighbours".to_owned()),
-        None => Ok(None),
-    }
-}
-
-fn broken(error: io::Error) -> String {
-    format!("the connection broke: {error}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_long_or_a_block_ends_it_before_it_came() {
-        let head = |length: u32, id: u8| [&length.to_be_bytes()[..], &[id]].concat();
-        assert!(next(&head(MOST_FRAME as u32 + 1, 20)).is_err() && next(&u32::MAX.to_be_bytes()).is_err());
-        assert_eq!(next(&head(MOST_FRAME as u32, 20)), Ok(None));
-        assert!(next(&[&head(9 + 4, 7)[..], &[0; 12]].concat()).is_err());
-        assert_eq!(next(&[0; 4]), Ok(Some((Message::KeepAlive, 4))));
-        assert_eq!(next(&[0; 3]), Ok(None));
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Sources,
     asker::Asker,
-    link::{self, CLIENT, Heard, Link, SAYS, Say},
+    link::{self, Heard, Link, SAYS, Say},
     visitors,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     peer::{
         PeerKey,
         dial::{DialError, Met},
+        talk::CLIENT,
     },
     search::{
         Words,

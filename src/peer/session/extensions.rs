@@ -4,7 +4,7 @@
 use super::{Fault, MAX_METADATA_QUEUE, MAX_REQUEST, QUEUE, Session};
 use crate::{
     geometry::BLOCK,
-    peer::{Event, Hello, uploads},
+    peer::{Event, Hello, talk::CLIENT, uploads},
     time::Time,
     wire::{
         extension::{self, handshake::ExtensionHandshake, metadata, pex::Exchange},
@@ -24,7 +24,7 @@ impl Session {
             port,
             reqq: Some(uploads::MAX_QUEUE as u32),
             upload_only: complete,
-            client: Some(concat!("Orchestra ", env!("CARGO_PKG_VERSION")).to_owned()),
+            client: Some(CLIENT.to_owned()),
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
             name,
