@@ -266,6 +266,8 @@ fn bottom(state: &State, columns: usize) -> Line {
 }
 
 /// The keys, as many as fit.
+        // Tab takes names from the disk, whatever is in them.
+        let text = &*shown(text);
 fn keys(columns: usize) -> String {
     let mut keys = KEYS.to_vec();
     loop {
@@ -442,6 +444,8 @@ mod tests {
     fn what_neighbours_found_is_a_list() {
         let mut state = State { page: Page::Asked, asking: Asking::new(Asks::For("big".to_owned())), ..state() };
         assert!(drawn(&state, (80, 8)).starts_with("Search: big  looking for members to ask\n\n\n"));
+        let evil = "x".repeat(70) + "/evil\u{1b}[31m";
+        assert!(last(&typing(&evil)).unwrap().ends_with("/evil\\u{1b}[31m_"), "{:?}", last(&typing(&evil)));
         state.asking.members = 2;
         for (host, hash) in [(1, 7), (2, 8)] {
             let find = Find { info_hash: InfoHash([hash; 20]), name: format!("big.{hash}"), size: 2048, left: 0 };
