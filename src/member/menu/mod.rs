@@ -174,7 +174,7 @@ impl Menu {
 
     fn draw(&mut self, canvas: &mut Canvas) {
         let size = Canvas::size();
-        self.state.room = frame::room(&self.state, size);
+        frame::fit(&mut self.state, size, self.signs);
         canvas.draw(frame::frame(&self.state, size, self.signs), size);
     }
 
