@@ -6,7 +6,6 @@ use std::{
 };
 
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
-use rustix::{process::getpgrp, termios::tcgetpgrp};
 
 use super::{
     LogDir,
@@ -15,7 +14,7 @@ use super::{
     member::{self, Args, Settings},
     read, tokens, wrong,
 };
-use crate::{catalogue::Token, manifest::Endpoint};
+use crate::{catalogue::Token, manifest::Endpoint, ui::keys::is_foreground};
 
 /// What the menu was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +35,7 @@ impl Menu {
 pub fn is_possible() -> bool {
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let capable = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-    terminal && capable && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+    terminal && capable && is_foreground()
 }
 
 /// The menu, if nothing to fetch is named and nothing asks for another form; None: it is another command line.
@@ -106,13 +105,13 @@ mod tests {
         assert_eq!(told.conductors()[0].to_string(), "head:9999");
         assert_eq!((told.settings.output, told.settings.upload), ("d".into(), Some(10 << 20)));
     }
+
     #[test]
     fn what_is_wrong_in_dot_env_is_said() {
         let error = read(&[], "ORCHESTRA_UPLOAD=fast").unwrap().unwrap_err().to_string();
         assert!(error.contains("a setting in .env does not fit") && error.contains("fast"), "{error}");
         assert!(read(&["--no-such"], "ORCHESTRA_UPLOAD=fast").is_none());
     }
-
 
     #[test]
     fn anything_else_is_none() {
