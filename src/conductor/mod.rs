@@ -326,7 +326,9 @@ impl Desk {
             peers.push(listed);
             true
         };
-        match self.hear(announce, caller, list) {
+        let heard = self.hear(announce, caller, list);
+        self.counted.announce(heard.is_ok());
+        match heard {
             Ok(word) => Reply::Answer(Answer {
                 interval: word.interval,
                 min_interval: Some(word.interval),
@@ -347,12 +349,10 @@ impl Desk {
         caller: &Caller,
         list: impl FnMut(Listed) -> bool,
     ) -> Result<Word, Refusal> {
-        let heard = match self.catalogue.admits(&announce.info_hash) {
+        match self.catalogue.admits(&announce.info_hash) {
             true => self.take(announce, caller, list, |change| self.tell(change)).map_err(Refusal::from),
             false => Err(Refusal::NotRegistered),
-        };
-        self.counted.announce(heard.is_ok());
-        heard
+        }
     }
 
     /// As [`Desk::hear`] of a member that stops, where it did not say so itself.
