@@ -15,7 +15,7 @@ use crate::{
         InfoHash,
         bencode::{self, BencodeError, Dict, Value, write_bytes, write_int},
     },
-    wire::handshake::PeerId,
+    wire::{compact, handshake::PeerId},
 };
 
 /// Members taken from one answer, at most.
@@ -109,17 +109,7 @@ fn write_number(out: &mut Vec<u8>, key: &str, number: Option<u32>) {
 fn write_compact(out: &mut Vec<u8>, peers: &[Listed]) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for peer in peers {
-        let port = peer.address.port().to_be_bytes();
-        match peer.address.ip() {
-            IpAddr::V4(ip) => {
-                v4.extend_from_slice(&ip.octets());
-                v4.extend_from_slice(&port);
-            }
-            IpAddr::V6(ip) => {
-                v6.extend_from_slice(&ip.octets());
-                v6.extend_from_slice(&port);
-            }
-        }
+        compact::write(peer.address, if peer.address.is_ipv4() { &mut v4 } else { &mut v6 });
     }
     write_bytes(out, b"peers");
     write_bytes(out, &v4);
@@ -185,22 +175,17 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 fn peers(dict: &Dict) -> Vec<Listed> {
-    let compact = |key: &str, width| {
+    let listed = |key: &str, width| {
         let bytes = dict.get(key).and_then(Value::as_bytes).unwrap_or_default();
-        bytes.chunks_exact(width).filter_map(read_compact).map(|address| Listed { address, id: None })
+        bytes.chunks_exact(width).filter_map(compact::read).map(|address| Listed { address, id: None })
     };
     let long = dict.get("peers").and_then(Value::as_list);
     let long = long.into_iter().flatten().filter_map(read_long);
-    long.chain(compact("peers", 6))
-        .chain(compact("peers6", 18))
+    long.chain(listed("peers", 6))
+        .chain(listed("peers6", 18))
         .filter(|peer| peer.address.port() != 0 && !peer.address.ip().is_unspecified())
         .take(MAX_LISTED)
         .collect()
-}
-
-fn read_compact(entry: &[u8]) -> Option<SocketAddr> {
-    let (address, port) = entry.split_last_chunk::<2>()?;
-    Some(SocketAddr::new(ip(address)?, u16::from_be_bytes(*port)))
 }
 
 fn read_long(entry: Value) -> Option<Listed> {

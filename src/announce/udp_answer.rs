@@ -5,12 +5,13 @@
 //!
 //! Faces the network on the member's side: at most as many addresses as fit into the datagram are taken from it.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use super::{
     Answer, Counts, Listed,
     udp_request::{ANNOUNCE_ACTION, CONNECT_ACTION, SCRAPE_ACTION},
 };
+use crate::wire::compact;
 
 /// The longest answer, in bytes: what IPv6 guarantees to carry whole (1280), less the headers of IPv6 and UDP.
 pub const MAX_ANSWER: usize = 1232;
@@ -96,13 +97,11 @@ impl<'a> ListWriter<'a> {
     /// Lists a member, unless it has the other IP version or there is no room left; returns whether it did.
     pub fn add(&mut self, address: SocketAddr) -> bool {
         let room = MAX_ANSWER - (self.out.len() - self.start).min(MAX_ANSWER);
-        match address.ip() {
-            IpAddr::V4(ip) if self.v4 && room >= 6 => self.out.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) if !self.v4 && room >= 18 => self.out.extend_from_slice(&ip.octets()),
-            IpAddr::V4(_) | IpAddr::V6(_) => return false,
+        let fits = address.is_ipv4() == self.v4 && room >= if self.v4 { 6 } else { 18 };
+        if fits {
+            compact::write(address, self.out);
         }
-        self.out.extend_from_slice(&address.port().to_be_bytes());
-        true
+        fits
     }
 
     /// Fills in the numbers. `interval` is in seconds.
@@ -144,7 +143,7 @@ fn announced(body: &[u8], v4: bool) -> Result<Answer, ReplyError> {
     if !list.len().is_multiple_of(width) {
         return Err(ReplyError::BrokenList);
     }
-    let addresses = list.chunks_exact(width).filter_map(|entry| address(entry, v4));
+    let addresses = list.chunks_exact(width).filter_map(compact::read);
     let dialable = addresses.filter(|address| address.port() != 0 && !address.ip().is_unspecified());
     Ok(Answer {
         interval: number(numbers, 0),
@@ -155,15 +154,6 @@ fn announced(body: &[u8], v4: bool) -> Result<Answer, ReplyError> {
     })
 }
 
-fn address(entry: &[u8], v4: bool) -> Option<SocketAddr> {
-    let (ip, port) = entry.split_last_chunk::<2>()?;
-    let ip: IpAddr = match v4 {
-        true => Ipv4Addr::from(*ip.first_chunk::<4>()?).into(),
-        false => Ipv6Addr::from(*ip.first_chunk::<16>()?).into(),
-    };
-    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
-}
-
 /// The nth number of four bytes.
 fn number<const N: usize>(bytes: &[u8; N], nth: usize) -> u32 {
     let (numbers, _) = bytes.as_chunks::<4>();
@@ -172,6 +162,8 @@ fn number<const N: usize>(bytes: &[u8; N], nth: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;

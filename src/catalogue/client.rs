@@ -4,7 +4,6 @@
 //! nobody but the local network named it); redirects and proxies are not followed. Its texts are shown escaped, and a manifest from it is believed only under the info-hash that was asked for.
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     cli::Exit,
-    discovery::conductor::root,
+    discovery::{conductor::root, resolve},
     manifest::{Endpoint, Host, Manifest, ManifestError, shown},
     metainfo::InfoHash,
     net::tls,
@@ -126,14 +125,11 @@ impl Client {
     ///
     /// # Errors
     /// Its name is not found.
-    pub async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let port = self.conductor.port;
-        Ok(match (&self.found, &self.conductor.host) {
-            (Some(found), _) => vec![*found],
-            (None, Host::Ip(ip)) => vec![SocketAddr::new(*ip, port)],
-            (None, Host::ThisMachine) => vec![SocketAddr::from(([127, 0, 0, 1], port))],
-            (None, Host::Name(name)) => tokio::net::lookup_host((name.as_str(), port)).await?.collect(),
-        })
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        match self.found {
+            Some(found) => Ok(vec![found]),
+            None => resolve::all_of(&self.conductor).await,
+        }
     }
 
     pub fn conductor(&self) -> &Endpoint {
@@ -169,7 +165,16 @@ impl Client {
 
     /// The one that the key names.
     pub async fn find(&self, key: &Key) -> Result<Entry, AskError> {
-        self.known(key, self.read(&Place::Entry(key.clone()).to_string()).await)
+        let answer = self.known(key, self.read(&Place::Entry(key.clone()).to_string()).await);
+        let named = match &answer {
+            Ok(Entry { composition, .. }) => core::slice::from_ref(composition),
+            Err(AskError::Several { candidates, .. }) => candidates,
+            Err(_) => &[],
+        };
+        match named.iter().all(|composition| composition.is_meant_by(key)) {
+            true => answer,
+            false => Err(self.strange(format!("asked for {key}, it speaks of something else"))),
+        }
     }
 
     /// Who has it.
@@ -310,4 +315,55 @@ fn builder() -> reqwest::ClientBuilder {
 
 fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, AskError> {
     builder.build().map_err(|error| AskError::Client(root(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{catalogue::VERSION, manifest::Name};
+
+    /// A stranger that answers any question with this.
+    async fn stranger(status: &'static str, body: String) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_was_not_asked_for_is_no_answer() {
+        let other = Composition {
+            name: "other.iso".to_owned(),
+            info_hash: InfoHash([7; 20]),
+            size: 1,
+            part_size: 16_384,
+            parts: 1,
+            owner: None,
+            registered: 0,
+            members: 1,
+            complete: 1,
+        };
+        let entry = Entry { v: VERSION, composition: other.clone(), member: None };
+        let refusal = Refusal { v: VERSION, error: String::new(), candidates: vec![other], member: None };
+        let answers =
+            [("200 OK", serde_json::to_string(&entry)), ("300 Multiple Choices", serde_json::to_string(&refusal))];
+        for (status, body) in answers {
+            let at = stranger(status, body.unwrap()).await;
+            let client = Client::near(at, &Via { address: None, interface: None }).unwrap();
+            for key in [Key::Hash(InfoHash([8; 20])), Key::Name(Name::new("big.iso").unwrap())] {
+                let found = client.find(&key).await;
+                assert!(matches!(found, Err(AskError::Strange { .. })), "{found:?}");
+            }
+            let meant = client.find(&Key::Name(Name::new("other.iso").unwrap())).await;
+            assert!(matches!(meant, Ok(_) | Err(AskError::Several { .. })), "{meant:?}");
+        }
+    }
 }

@@ -50,6 +50,17 @@ pub struct Composition {
     pub complete: u32,
 }
 
+impl Composition {
+    /// Whether the key means it.
+    pub fn is_meant_by(&self, key: &Key) -> bool {
+        match key {
+            Key::Hash(hash) => self.info_hash == *hash,
+            Key::Name(name) => self.name == name.as_str(),
+            Key::Owned { owner, name } => self.owner.as_ref() == Some(owner) && self.name == name.as_str(),
+        }
+    }
+}
+
 /// What `GET /compositions` answers, sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {

@@ -104,9 +104,11 @@ impl Keeper {
                 None => return,
                 Some(Ok((socket, address))) => {
                     log::info!("conductor {}: live", self.tracker.conductor);
-                    failures = 0;
                     let talked = self.talk(socket, address, stop).await;
-                    self.up.send_replace(None);
+                    // Only who was taken begins anew.
+                    if self.up.send_replace(None).is_some() {
+                        failures = 0;
+                    }
                     match talked {
                         Ok(()) => return,
                         Err(broken) => broken,

@@ -11,9 +11,12 @@ pub mod dns_sd;
 pub mod lan;
 pub mod live;
 pub mod remembered;
-mod resolve;
+pub mod resolve;
 
 use std::net::SocketAddr;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{announce::live::Copy, manifest::Endpoint};
 
@@ -38,4 +41,17 @@ pub enum Discovered {
     Unreachable { conductor: Endpoint, why: String },
     /// The conductor answers, and does not take us; it is tried again. Told once until that changes.
     Refused { conductor: Endpoint, why: String },
+}
+
+/// Who wants to hear of the members of a composition, from a source that serves many at once.
+#[derive(Debug)]
+struct Listener {
+    found: mpsc::Sender<Discovered>,
+    until: CancellationToken,
+}
+
+impl Listener {
+    fn is_gone(&self) -> bool {
+        self.found.is_closed() || self.until.is_cancelled()
+    }
 }

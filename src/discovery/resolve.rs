@@ -1,11 +1,15 @@
-//! Where a conductor is: its address looked up anew each time it is needed.
+//! Where a conductor, or a member that a person named, is: looked up anew each time it is needed.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use crate::{manifest::Host, metainfo::Tracker, net::via::Via};
+use crate::{
+    manifest::{Endpoint, Host},
+    metainfo::Tracker,
+    net::via::Via,
+};
 
 /// How long the name service may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -15,8 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// The name is not found; the text says why.
 pub async fn addresses(tracker: &Tracker, via: &Via) -> Result<Vec<SocketAddr>, String> {
-    let port = tracker.conductor.port;
-    let addresses: Vec<SocketAddr> = match &tracker.conductor.host {
+    let reaches = |address: &SocketAddr| {
+        via.address.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4()) && tracker.may_be_at(address.ip())
+    };
+    Ok(all_of(&tracker.conductor).await?.into_iter().filter(reaches).collect())
+}
+
+/// All its addresses.
+///
+/// # Errors
+/// The name is not found; the text says why.
+pub async fn all_of(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, String> {
+    let port = endpoint.port;
+    Ok(match &endpoint.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
         Host::ThisMachine => {
             vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port)]
@@ -30,9 +45,5 @@ pub async fn addresses(tracker: &Tracker, via: &Via) -> Result<Vec<SocketAddr>, 
                 .map_err(|error| unknown(error.to_string()))?
                 .collect()
         }
-    };
-    let reaches = |address: &SocketAddr| {
-        via.address.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4()) && tracker.may_be_at(address.ip())
-    };
-    Ok(addresses.into_iter().filter(reaches).collect())
+    })
 }

@@ -35,11 +35,11 @@ use crate::{
     conductor::{
         catalogue::gate::{Gate, GateError, asked},
         room::Room,
-        table::is_private,
     },
     discovery::lan::Near,
     manifest::{Endpoint, Manifest},
     net::via::Via,
+    swarm::is_near,
 };
 
 /// Compositions in one answer, at most.
@@ -171,7 +171,7 @@ impl Billboard {
     }
 
     fn admits(&self, source: IpAddr) -> Result<(), Unanswered> {
-        let near = source.is_loopback() || is_private(source) || Near::of(&self.via).contains(source);
+        let near = is_near(source) || Near::of(&self.via).contains(source);
         if near { Ok(()) } else { Err(Unanswered::Far) }
     }
 
@@ -368,8 +368,8 @@ mod tests {
             let showing = board.clone();
             let shown = tokio::spawn(async move { showing.show(here, from).await });
             if n == PLACES / SHARES {
-                shown.await.unwrap();
                 let _ = there.write_all(b"GET /compositions HTTP/1.1\r\nhost: x\r\n\r\n").await;
+                shown.await.unwrap();
                 let mut answer = Vec::new();
                 let _ = there.read_to_end(&mut answer).await;
                 assert!(answer.is_empty());

@@ -17,9 +17,9 @@ use crate::{
         conductor::{self, Http, Identity, Stats},
         dht::Dht,
         lan::Lan,
-        live,
+        live, resolve,
     },
-    manifest::{Endpoint, Host, shown},
+    manifest::{Endpoint, shown},
     metainfo::{InfoHash, Tracker},
     swarm::Input,
     ui::Report,
@@ -119,7 +119,7 @@ impl Lookout {
             ));
         }
         if !peers.is_empty() {
-            tokio::spawn(resolve("--peer", peers, self.found.clone(), self.ended.clone()));
+            tokio::spawn(look_up("--peer", peers, self.found.clone(), self.ended.clone()));
         }
     }
 
@@ -220,7 +220,7 @@ fn warn(text: String, screen: &Teller) {
 }
 
 /// Finds the addresses that this option names, again and again: a name may lead elsewhere later.
-pub(super) async fn resolve(
+pub(super) async fn look_up(
     option: &'static str,
     peers: Vec<Endpoint>,
     found: mpsc::Sender<Discovered>,
@@ -228,18 +228,10 @@ pub(super) async fn resolve(
 ) {
     loop {
         for peer in &peers {
-            let addresses: Vec<SocketAddr> = match &peer.host {
-                Host::Ip(ip) => vec![SocketAddr::new(*ip, peer.port)],
-                Host::ThisMachine => vec![SocketAddr::from(([127, 0, 0, 1], peer.port))],
-                Host::Name(name) => match tokio::net::lookup_host((name.as_str(), peer.port)).await {
-                    Ok(addresses) => addresses.collect(),
-                    Err(error) => {
-                        log::warn!("{option} {peer}: {name} is not found: {error}");
-                        Vec::new()
-                    }
-                },
-            };
-            let _ = found.send(Discovered::Found(addresses)).await;
+            match resolve::all_of(peer).await {
+                Ok(addresses) => drop(found.send(Discovered::Found(addresses)).await),
+                Err(why) => log::warn!("{option} {peer}: {why}"),
+            }
         }
         let again = tokio::time::sleep(RESOLVE_AGAIN);
         if stop.run_until_cancelled(again).await.is_none() {

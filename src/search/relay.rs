@@ -163,7 +163,7 @@ impl Relay {
         (!self.turns.is_empty()).then(|| self.passing.ready())
     }
 
-    /// An answer came: it goes back the way its question came, if that was passed to `from`, and not too much came yet.
+    /// An answer came: it goes back the way its question came, if `from` may have been passed it, and not too much came yet.
     pub fn answer(&mut self, from: PeerKey, mut answer: Answer, now: Time, out: &mut Outbox) {
         self.forget(now);
         let Some(side) = self.sides.get(&from).filter(|side| !side.asks_only) else { return };

@@ -17,6 +17,7 @@ pub fn range(ip: IpAddr) -> Range {
     match ip.to_canonical() {
         ip if ip.is_loopback() => Range::Machine,
         IpAddr::V4(ip) => {
+            // 100.64.0.0/10, between a provider and its customers (RFC 6598); some overlay networks use it too.
             let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
             let near = ip.is_private() || ip.is_link_local() || shared;
             if near { Range::Site } else { Range::World }

@@ -5,6 +5,7 @@
 //! What it costs an attacker: one message is at most 1 MiB, and whoever buffers it grows only with bytes that came.
 
 pub mod bitfield;
+pub mod compact;
 pub mod decode;
 pub mod encode;
 pub mod extension;

@@ -293,7 +293,8 @@ fn every_signal_that_asks_to_end_ends_it_cleanly() {
         // Somebody who says nothing must not hold it up.
         let idle = TcpStream::connect(conductor.v4).unwrap();
         conductor.signal(signal);
-        assert_eq!(conductor.told()["event"], "end");
+        let told = conductor.told();
+        assert_eq!(told["event"], "end", "{told}");
         assert_eq!(conductor.child.wait().unwrap().code(), Some(0));
         drop(idle);
     }

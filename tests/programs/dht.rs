@@ -2,15 +2,16 @@
 //! internet.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{Ipv4Addr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    foreign::client::{Client, in_dht},
+    foreign::client::{Client, libtorrent},
     support::{Ended, PATIENCE, Place, Program, bytes, compose, port},
 };
 
@@ -138,6 +139,11 @@ fn a_node_that_lies_keeps_nobody_from_the_others() {
     }
 }
 
+/// libtorrent at another address than our members, looking for them in the DHT alone, which begins at `node`.
+fn in_dht(stage: &Stage, source: &OsStr, folder: &Path, node: &str) -> Program {
+    Program::start(libtorrent(&stage.place, source, folder, &["--listen", "127.0.0.5:0", "--dht", node]))
+}
+
 #[test]
 fn libtorrent_finds_a_member_through_the_members_node() {
     if !Client::Libtorrent.is_there() {
@@ -146,7 +152,7 @@ fn libtorrent_finds_a_member_through_the_members_node() {
     let stage = Stage::new();
     let (_seed, node) = stage.first();
     let folder = stage.place.folder("theirs");
-    let mut client = Program::start(in_dht(&stage.place, 5, &folder, stage.link.as_ref(), &node));
+    let mut client = in_dht(&stage, stage.link.as_ref(), &folder, &node);
     client.line("that it is whole", |line| line.starts_with("whole").then_some(()));
     stage.is_whole("theirs");
 }
@@ -158,8 +164,7 @@ fn a_member_finds_libtorrent_through_its_node() {
     }
     let stage = Stage::new();
     let torrent = stage.manifest.with_extension("torrent");
-    let mut client =
-        Program::start(in_dht(&stage.place, 5, &stage.place.path("seed"), torrent.as_os_str(), "127.0.0.1:9"));
+    let mut client = in_dht(&stage, torrent.as_os_str(), &stage.place.path("seed"), "127.0.0.1:9");
     let node = client.line("where it is", |line| line.strip_prefix("listens ").map(str::to_owned));
     client.line("that it is whole", |line| line.starts_with("whole").then_some(()));
     // It announces to those that it knows: to us alone, once we said that our node is there.

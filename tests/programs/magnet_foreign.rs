@@ -5,36 +5,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use crate::support::{Place, Program, bytes, compose, conductor, fetch, port, seed, tool};
-
-/// Drives libtorrent: `share` a torrent or `fetch` a magnet link; it says on which port it listens once it is whole.
-const LIBTORRENT: &str = r#"
-import sys, libtorrent as lt
-role, folder, link = sys.argv[1:]
-session = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
-    "enable_natpmp": False, "min_announce_interval": 1,
-    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification})
-if link.startswith("magnet:"):
-    parameters = lt.parse_magnet_uri(link)
-else:
-    parameters = lt.add_torrent_params()
-    parameters.ti = lt.torrent_info(link)
-parameters.save_path = folder
-torrent = session.add_torrent(parameters)
-told = False
-while True:
-    session.wait_for_alert(100)
-    session.pop_alerts()
-    if not told and torrent.status().is_seeding:
-        told = True
-        if role == "fetch":
-            torrent.flush_cache()
-            break
-        print("shares", session.listen_port(), flush=True)
-"#;
+use crate::{
+    foreign::client::{Client, libtorrent},
+    support::{Place, Program, bytes, compose, conductor, fetch, port, seed},
+};
 
 /// Writes a hybrid torrent of a file with libtorrent, and prints the info-hash of its version 1 half.
 const HYBRID: &str = r#"
@@ -51,18 +27,8 @@ assert info.info_hashes().has_v1() and info.info_hashes().has_v2()
 print("v1", info.info_hashes().v1)
 "#;
 
-fn has_libtorrent() -> bool {
-    tool("python3 with libtorrent", Command::new("python3").args(["-c", "import libtorrent"]))
-}
-
-fn has_aria2() -> bool {
-    tool("aria2c", Command::new("aria2c").arg("--version"))
-}
-
-fn libtorrent(place: &Place, role: &str, folder: &Path, link: &str) -> Program {
-    let mut command = place.command("python3");
-    command.args(["-c", LIBTORRENT, role]).arg(folder).arg(link);
-    Program::start(command)
+fn shares(stage: &Stage, torrent: &Path) -> Program {
+    Program::start(libtorrent(&stage.place, torrent.as_os_str(), &stage.place.path("seed"), &[]))
 }
 
 fn aria2(place: &Place, folder: &Path, link: &str, arguments: &[&str]) -> Program {
@@ -118,19 +84,20 @@ impl Stage {
 
 #[test]
 fn libtorrent_asks_a_member() {
-    if has_libtorrent() {
+    if Client::Libtorrent.is_there() {
         let stage = stage();
         let mut seed = crate::support::member(&stage.place, &stage.manifest, &stage.place.path("seed"), &[]);
         let port = port(&mut seed);
         let link = format!("{}&x.pe=127.0.0.1:{port}", stage.bare);
-        libtorrent(&stage.place, "fetch", &stage.place.folder("copy"), &link).end().with(0);
+        let client = libtorrent(&stage.place, link.as_ref(), &stage.place.folder("copy"), &["--fetch"]);
+        Program::start(client).end().with(0);
         stage.assert_copy("copy");
     }
 }
 
 #[test]
 fn a_member_asks_aria2() {
-    if has_aria2() {
+    if Client::Aria2.is_there() {
         let mut stage = stage();
         let arguments = ["--check-integrity=true", "--seed-ratio=0.0"];
         let _client = aria2(&stage.place, &stage.place.path("seed"), &stage.torrent, &arguments);
@@ -142,19 +109,20 @@ fn a_member_asks_aria2() {
 
 #[test]
 fn a_member_asks_libtorrent() {
-    if has_libtorrent() {
+    if Client::Libtorrent.is_there() {
         let mut stage = stage();
-        let mut client = libtorrent(&stage.place, "share", &stage.place.path("seed"), &stage.torrent);
-        let port = client.line("its port", |line| line.strip_prefix("shares ").map(str::to_owned));
+        let mut client = shares(&stage, stage.torrent.as_ref());
+        let address = client.line("where it is", |line| line.strip_prefix("listens ").map(str::to_owned));
+        client.line("that it is whole", |line| (line == "whole").then_some(()));
         stage.conductor.event_named("joined");
-        stage.fetches(&format!("{}&x.pe=127.0.0.1:{port}", stage.bare), "known");
+        stage.fetches(&format!("{}&x.pe={address}", stage.bare), "known");
     }
 }
 
 /// A member that came by a magnet link itself has the dictionary to give.
 #[test]
 fn aria2_asks_a_member_that_asked() {
-    if has_aria2() {
+    if Client::Aria2.is_there() {
         let stage = stage();
         let seed = seed(&stage.place, &stage.manifest, &[]);
         let mut command = stage.place.command(env!("CARGO_BIN_EXE_member"));
@@ -171,15 +139,14 @@ fn aria2_asks_a_member_that_asked() {
 
 #[test]
 fn the_first_half_of_a_hybrid_is_fetched() {
-    if has_libtorrent() {
+    if Client::Libtorrent.is_there() {
         let mut stage = stage();
         let torrent = stage.place.path("hybrid.torrent");
         let tracker = stage.tracked.split("tr=").nth(1).expect("a tracker").replace("%3A", ":").replace("%2F", "/");
         let mut command = stage.place.command("python3");
         command.args(["-c", HYBRID]).arg(stage.place.path("seed/x.bin")).arg(&tracker).arg(&torrent);
         let hash = Program::start(command).line("the hash", |line| line.strip_prefix("v1 ").map(str::to_owned));
-        let path = torrent.to_str().expect("UTF-8");
-        let _client = libtorrent(&stage.place, "share", &stage.place.path("seed"), path);
+        let _client = shares(&stage, &torrent);
         stage.conductor.event("that it joined", |event| event["event"] == "joined" && event["hash"] == hash);
         fetch(&stage.place, &torrent, "copy", &[]).with(0);
         stage.assert_copy("copy");

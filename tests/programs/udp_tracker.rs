@@ -3,31 +3,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use crate::support::{Place, Program, bytes, compose, conductor, seed, tool};
-
-/// Fetches, scrapes, says what trackers answer, and ends when both are done.
-const LIBTORRENT: &str = r#"
-import sys, libtorrent as lt
-folder, torrent = sys.argv[1:]
-session = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
-    "enable_natpmp": False, "allow_multiple_connections_per_ip": True, "min_announce_interval": 1,
-    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification
-        | lt.alert.category_t.tracker_notification | lt.alert.category_t.error_notification})
-parameters = lt.add_torrent_params()
-parameters.ti, parameters.save_path = lt.torrent_info(torrent), folder
-torrent = session.add_torrent(parameters)
-torrent.scrape_tracker()
-scraped = False
-while not (scraped and torrent.status().is_seeding):
-    session.wait_for_alert(100)
-    for alert in session.pop_alerts():
-        if isinstance(alert, (lt.tracker_error_alert, lt.scrape_failed_alert, lt.tracker_warning_alert)):
-            print("wrong:", alert.message(), flush=True)
-        if isinstance(alert, lt.scrape_reply_alert):
-            print("scraped", alert.complete, alert.incomplete, flush=True)
-            scraped = True
-torrent.flush_cache()
-"#;
+use crate::{
+    foreign::client::{Client, libtorrent},
+    support::{Place, Program, bytes, compose, conductor, seed, tool},
+};
 
 /// A member shares, and `client` fetches by a `.torrent` that names the conductor by UDP alone. Gives what it printed.
 fn fetched(client: impl Fn(&Place, &Path, &Path) -> Command) -> Vec<String> {
@@ -76,12 +55,9 @@ fn aria2_asks_over_udp() {
 
 #[test]
 fn libtorrent_asks_over_udp() {
-    if tool("python3 with libtorrent", Command::new("python3").args(["-c", "import libtorrent"])) {
-        let lines = fetched(|place, folder, torrent| {
-            let mut command = place.command("python3");
-            command.args(["-c", LIBTORRENT]).arg(folder).arg(torrent);
-            command
-        });
+    if Client::Libtorrent.is_there() {
+        let lines =
+            fetched(|place, folder, torrent| libtorrent(place, torrent.as_os_str(), folder, &["--fetch", "--scrape"]));
         assert_nothing_wrong(&lines, &["wrong:"]);
         assert!(lines.iter().any(|line| line.starts_with("scraped ")), "{lines:#?}");
     }

@@ -31,9 +31,12 @@ use super::{
         CatalogueError,
         gate::{GateError, asked},
     },
-    table::{Caller, is_private},
+    table::Caller,
 };
-use crate::catalogue::{Key, Place, answer::said, place::ROOT};
+use crate::{
+    catalogue::{Key, Place, answer::said, place::ROOT},
+    swarm::is_near,
+};
 
 /// Where the page of a composition is; its key follows.
 const COMPOSITION: &str = "/c";
@@ -69,7 +72,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
 async fn index(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Response {
     let page = || {
         may_ask(&desk, &headers)?;
-        Ok(html::index(&view::index(&desk, is_near(&caller))))
+        Ok(html::index(&view::index(&desk, is_near(caller.source))))
     };
     answered(page())
 }
@@ -89,7 +92,7 @@ async fn composition(
             Ok(entry) => Ok(html::composition(&view::registered(&desk, entry, &caller), here.as_ref())),
             Err(CatalogueError::Several { candidates, .. }) => Ok(html::index(&view::several(&desk, candidates))),
             Err(_) => match key {
-                Key::Hash(hash) if is_near(&caller) => {
+                Key::Hash(hash) if is_near(caller.source) => {
                     let view = view::unregistered(&desk, hash, &caller).ok_or(PageError::Unknown)?;
                     Ok(html::composition(&view, here.as_ref()))
                 }
@@ -106,7 +109,7 @@ fn may_ask(desk: &Desk, headers: &HeaderMap) -> Result<(), PageError> {
 }
 
 async fn numbers(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Caller>) -> Response {
-    match is_near(&caller) {
+    match is_near(caller.source) {
         true => marked(StatusCode::OK, metrics::KIND, metrics::text(&desk).into()),
         false => marked(StatusCode::FORBIDDEN, "text/plain", PageError::Private.to_string().into()),
     }
@@ -114,11 +117,6 @@ async fn numbers(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Cal
 
 async fn health() -> Response {
     marked(StatusCode::OK, "application/json", r#"{"v":1,"status":"ok"}"#.into())
-}
-
-/// Whether somebody is on a network of our own.
-fn is_near(caller: &Caller) -> bool {
-    caller.source.is_loopback() || is_private(caller.source)
 }
 
 fn answered(page: Result<Markup, PageError>) -> Response {

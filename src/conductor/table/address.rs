@@ -7,9 +7,12 @@
 //! as it could by joining from many machines; who is named wrongly is dialled in vain, and puts it right with its next
 //! announce.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::announce::Announce;
+use crate::{
+    announce::Announce,
+    swarm::range::{Range, range},
+};
 
 /// Somebody who asks: both ends of the connection that the question came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +63,7 @@ pub fn shown(member: SocketAddr, asker: &Caller) -> Option<SocketAddr> {
 
 /// Whether this address means something inside a private network alone.
 pub fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || is_shared(ip),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
-}
-
-/// 100.64.0.0/10, between a provider and its customers (RFC 6598); some overlay networks use it too.
-fn is_shared(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    a == 100 && b & 0xc0 == 64
+    range(ip) == Range::Site
 }
 
 fn is_link_local_v6(ip: IpAddr) -> bool {

@@ -4,11 +4,14 @@
 //! Only the form is judged here. What it costs an attacker: a packet is read in place, and of its lists no more is taken
 //! than [`MOST_CONTACTS`] and [`MOST_MEMBERS`].
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
-use crate::metainfo::{
-    InfoHash,
-    bencode::{self, Dict, Value, write_bytes, write_int},
+use crate::{
+    metainfo::{
+        InfoHash,
+        bencode::{self, Dict, Value, write_bytes, write_int},
+    },
+    wire::compact,
 };
 
 /// The longest packet that is read, in bytes. Honest ones fit into one frame.
@@ -168,7 +171,7 @@ fn answer(said: &Dict<'_>) -> Option<Answer> {
     let nodes = v4.or(v6).map(|_| all.take(MOST_CONTACTS).collect());
     let members = said.get("values").and_then(Value::as_list);
     let members = members.into_iter().flatten().take(MOST_MEMBERS);
-    let members = members.filter_map(|value| address(value.as_bytes()?)).collect();
+    let members = members.filter_map(|value| compact::read_usable(value.as_bytes()?)).collect();
     Some(Answer { id: NodeId(hash(said, "id")?), nodes, members, token: word(said, "token") })
 }
 
@@ -184,28 +187,8 @@ fn word(dict: &Dict<'_>, key: &str) -> Option<Vec<u8>> {
 fn contacts<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = Contact> {
     bytes.as_chunks::<N>().0.iter().filter_map(|bytes| {
         let (id, at) = bytes.split_first_chunk()?;
-        Some(Contact { id: NodeId(*id), address: address(at)? })
+        Some(Contact { id: NodeId(*id), address: compact::read_usable(at)? })
     })
-}
-
-/// IPv4 or IPv6, and a port that can be dialled.
-fn address(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_last_chunk()?;
-    let ip = match ip.len() {
-        4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
-        _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
-    };
-    let (ip, port) = (ip.to_canonical(), u16::from_be_bytes(*port));
-    let usable = port > 0 && !ip.is_unspecified() && !ip.is_multicast();
-    usable.then_some(SocketAddr::new(ip, port))
-}
-
-fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
-    match address.ip() {
-        IpAddr::V4(ip) => out.extend(ip.octets()),
-        IpAddr::V6(ip) => out.extend(ip.octets()),
-    }
-    out.extend(address.port().to_be_bytes());
 }
 
 /// A question, in the order of keys that bencode wants.
@@ -244,7 +227,7 @@ pub fn write_query(transaction: &[u8], id: NodeId, query: &Query, read_only: boo
 pub fn write_answer(transaction: &[u8], answer: &Answer, to: SocketAddr) -> Vec<u8> {
     let mut out = b"d".to_vec();
     let mut seen = Vec::new();
-    write_address(&mut seen, to);
+    compact::write(to, &mut seen);
     pair(&mut out, "ip", &seen);
     out.extend(b"1:rd2:id20:");
     out.extend(answer.id.0);
@@ -253,7 +236,7 @@ pub fn write_answer(transaction: &[u8], answer: &Answer, to: SocketAddr) -> Vec<
         let mut nodes = Vec::new();
         for contact in contacts.iter().filter(|contact| contact.address.is_ipv6() == to.is_ipv6()) {
             nodes.extend(contact.id.0);
-            write_address(&mut nodes, contact.address);
+            compact::write(contact.address, &mut nodes);
         }
         pair(&mut out, if to.is_ipv6() { "nodes6" } else { "nodes" }, &nodes);
     }
@@ -264,7 +247,7 @@ pub fn write_answer(transaction: &[u8], answer: &Answer, to: SocketAddr) -> Vec<
         out.extend(b"6:valuesl");
         for member in &answer.members {
             let mut compact = Vec::new();
-            write_address(&mut compact, *member);
+            compact::write(*member, &mut compact);
             write_bytes(&mut out, &compact);
         }
         out.push(b'e');
@@ -298,6 +281,8 @@ fn close(mut out: Vec<u8>, transaction: &[u8], kind: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use core::net::IpAddr;
+
     use proptest::{collection::vec, prelude::*, sample::Index};
 
     use super::*;
@@ -341,16 +326,6 @@ mod tests {
         ) -> Answer {
             Answer { id: NodeId(id), nodes, members, token }
         }
-    }
-
-    #[test]
-    fn an_address_that_is_none_is_none_in_either_form() {
-        let mapped = |ip: [u8; 4]| [&[0; 10][..], &[0xff; 2], &ip, &[0, 1]].concat();
-        assert_eq!(address(&mapped([10, 0, 0, 1])), Some(SocketAddr::from(([10, 0, 0, 1], 1))));
-        assert_eq!(address(&mapped([0, 0, 0, 0])), None);
-        assert_eq!(address(&mapped([239, 0, 0, 1])), None);
-        assert_eq!(address(&[0, 0, 0, 0, 0, 1]), None);
-        assert_eq!(address(&[10, 0, 0, 1, 0, 0]), None);
     }
 
     proptest! {
@@ -421,13 +396,6 @@ mod tests {
         text.extend(b"ee1:t2:aa1:y1:re");
         let Some(Body::Answer(answer)) = read(&text).map(|packet| packet.body) else { panic!("no answer") };
         assert_eq!((answer.nodes.map(|nodes| nodes.len()), answer.members.len()), (Some(MOST_CONTACTS), MOST_MEMBERS));
-    }
-
-    #[test]
-    fn nobody_is_told_of_who_cannot_be_dialled() {
-        for bytes in [&[0; 6][..], &[10, 0, 0, 1, 0, 0], &[0, 0, 0, 0, 0, 9], &[239, 1, 1, 1, 0, 9], &[1; 7], &[]] {
-            assert_eq!(address(bytes), None, "{bytes:?}");
-        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! Where to begin: with the nodes that answered last time (a note in the user's state folder, of at most [`NOTED`]
 //! addresses a version), with those that members told us of, and with nodes that everybody knows. While nobody answers,
-//! they are all tried again, ever more slowly.
+//! the first and the last are tried again, ever more slowly.
 //!
 //! What it costs an attacker: a packet in half a thousandth of a second is read, the rest is thrown away; what one may do
 //! is bounded by [`node`]. Everybody who asks is told who shares what: that is what the DHT is.
@@ -21,20 +21,16 @@ pub mod table;
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    net::UdpSocket,
-    sync::mpsc,
-    time::{sleep_until, timeout},
-};
+use tokio::{net::UdpSocket, sync::mpsc, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::node::Node;
-use super::{Discovered, lan::manners::Pace};
+use super::{Discovered, Listener, lan::manners::Pace, resolve};
 use crate::{
     manifest::{Endpoint, Host},
     metainfo::InfoHash,
@@ -53,8 +49,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// When people are told that nobody answers.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long the name service may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Addresses that are tried of one name.
 const MOST_OF_A_NAME: usize = 8;
 /// Those who answered are noted so long after the first did, and every so often.
@@ -73,18 +67,6 @@ enum Wish {
     Share(InfoHash, Listener),
     /// There may be a node at this address.
     Greet(SocketAddr),
-}
-
-#[derive(Debug)]
-struct Listener {
-    found: mpsc::Sender<Discovered>,
-    until: CancellationToken,
-}
-
-impl Listener {
-    fn is_gone(&self) -> bool {
-        self.found.is_closed() || self.until.is_cancelled()
-    }
 }
 
 /// What is needed to start.
@@ -144,6 +126,8 @@ struct Service {
     posts: Vec<Post>,
     nodes: Vec<Endpoint>,
     note: Option<PathBuf>,
+    /// Those that answered last time.
+    noted: Vec<SocketAddr>,
     listening: BTreeMap<InfoHash, Listener>,
     start: Instant,
     hearing: Pace,
@@ -165,10 +149,12 @@ impl Service {
             let v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
             Post { socket, node: Node::new(port, fastrand::Rng::new(), Time::ZERO), v6 }
         };
+        let note = state.map(|folder| folder.join("dht-nodes"));
         Self {
             posts: sockets.into_iter().map(post).collect(),
             nodes,
-            note: state.map(|folder| folder.join("dht-nodes")),
+            noted: note.as_deref().map(read_note).unwrap_or_default(),
+            note,
             listening: BTreeMap::new(),
             start,
             hearing: HEARING,
@@ -182,8 +168,6 @@ impl Service {
     }
 
     async fn run(&mut self, mut wished: mpsc::UnboundedReceiver<Wish>, mut resolved: mpsc::Receiver<Vec<SocketAddr>>) {
-        let noted = self.note.as_deref().map(read_note).unwrap_or_default();
-        noted.into_iter().for_each(|address| self.greet(address));
         let mut packet = [0; krpc::LONGEST];
         let mut tidy = tokio::time::interval(TIDY);
         tidy.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -218,8 +202,14 @@ impl Service {
         match wish {
             Wish::Share(info_hash, listener) => {
                 let now = self.start.elapsed();
-                self.listening.insert(info_hash, listener);
-                self.posts.iter_mut().for_each(|post| post.node.share(info_hash, now));
+                // Who comes after another is looked for anew, to hear of the members too.
+                let again = self.listening.insert(info_hash, listener).is_some();
+                for Post { node, .. } in &mut self.posts {
+                    if again {
+                        node.forget(info_hash);
+                    }
+                    node.share(info_hash, now);
+                }
             }
             Wish::Greet(address) => self.greet(address),
         }
@@ -288,7 +278,10 @@ impl Service {
         if now >= self.next_try {
             self.next_try = now + self.pause;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            tokio::spawn(resolve(self.nodes.clone(), self.resolved.clone()));
+            // Not all can be greeted at once: others each time.
+            fastrand::shuffle(&mut self.noted);
+            self.noted.clone().into_iter().for_each(|address| self.greet(address));
+            tokio::spawn(look_up(self.nodes.clone(), self.resolved.clone()));
         }
         if now >= since + SILENCE && !self.told {
             // Whoever hears it first tells people.
@@ -323,29 +316,17 @@ async fn receive(posts: &[Post], packet: &mut [u8]) -> (usize, io::Result<(usize
 }
 
 /// Finds the addresses of these nodes, or of [`WELL_KNOWN`] ones.
-async fn resolve(nodes: Vec<Endpoint>, found: mpsc::Sender<Vec<SocketAddr>>) {
+async fn look_up(nodes: Vec<Endpoint>, found: mpsc::Sender<Vec<SocketAddr>>) {
     let mut nodes = nodes;
     if nodes.is_empty() {
         let known = WELL_KNOWN.iter();
         nodes = known.map(|(name, port)| Endpoint { host: Host::Name((*name).to_owned()), port: *port }).collect();
     }
     for node in nodes {
-        let addresses = match &node.host {
-            Host::Ip(ip) => vec![SocketAddr::new(*ip, node.port)],
-            Host::ThisMachine => vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), node.port)],
-            Host::Name(name) => match timeout(PATIENCE, tokio::net::lookup_host((name.as_str(), node.port))).await {
-                Ok(Ok(addresses)) => addresses.take(MOST_OF_A_NAME).collect(),
-                Ok(Err(error)) => {
-                    log::info!("DHT: {name} is not found: {error}");
-                    continue;
-                }
-                Err(_) => {
-                    log::info!("DHT: {name} is not found: the name service does not answer");
-                    continue;
-                }
-            },
-        };
-        let _ = found.send(addresses).await;
+        match resolve::all_of(&node).await {
+            Ok(addresses) => drop(found.send(addresses.into_iter().take(MOST_OF_A_NAME).collect()).await),
+            Err(why) => log::info!("DHT: {why}"),
+        }
     }
 }
 

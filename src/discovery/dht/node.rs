@@ -164,6 +164,7 @@ impl Node {
     pub fn forget(&mut self, info_hash: InfoHash) {
         self.shared.remove(&info_hash);
         self.due.retain(|(_, other)| *other != info_hash);
+        self.searches.retain(|_, search| search.members_of != Some(info_hash));
     }
 
     /// There may be a node at this address.

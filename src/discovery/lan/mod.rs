@@ -29,7 +29,7 @@ use self::{
     manners::{Manners, Pace},
     networks::Sockets,
 };
-use super::Discovered;
+use super::{Discovered, Listener};
 use crate::{metainfo::InfoHash, net::via::Via, time::Time};
 
 /// How often the networks of this machine are looked for.
@@ -39,18 +39,6 @@ const HEARING: Pace = Pace::new(Time::from_millis(1), 1000);
 
 /// Who wants to hear of the members of a composition.
 type Share = (InfoHash, Listener);
-
-#[derive(Debug)]
-struct Listener {
-    found: mpsc::Sender<Discovered>,
-    until: CancellationToken,
-}
-
-impl Listener {
-    fn is_gone(&self) -> bool {
-        self.found.is_closed() || self.until.is_cancelled()
-    }
-}
 
 /// The one that speaks for this process on the local network.
 #[derive(Clone, Debug)]
@@ -100,7 +88,9 @@ impl Service {
             let wake = self.start + self.manners.deadline().unwrap_or(Time::from_secs(3600));
             tokio::select! {
                 Some((info_hash, listener)) = asked.recv() => {
-                    self.listening.insert(info_hash, listener);
+                    if self.listening.insert(info_hash, listener).is_some() {
+                        self.manners.forget(info_hash);
+                    }
                     self.manners.share(info_hash, self.start.elapsed());
                 }
                 (count, from) = self.sockets.receive(&mut bytes) => {

@@ -5,7 +5,7 @@
 //! themselves, where those are more.
 
 use core::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     catalogue::{Composition, Holder},
@@ -35,7 +35,12 @@ pub struct Merged<S> {
 pub fn merge<S: Clone>(all: impl IntoIterator<Item = Said<S>>) -> Vec<Merged<S>> {
     let mut found: HashMap<InfoHash, (Merged<S>, Counts)> = HashMap::new();
     for said in all {
+        let mut named = HashSet::new();
         for composition in said.compositions {
+            // It is one source, however often it says so.
+            if !named.insert(composition.info_hash) {
+                continue;
+            }
             if found.len() >= MOST && !found.contains_key(&composition.info_hash) {
                 continue;
             }
@@ -131,6 +136,12 @@ mod tests {
             said("m2", true, &[("b", 2, 1, 1), ("c", 3, 900, 900)]),
         ];
         assert_eq!(merged(all), [row("a", 3, 2, 3), row("b", 2, 1, 3), row("c", 1, 1, 1)]);
+    }
+
+    #[test]
+    fn who_repeats_itself_is_one_source() {
+        let all = vec![said("m1", true, &[("a", 1, 1, 1), ("a", 1, 1, 1), ("a", 1, 1, 1)])];
+        assert_eq!(merged(all), [row("a", 1, 1, 1)]);
     }
 
     #[test]

@@ -186,15 +186,8 @@ pub async fn get(get: &Get, person: Option<&Person>, stop: &CancellationToken) -
 /// What there is, at everybody who was asked.
 pub struct Listed {
     pub compositions: Vec<Merged<Source>>,
-    /// The conductor that was named, if it has a catalogue and nothing in it.
-    empty: Option<Endpoint>,
-}
-
-impl Listed {
     /// The conductor that answered, if one did.
-    pub fn conductor(&self) -> Option<&Endpoint> {
-        self.empty.as_ref()
-    }
+    pub conductor: Option<Endpoint>,
 }
 
 /// Asks everybody what there is.
@@ -209,14 +202,14 @@ pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
     if let Some(error) = heard.conductor.as_ref().filter(|_| whom.are_named) {
         to_stderr(&format!("{error}; this is what the local network has"));
     }
-    let empty = heard.answers.first().filter(|(source, _)| !source.is_near);
-    let empty = empty.map(|(source, _)| source.client.conductor().clone());
+    let conductor = heard.answers.first().filter(|(source, _)| !source.is_near);
+    let conductor = conductor.map(|(source, _)| source.client.conductor().clone());
     let said = heard.answers.into_iter().map(|(source, Listing { compositions, member, .. })| Said {
         source,
         is_member: member.is_some(),
         compositions,
     });
-    Ok(Listed { compositions: merge(said), empty })
+    Ok(Listed { compositions: merge(said), conductor })
 }
 
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).
@@ -267,7 +260,7 @@ struct Line {
 }
 
 /// What there is as a table, or as one object a line.
-fn list(Listed { compositions, empty }: Listed, all: bool, json: bool) -> String {
+fn list(Listed { compositions, conductor }: Listed, all: bool, json: bool) -> String {
     let there = compositions.len();
     let held: Vec<_> = compositions.into_iter().filter(|found| all || found.composition.members > 0).collect();
     if json {
@@ -276,7 +269,7 @@ fn list(Listed { compositions, empty }: Listed, all: bool, json: bool) -> String
             Line { v: VERSION, composition, from }
         }));
     }
-    match (there - held.len(), &empty) {
+    match (there - held.len(), &conductor) {
         (_, Some(conductor)) if there == 0 => to_stderr(&format!(
             "the catalogue of {conductor} is empty: composer FILE {conductor} --register puts something in"
         )),

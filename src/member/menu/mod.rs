@@ -364,7 +364,7 @@ impl Menu {
 /// What they have, and what of that is in this folder.
 async fn listing(whom: Whom, folder: PathBuf) -> Result<Listing, AskingFailed> {
     let listed = ask::listing(&whom).await?;
-    let conductor = listed.conductor().cloned();
+    let conductor = listed.conductor.clone();
     let there: Vec<Composition> = listed.compositions.into_iter().map(|found| found.composition).collect();
     let found = blocking(move || {
         let on_disk = on_disk::found(&there, &folder);

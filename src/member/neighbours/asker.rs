@@ -24,7 +24,7 @@ use crate::{
     net::own_address::own_addresses,
     search::{NEIGHBOURS, circle::Circle, relay::seen_from},
     ui::Screen,
-    wire::extension::search::{Answer, Asks, Question, QuestionId},
+    wire::extension::search::{Answer, Asks, Question, QuestionId, Says},
 };
 
 /// Members that are asked, of those that are not named.
@@ -68,7 +68,8 @@ impl Asker {
 
     /// Tells on what the member at this address says.
     pub fn hear(&self, mut answer: Answer, address: SocketAddr) {
-        if answer.id == self.id {
+        let fits = matches!((&self.asks, &answer.says), (Asks::For(_), Says::Finds(_)) | (Asks::Who, Says::Who(_)));
+        if fits && answer.id == self.id {
             seen_from(&mut answer, address.ip());
             answer.hops = answer.hops.saturating_add(u8::from(!self.is_here(address)));
             let _ = self.news.try_send(News::Answer(answer));

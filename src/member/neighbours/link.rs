@@ -8,6 +8,7 @@
 //! without a greeting. Who says more than that is read no faster.
 
 use std::{
+    convert::Infallible,
     io,
     sync::atomic::{AtomicU8, Ordering},
     time::Duration,
@@ -113,11 +114,13 @@ pub async fn run(link: Link) {
     };
     let hears = Hears { key, reader, heard: &heard, wanted: &wanted, greeted: false };
     let says = Says { writer, says, wanted: &wanted };
-    let ended = match remote.extended {
-        true => tokio::try_join!(hears.run(), says.run(hello)).err(),
-        false => Some("it knows no extensions, and so is no neighbour".to_owned()),
+    let why = match remote.extended {
+        true => match tokio::try_join!(hears.run(), says.run(hello)) {
+            Err(why) => why,
+            Ok((never, _)) => match never {},
+        },
+        false => "it knows no extensions, and so is no neighbour".to_owned(),
     };
-    let why = ended.unwrap_or_else(|| "this member ends it".to_owned());
     let _ = heard.send((key, Heard::Closed(why))).await;
 }
 
@@ -128,7 +131,7 @@ struct Says<'a> {
 }
 
 impl Says<'_> {
-    async fn run(mut self, hello: ExtensionHandshake) -> Result<(), String> {
+    async fn run(mut self, hello: ExtensionHandshake) -> Result<Infallible, String> {
         let mut out = Vec::new();
         encode(&Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() }, &mut out);
         loop {
@@ -167,7 +170,7 @@ struct Hears<'a> {
 }
 
 impl Hears<'_> {
-    async fn run(mut self) -> Result<(), String> {
+    async fn run(mut self) -> Result<Infallible, String> {
         let (start, mut pace) = (Instant::now(), MESSAGES);
         let mut buffer = Vec::new();
         loop {

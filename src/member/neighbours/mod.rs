@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{acquaintances::Acquaintances, links::Visitors, lookout::resolve, station::Station};
+use super::{acquaintances::Acquaintances, links::Visitors, lookout::look_up, station::Station};
 use crate::{
     discovery::{
         Discovered,
@@ -121,7 +121,7 @@ impl Sources {
     fn name(&self, neighbours: &[Endpoint]) {
         if !neighbours.is_empty() {
             let (neighbours, names, ended) = (neighbours.to_vec(), self.names.clone(), self.ended.clone());
-            tokio::spawn(resolve("--neighbour", neighbours, names, ended));
+            tokio::spawn(look_up("--neighbour", neighbours, names, ended));
         }
     }
 

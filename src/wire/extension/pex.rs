@@ -5,9 +5,12 @@
 //!
 //! What it costs an attacker: of a message at most [`MOST_READ`] addresses of each list are read.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 
-use crate::metainfo::bencode::{self, Dict, Value, write_bytes};
+use crate::{
+    metainfo::bencode::{self, Dict, Value, write_bytes},
+    wire::compact,
+};
 
 /// Addresses in each list that one message may have (BEP 11; a sender's first message may have more).
 pub const MOST: usize = 50;
@@ -85,17 +88,13 @@ impl Exchange {
 }
 
 fn list(key: &str, addresses: impl Iterator<Item = SocketAddr>, out: &mut Vec<u8>) {
-    let mut compact = Vec::new();
+    let mut bytes = Vec::new();
     for address in addresses {
-        match address.ip() {
-            IpAddr::V4(ip) => compact.extend(ip.octets()),
-            IpAddr::V6(ip) => compact.extend(ip.octets()),
-        }
-        compact.extend(address.port().to_be_bytes());
+        compact::write(address, &mut bytes);
     }
-    if !compact.is_empty() {
+    if !bytes.is_empty() {
         write_bytes(out, key.as_bytes());
-        write_bytes(out, &compact);
+        write_bytes(out, &bytes);
     }
 }
 
@@ -103,20 +102,14 @@ fn bytes<'a>(dict: &Dict<'a>, key: &str) -> &'a [u8] {
     dict.get(key).and_then(Value::as_bytes).unwrap_or_default()
 }
 
-fn addresses(compact: &[u8], v4: bool) -> impl Iterator<Item = SocketAddr> {
-    let ip_length = if v4 { 4 } else { 16 };
-    compact.chunks_exact(ip_length + 2).take(MOST_READ).filter_map(move |entry| {
-        let (ip, port) = entry.split_at(ip_length);
-        let ip: IpAddr = match v4 {
-            true => Ipv4Addr::from(<[u8; 4]>::try_from(ip).ok()?).into(),
-            false => Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?).into(),
-        };
-        Some(SocketAddr::new(ip, u16::from_be_bytes(port.try_into().ok()?)))
-    })
+fn addresses(bytes: &[u8], v4: bool) -> impl Iterator<Item = SocketAddr> {
+    bytes.chunks_exact(if v4 { 6 } else { 18 }).take(MOST_READ).filter_map(compact::read)
 }
 
 #[cfg(test)]
 mod tests {
+    use core::net::IpAddr;
+
     use proptest::{collection::vec, prelude::*};
 
     use super::*;

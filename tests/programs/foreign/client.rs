@@ -11,53 +11,12 @@ use std::{
 
 use crate::support::{Place, Program, skip, tool};
 
-/// Drives libtorrent: takes part until it is ended.
-const LIBTORRENT: &str = r#"
-import sys, threading, libtorrent as lt
-source, folder, listen, near = sys.argv[1:]
-session = lt.session({"listen_interfaces": listen, "enable_dht": False, "enable_lsd": bool(near), "enable_upnp": False,
-    "enable_natpmp": False})
-if source.startswith("magnet:"):
-    parameters = lt.parse_magnet_uri(source)
-else:
-    parameters = lt.add_torrent_params()
-    parameters.ti = lt.torrent_info(source)
-parameters.save_path = folder
-torrent = session.add_torrent(parameters)
-threading.Event().wait()
-"#;
+const LIBTORRENT: &str = include_str!("libtorrent.py");
 
-/// Drives libtorrent in a DHT that begins at one node, and says where it is and when it is whole.
-const IN_DHT: &str = r#"
-import sys, libtorrent as lt
-source, folder, listen, node = sys.argv[1:]
-session = lt.session({"listen_interfaces": listen, "enable_dht": True, "dht_bootstrap_nodes": node, "enable_lsd": False,
-    "enable_upnp": False, "enable_natpmp": False, "dht_restrict_routing_ips": False, "dht_restrict_search_ips": False,
-    "allow_multiple_connections_per_ip": True, "alert_mask": lt.alert.category_t.status_notification})
-print("listens %s:%d" % (listen.split(":")[0], session.listen_port()), flush=True)
-if source.startswith("magnet:"):
-    parameters = lt.parse_magnet_uri(source)
-else:
-    parameters = lt.add_torrent_params()
-    parameters.ti = lt.torrent_info(source)
-    parameters.trackers = []
-parameters.save_path = folder
-torrent = session.add_torrent(parameters)
-told = False
-while True:
-    session.wait_for_alert(100)
-    session.pop_alerts()
-    if not told and torrent.status().is_seeding:
-        told = True
-        torrent.flush_cache()
-        torrent.force_dht_announce()
-        print("whole", flush=True)
-"#;
-
-/// libtorrent at 127.0.0.`host`, looking for members in the DHT alone, which begins at `node`.
-pub fn in_dht(place: &Place, host: u8, folder: &Path, source: &OsStr, node: &str) -> Command {
+/// libtorrent, with the options of `libtorrent.py`.
+pub fn libtorrent(place: &Place, source: &OsStr, folder: &Path, options: &[&str]) -> Command {
     let mut command = place.command("python3");
-    command.args(["-c", IN_DHT]).arg(source).arg(folder).arg(format!("127.0.0.{host}:0")).arg(node);
+    command.args(["-c", LIBTORRENT]).arg(source).arg(folder).args(options);
     command
 }
 
@@ -108,7 +67,10 @@ impl Client {
         fs::create_dir_all(folder).expect("a folder");
         match self {
             Self::Aria2 => aria2(place, ip, folder, source),
-            Self::Libtorrent => libtorrent(place, ip, folder, source),
+            Self::Libtorrent => match ip {
+                Some(ip) => libtorrent(place, source, folder, &["--listen", &SocketAddr::new(ip, 0).to_string()]),
+                None => libtorrent(place, source, folder, &["--listen", "0.0.0.0:6881,[::]:6881", "--near"]),
+            },
             Self::Rqbit => rqbit(place, ip, folder, source),
             Self::Transmission => transmission(place, ip, folder, source),
         }
@@ -122,14 +84,6 @@ fn aria2(place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Co
     command.args(["--listen-port=20000-60000", "--check-integrity=true", "--seed-ratio=0.0"]);
     command.arg("--show-console-readout=false").args(ip.map(|ip| format!("--interface={ip}")));
     command.arg("-d").arg(folder).arg(source);
-    command
-}
-
-fn libtorrent(place: &Place, ip: Option<IpAddr>, folder: &Path, source: &OsStr) -> Command {
-    let mut command = place.command("python3");
-    let listen = ip.map_or("0.0.0.0:6881,[::]:6881".to_owned(), |ip| SocketAddr::new(ip, 0).to_string());
-    let near = if ip.is_none() { "near" } else { "" };
-    command.args(["-c", LIBTORRENT]).arg(source).arg(folder).args([&listen, near]);
     command
 }
 

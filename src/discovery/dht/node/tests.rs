@@ -158,8 +158,22 @@ fn thousands_of_compositions_are_looked_for_one_after_the_other() {
     assert!(node.searches.len() == SEARCHES && node.packets.len() <= 4 * SEARCHES);
     world.run(Time::from_secs(60));
     let told = |node: &Node| node.announced.some_of(InfoHash([7; 20]), now, &mut fastrand::Rng::with_seed(1)).len();
-    assert!(world.packets > before + 2000 && world.nodes.values().map(told).sum::<usize>() <= 20);
-    world.nodes.get_mut(&public(5)).unwrap().forget(SWARM);
+    assert!(world.packets > before + 2000 && world.nodes.values().map(told).sum::<usize>() <= BUCKET);
+}
+
+#[test]
+fn what_is_shared_again_is_looked_for_once() {
+    let mut world = World::of(5);
+    let now = world.now;
+    let node = world.nodes.get_mut(&public(1)).unwrap();
+    for _ in 0..3 {
+        node.share(SWARM, now);
+        node.forget(SWARM);
+    }
+    node.share(SWARM, now);
+    assert_eq!(node.searches.values().filter(|search| search.members_of == Some(SWARM)).count(), 1);
+    world.run(Time::from_secs(60));
+    assert_eq!(world.nodes[&public(1)].due.len(), 1);
 }
 
 fn node() -> Node {
