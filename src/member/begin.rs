@@ -24,7 +24,7 @@ use crate::{
     mirror::layout::Layout,
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
-    ui::Report,
+    ui::{Report, report::Begun},
     wire::handshake::{Handshake, PeerId},
 };
 
@@ -186,7 +186,7 @@ impl Beginning {
             return Err(StartError::Twice { name, info_hash });
         };
         log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
-        self.screen.event(&Report::Start {
+        self.screen.event(&Report::Start(Begun {
             name,
             path: opened.store.path(),
             size,
@@ -194,7 +194,7 @@ impl Beginning {
             part_size: manifest.geometry.part_size(),
             info_hash: info_hash.to_string(),
             port: station.port,
-        });
+        }));
         if let Some(text) = mirrors::of(&composition).1 {
             log::warn!("{text}");
             self.screen.event(&Report::Warning { name: Some(manifest.name.shown().into_owned()), text });
