@@ -220,7 +220,7 @@ fn the_same_composition_with_other_lines_keeps_its_owner() {
 #[test]
 fn what_does_not_belong_there_is_refused() {
     on_each_store(|catalogue| {
-        let put = |named: &str, text: &[u8]| catalogue.register(&Writer::Anyone, &key(named), text, false, 7);
+        let put = |named: &str, text: &[u8]| catalogue.register(&Writer::Anyone, &key(named), text, IfTaken::Refuse, 7);
         assert!(matches!(put("x", b"hello"), Err(CatalogueError::Manifest(_))));
         assert!(matches!(put("y", &text("x", 1)), Err(CatalogueError::Other { .. })));
         assert!(matches!(put("a/x", &text("x", 1)), Err(CatalogueError::Other { .. })));
