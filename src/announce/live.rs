@@ -184,7 +184,6 @@ fn digit(stretch: core::ops::Range<u32>, is_there: &impl Fn(u32) -> bool) -> cha
 }
 
 /// Twenty bytes as forty hex digits.
-/// Twenty bytes as forty hex digits.
 pub(crate) mod hex_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

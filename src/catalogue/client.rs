@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Coming, Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token,
+    Coming, Composition, Entry, IfTaken, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token,
     place::{COMING, ROOT},
 };
 use crate::{
@@ -196,15 +196,14 @@ impl Client {
         }
     }
 
-    /// Puts a manifest into the catalogue, or in place of what stands in its way.
-    pub async fn register(&self, manifest: &Manifest, replace: bool) -> Result<Composition, AskError> {
+    /// Puts a manifest into the catalogue.
+    pub async fn register(&self, manifest: &Manifest, if_taken: IfTaken) -> Result<Composition, AskError> {
         let text = manifest.render();
         if text.len() > MAX_MANIFEST {
             return Err(AskError::TooLong(text.len()));
         }
         let place = Place::Entry(Key::Hash(manifest.info_hash()));
-        let question = if replace { "?replace" } else { "" };
-        let request = self.request(Method::PUT, &format!("{place}{question}")).body(text);
+        let request = self.request(Method::PUT, &format!("{place}{}", if_taken.query())).body(text);
         let entry: Entry = self.understand(&self.ask(self.signed(request)).await?)?;
         Ok(entry.composition)
     }

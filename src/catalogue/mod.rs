@@ -61,6 +61,37 @@ impl Composition {
     }
 }
 
+/// What becomes of an entry where its owner holds another of its name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfTaken {
+    /// It is refused.
+    Refuse,
+    /// It takes the other's place, the oldest one's where there are several.
+    Replace,
+    /// Both stand: the name means several.
+    Beside,
+}
+
+impl IfTaken {
+    /// Behind the path of a `PUT`.
+    pub fn query(self) -> &'static str {
+        match self {
+            Self::Refuse => "",
+            Self::Replace => "?replace",
+            Self::Beside => "?beside",
+        }
+    }
+
+    pub fn of_query(query: &str) -> Self {
+        let says = |wanted| query.split('&').any(|word| word == wanted);
+        match (says("replace"), says("beside")) {
+            (true, _) => Self::Replace,
+            (false, true) => Self::Beside,
+            (false, false) => Self::Refuse,
+        }
+    }
+}
+
 /// What `GET /compositions` answers, sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {

@@ -68,6 +68,10 @@ pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, cl
 
 fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
     let (args, matches) = read::<Args>(args, &dot_env)?;
+    // In the environment it may stand for whenever something is registered.
+    if args.replace && !args.register && matches.value_source("replace") == Some(ValueSource::CommandLine) {
+        return Err(wrong::<Args>("--replace says what --register may do: give both"));
+    }
     let (source, conductor, part_size) = places(&args, &matches).map_err(wrong::<Args>)?;
     // The environment, clap has seen to; what is named in its place has no option for `.env` to become.
     let conductor = conductor.or_else(|| dot_env.value("ORCHESTRA_CONDUCTOR").map(str::to_owned));
@@ -199,7 +203,6 @@ struct Args {
 
     /// In place of what is registered there under its name
     #[arg(long, env = "ORCHESTRA_REPLACE", hide_env_values = true, value_parser = flag(), help_heading = "Catalogue")]
-    #[arg(requires = "register")]
     replace: bool,
 
     /// The token that the conductor asks for is in this file
@@ -286,6 +289,12 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_replaced_can_be_said_beforehand() {
+        assert_eq!(told(&["big.iso"], "ORCHESTRA_REPLACE=1").unwrap().register, None);
+        assert!(told(&["big.iso", "--register"], "ORCHESTRA_REPLACE=1").unwrap().register.unwrap().replace);
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (args, words) in [
             (&[][..], "FILE"),
@@ -293,6 +302,7 @@ mod tests {
             (&["big.iso", "a/b"], "conductor"),
             (&["big.iso", "head", "many"], "part size"),
             (&["big.iso", "--frm"], "--from"),
+            (&["big.iso", "--replace"], "--register"),
         ] {
             let error = told(args, "").unwrap_err();
             assert_eq!(error.exit_code(), 2);

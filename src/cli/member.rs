@@ -382,8 +382,8 @@ pub(super) struct Network {
 
     /// Begin with this node of the DHT (repeatable)
     ///
-    /// Without a port it is 6881. Default: those who answered last time, and nodes that everybody knows.
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = node_endpoint, requires = "dht")]
+    /// It counts together with --dht alone. Without a port it is 6881. Default: those who answered last time, and nodes that everybody knows.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = node_endpoint)]
     #[arg(env = "ORCHESTRA_DHT_BOOTSTRAP", hide_env_values = true)]
     dht_bootstrap: Vec<Endpoint>,
 
@@ -402,9 +402,8 @@ pub(super) struct Network {
 
     /// Keep no links with neighbours, and answer no searches
     ///
-    /// Default: neighbours are told the names, sizes and info-hashes of what is shared here when a search means them.
+    /// It goes before --neighbour and --links. Default: neighbours are told the names, sizes and info-hashes of what is shared here when a search means them.
     #[arg(long, env = "ORCHESTRA_NO_SEARCH", hide_env_values = true, value_parser = flag())]
-    #[arg(conflicts_with_all = ["neighbour", "links"])]
     no_search: bool,
 }
 
@@ -646,6 +645,16 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_contradict_each_other_one_goes_before() {
+        let settings = told(&["x.orch", "-v", "--links", "3"], "ORCHESTRA_QUIET=0\nORCHESTRA_LINKS=4").unwrap();
+        assert!(settings.screen.verbose && settings.links == 3);
+        let settings =
+            told(&["x.orch", "-q", "-v", "--no-search", "--links", "3", "--dht-bootstrap", "h"], "").unwrap();
+        assert!(settings.screen.quiet && !settings.screen.verbose);
+        assert!(!settings.search && settings.dht.is_none());
+    }
+
+    #[test]
     fn names_of_others_are_read_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
@@ -667,9 +676,6 @@ mod tests {
             (&["x", "--advertise", "h:0"], "", "--advertise"),
             (&["x", "--only", "[a"], "", "--only"),
             (&["x", "--name", "\u{1b}[2J"], "", "--name"),
-            (&["x", "-q", "-v"], "", "--verbose"),
-            (&["x", "--dht-bootstrap", "h:1"], "", "--dht"),
-            (&["x", "--no-search", "--links", "3"], "", "--links"),
             (&["x"], "ORCHESTRA_PORT=many", ".env"),
             (&["x"], "ORCHESTRA_JSON=perhaps", "--json"),
         ] {

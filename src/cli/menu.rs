@@ -6,7 +6,6 @@ use std::{
 };
 
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
-use rustix::{process::getpgrp, termios::tcgetpgrp};
 
 use super::{
     LogDir,
@@ -15,7 +14,7 @@ use super::{
     member::{self, Args, Settings},
     read, tokens, wrong,
 };
-use crate::{catalogue::Token, manifest::Endpoint};
+use crate::{catalogue::Token, manifest::Endpoint, ui::keys::is_foreground};
 
 /// What the menu was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,13 +35,17 @@ impl Menu {
 pub fn is_possible() -> bool {
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let capable = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-    terminal && capable && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+    terminal && capable && is_foreground()
 }
 
 /// The menu, if nothing to fetch is named and nothing asks for another form; None: it is another command line.
 pub(super) fn parse(args: &[OsString], dot_env: &DotEnv) -> Option<Result<Menu, clap::Error>> {
-    // What is wrong is said by the command line that it is then taken for.
-    let (MenuArgs(args), _) = read(args.to_vec(), dot_env).ok()?;
+    // What is wrong is said by the command line that it is then taken for; save in `.env`, where that one would want a
+    // file first.
+    let (MenuArgs(args), _) = match read(args.to_vec(), dot_env) {
+        Ok(read) => read,
+        Err(error) => return read::<MenuArgs>(args.to_vec(), &DotEnv::default()).is_ok().then_some(Err(error)),
+    };
     let settings = member::settings_of(args, dot_env.clone()).ok()?;
     let shows = !settings.screen.json && !settings.screen.quiet && settings.screen.progress;
     if !settings.compositions.is_empty() || !shows || settings.log_dir == LogDir::Stderr {
@@ -79,9 +82,20 @@ impl FromArgMatches for MenuArgs {
 mod tests {
     use super::*;
 
-    fn menu(args: &[&str]) -> Option<Menu> {
+    impl Menu {
+        /// As it is told by this command line.
+        pub fn of(args: &[&str]) -> Self {
+            menu(args).unwrap()
+        }
+    }
+
+    fn read(args: &[&str], dot_env: &str) -> Option<Result<Menu, clap::Error>> {
         let args: Vec<OsString> = std::iter::once(&"member").chain(args).map(OsString::from).collect();
-        parse(&args, &DotEnv::parse("")).and_then(Result::ok)
+        parse(&args, &DotEnv::parse(dot_env))
+    }
+
+    fn menu(args: &[&str]) -> Option<Menu> {
+        read(args, "").and_then(Result::ok)
     }
 
     #[test]
@@ -90,6 +104,13 @@ mod tests {
         let told = menu(&["--conductor", "head", "-o", "d", "--upload", "10M"]).unwrap();
         assert_eq!(told.conductors()[0].to_string(), "head:9999");
         assert_eq!((told.settings.output, told.settings.upload), ("d".into(), Some(10 << 20)));
+    }
+
+    #[test]
+    fn what_is_wrong_in_dot_env_is_said() {
+        let error = read(&[], "ORCHESTRA_UPLOAD=fast").unwrap().unwrap_err().to_string();
+        assert!(error.contains("a setting in .env does not fit") && error.contains("fast"), "{error}");
+        assert!(read(&["--no-such"], "ORCHESTRA_UPLOAD=fast").is_none());
     }
 
     #[test]

@@ -99,9 +99,8 @@ impl Output {
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Output")]
 pub(super) struct Loudness {
-    /// Say only what went wrong
+    /// Say only what went wrong, also beside -v
     #[arg(short, long, env = "ORCHESTRA_QUIET", hide_env_values = true, value_parser = flag())]
-    #[arg(conflicts_with = "verbose")]
     quiet: bool,
 
     /// Say also who comes and goes, and which part comes from whom
@@ -111,7 +110,7 @@ pub(super) struct Loudness {
 
 impl Loudness {
     pub(super) fn of(self, screen: ScreenOptions) -> ScreenOptions {
-        // Both at once can only be where a variable says the other; the quieter one is meant by both.
+        // Where a variable says the one and the command line the other, clap cannot tell which is meant more.
         ScreenOptions { quiet: self.quiet, verbose: self.verbose && !self.quiet, ..screen }
     }
 }

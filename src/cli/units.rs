@@ -85,6 +85,11 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// A time left for people: as [`duration`], in whole seconds, rounded up. Tenths would only flicker.
+pub fn time_left(time: Duration) -> String {
+    duration(Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0)))
+}
+
 /// The number and the unit behind it.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ComposeError, share::word};
 use crate::{
-    catalogue::{Client, place::is_owner},
+    catalogue::{Client, IfTaken, place::is_owner},
     cli::composer::Register,
     manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
 };
@@ -27,7 +27,8 @@ pub async fn register(
     };
     let failed = |error| ComposeError::Register { orch: orch.to_owned(), error };
     let client = Client::new(conductor, told.token.clone()).map_err(failed)?;
-    let asked = stop.run_until_cancelled(client.register(manifest, told.replace)).await;
+    let if_taken = if told.replace { IfTaken::Replace } else { IfTaken::Refuse };
+    let asked = stop.run_until_cancelled(client.register(manifest, if_taken)).await;
     let entry = asked.ok_or_else(|| ComposeError::NotRegistered(orch.to_owned()))?.map_err(failed)?;
     log::info!("registered at {}: {}", client.conductor(), entry.info_hash);
     let (conductor, name) = (seen_from_afar(client.conductor(), own), manifest.name.as_str());

@@ -326,7 +326,9 @@ impl Desk {
             peers.push(listed);
             true
         };
-        match self.hear(announce, caller, list) {
+        let heard = self.hear(announce, caller, list);
+        self.counted.announce(heard.is_ok());
+        match heard {
             Ok(word) => Reply::Answer(Answer {
                 interval: word.interval,
                 min_interval: Some(word.interval),
@@ -347,38 +349,33 @@ impl Desk {
         caller: &Caller,
         list: impl FnMut(Listed) -> bool,
     ) -> Result<Word, Refusal> {
-        let heard = match self.catalogue.admits(&announce.info_hash) {
-            true => self.take(announce, caller, list, |change| self.tell(change)).map_err(Refusal::from),
+        match self.catalogue.admits(&announce.info_hash) {
+            true => self.take(announce, caller, list, What::Left).map_err(Refusal::from),
             false => Err(Refusal::NotRegistered),
-        };
-        self.counted.announce(heard.is_ok());
-        heard
+        }
     }
 
     /// As [`Desk::hear`] of a member that stops, where it did not say so itself.
     pub fn cut_off(&self, announce: &Announce, caller: &Caller) {
-        let tell = |change: Change| match change.what {
-            What::Left => self.tell(Change { what: What::Gone, ..change }),
-            _ => self.tell(change),
-        };
         // Nobody is refused who leaves.
-        let _ = self.take(announce, caller, |_| false, tell);
+        let _ = self.take(announce, caller, |_| false, What::Gone);
     }
 
+    /// `leave`: why it is no more, if it leaves.
     fn take(
         &self,
         announce: &Announce,
         caller: &Caller,
         list: impl FnMut(Listed) -> bool,
-        tell: impl Fn(Change),
+        leave: What,
     ) -> Result<Word, Full> {
         let mut changed = false;
-        let tell = |change| {
+        let tell = |change: Change| {
             changed = true;
-            tell(change);
+            self.tell(change.because(leave));
         };
         let word = self.table.announce(announce, caller, self.now(), &mut fastrand::Rng::new(), tell, list)?;
-        self.pass_on(announce, caller, word, changed);
+        self.pass_on(announce, caller, word, changed, leave);
         Ok(word)
     }
 
@@ -433,11 +430,11 @@ impl Desk {
     }
 
     /// Lets other conductors know, save of a member that leaves and was not there.
-    fn pass_on(&self, announce: &Announce, caller: &Caller, word: Word, changed: bool) {
+    fn pass_on(&self, announce: &Announce, caller: &Caller, word: Word, changed: bool, leave: What) {
         if let Some(outbox) = &self.outbox
             && (changed || announce.event != Some(Event::Stopped))
         {
-            outbox.note(announce, caller, word.interval);
+            outbox.note(announce, caller, word.interval, leave == What::Gone);
         }
     }
 
@@ -447,7 +444,8 @@ impl Desk {
         let over = ago >= policy::lifetime(&announce.id, *interval) && announce.event.is_none();
         if !over && self.catalogue.admits(&announce.info_hash) {
             let then = self.now().saturating_sub(ago);
-            let tell = |change| self.tell_of_elsewhere(change);
+            let leave = if sighting.cut_off { What::Gone } else { What::Left };
+            let tell = |change: Change| self.tell_of_elsewhere(change.because(leave));
             let heard =
                 self.table.announce(announce, &sighting.caller(), then, &mut fastrand::Rng::new(), tell, |_| false);
             if let Err(full) = heard {

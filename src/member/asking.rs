@@ -172,7 +172,7 @@ impl Asking<'_> {
         (now >= self.progress + timeout).then(|| {
             let missing = "nobody gave the manifest that the link names";
             let advice = "start a member that has it, and try again";
-            let (exit, error) = report::gave_up(lookout.contact.reach(), timeout, missing, advice);
+            let (exit, error) = report::gave_up(lookout.contact.reach(), false, timeout, missing, advice);
             Outcome::Ended { exit, error: Some(error) }
         })
     }

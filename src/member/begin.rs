@@ -24,7 +24,7 @@ use crate::{
     mirror::{address::Mirror, layout::Layout},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
-    ui::Report,
+    ui::{Report, report::Begun},
     wire::handshake::{Handshake, PeerId},
 };
 
@@ -190,7 +190,7 @@ impl Beginning {
             return Err(StartError::Twice { name, info_hash });
         };
         log::info!("{name}: {size} bytes, {info_hash}; port {}", station.port);
-        self.screen.event(&Report::Start {
+        self.screen.event(&Report::Start(Begun {
             name,
             path: opened.store.path(),
             size,
@@ -198,7 +198,7 @@ impl Beginning {
             part_size: manifest.geometry.part_size(),
             info_hash: info_hash.to_string(),
             port: station.port,
-        });
+        }));
         let (usable, warning) = mirrors::of(&composition);
         if let Some(text) = warning {
             log::warn!("{text}");

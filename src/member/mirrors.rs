@@ -80,6 +80,11 @@ impl Mirrors {
         Self { all, layout: Arc::new(layout), common, client, events_in, events }
     }
 
+    /// Whether there never was one to ask.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// What they tell.
     pub async fn hear(&mut self) -> Option<(PeerKey, Vec<Event>)> {
         self.events.recv().await

@@ -42,6 +42,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures_util::{StreamExt, stream};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -55,12 +56,15 @@ use crate::{
     swarm::Snapshot,
     ui::{Phase, Report, Screen, View, keys::Keys},
 };
+use ask::Person;
 use begin::Beginning;
 use load::Named;
 use share::memory::MemoryError;
 use station::{Pending, Station};
 use teller::Teller;
 
+/// Names that are asked for at the same time.
+const AT_ONCE: usize = 8;
 /// What is being hashed elsewhere is asked for so often.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -156,20 +160,9 @@ enum Loaded {
 
 /// What is named, each with what came of reading it.
 async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loaded, StartError>> {
-    let mut all = Vec::new();
-    for get in &settings.gets {
-        all.push(match got(get, !settings.screen.json, stop).await {
-            Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
-            Err(StartError::Ask(error))
-                if let Some(Key::Hash(hash)) = get.typed.key
-                    && error.is_not_there() =>
-            {
-                log::info!("{error}; members are asked for its manifest");
-                Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
-            }
-            got => got.map(Loaded::Named),
-        });
-    }
+    let person = (!settings.screen.json).then(Person::default);
+    let gets = settings.gets.iter().map(|get| loaded(get, person.as_ref(), stop));
+    let mut all: Vec<_> = stream::iter(gets).buffered(AT_ONCE).collect().await;
     for named in settings.compositions.clone() {
         let loaded = blocking(move || load::load(named)).await;
         all.push(loaded.map(Loaded::Named).map_err(StartError::from));
@@ -177,9 +170,24 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
     all
 }
 
-/// What a catalogue gives. `may_ask`: a person at a terminal is asked which of several is meant.
-async fn got(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Named, StartError> {
-    Ok(ask::get(get, may_ask, stop).await?)
+/// What came of asking for a composition by its name.
+async fn loaded(get: &Get, person: Option<&Person>, stop: &CancellationToken) -> Result<Loaded, StartError> {
+    match got(get, person, stop).await {
+        Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
+        Err(StartError::Ask(error))
+            if let Some(Key::Hash(hash)) = get.typed.key
+                && error.is_not_there() =>
+        {
+            log::info!("{error}; members are asked for its manifest");
+            Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
+        }
+        got => got.map(Loaded::Named),
+    }
+}
+
+/// What a catalogue gives. `person`: who is asked which of several is meant.
+async fn got(get: &Get, person: Option<&Person>, stop: &CancellationToken) -> Result<Named, StartError> {
+    Ok(ask::get(get, person, stop).await?)
 }
 
 /// Each composition with a task of its own, to the end of the last.
@@ -215,7 +223,7 @@ async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
 /// The composition that is being hashed elsewhere; None: it still is.
 async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Named>, StartError> {
     let Station { start, stop, .. } = &*begins.station;
-    match got(get, false, stop).await {
+    match got(get, None, stop).await {
         Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),
         got => return got.map(Some),
     }

@@ -64,19 +64,25 @@ pub fn waiting_for_anybody(reach: Reach, last: Time, now: Time) -> &'static str 
 }
 
 /// How it ends when nothing came for as long as was allowed: with what is missing, and what to do about it if somebody
-/// answered.
-pub fn gave_up(reach: Reach, after: Duration, missing: &str, advice: &str) -> (Exit, String) {
+/// answered. `mirrors`: there were some to ask.
+pub fn gave_up(reach: Reach, mirrors: bool, after: Duration, missing: &str, advice: &str) -> (Exit, String) {
+    let mirrors = if mirrors { ", and no mirror gave what is missing" } else { "" };
     let after = units::duration(after);
     match reach {
         Reach::Refused => (
             Exit::Refused,
             format!("every conductor refused for {after}: ask whoever runs it, or give --conductor or --peer"),
         ),
-        Reach::Nobody | Reach::NoConductor => (
+        Reach::Nobody => (
             Exit::NobodyAnswered,
             format!(
-                "no conductor and no member answered within {after}: is the conductor running, and its address right?"
+                "no conductor and no member answered within {after}{mirrors}: is the conductor running, and its address \
+                 right?"
             ),
+        ),
+        Reach::NoConductor => (
+            Exit::NobodyAnswered,
+            format!("no member answered within {after}{mirrors}: no conductor is named, give --conductor or --peer"),
         ),
         Reach::Somebody => (Exit::Missing, format!("{missing} within {after}: {advice}")),
     }
@@ -124,6 +130,14 @@ mod tests {
         let snapshot = Snapshot { bytes: 1000, bytes_done: 400, rate_down: 100.0, ..Snapshot::default() };
         assert_eq!(eta(&snapshot), Some(Duration::from_secs(6)));
         assert_eq!(eta(&Snapshot { rate_down: 0.0, ..snapshot }), None);
+    }
+
+    #[test]
+    fn who_gives_up_says_whom_it_waited_for() {
+        let said = |reach, mirrors| gave_up(reach, mirrors, Duration::from_secs(9), "", "").1;
+        assert!(said(Reach::Nobody, false).starts_with("no conductor and no member answered within 9 s: is"));
+        assert!(said(Reach::Nobody, true).contains("within 9 s, and no mirror gave what is missing: is"));
+        assert!(said(Reach::NoConductor, true).ends_with("missing: no conductor is named, give --conductor or --peer"));
     }
 
     #[test]

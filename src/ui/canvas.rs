@@ -1,7 +1,7 @@
 //! The whole terminal as one page: lines are put on it, and it is given back as it was found, also when a thread panics.
 //!
 //! It is drawn on stdout, on the terminal's second screen, so that what people had before them comes back at the end. Only
-//! lines that changed are written. In the background nothing is drawn. A terminal that goes away is no error.
+//! lines that changed are written. In the background of the terminal on standard input nothing is drawn. A terminal that goes away is no error.
 
 use std::{
     io::{self, Write},
@@ -20,6 +20,8 @@ use crossterm::{
     terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen},
     terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
+
+use super::keys::is_foreground;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Canvas {
 
     /// Puts these lines on the page, from the top, and nothing below them. They were made for this [`Canvas::size`].
     pub fn draw(&mut self, lines: Vec<Line>, size: (usize, usize)) {
-        if super::terminal::is_background() || self.over.load(Ordering::Relaxed) {
+        if !is_foreground() || self.over.load(Ordering::Relaxed) {
             return;
         }
         let mut out = Vec::new();

@@ -111,7 +111,7 @@ fn fields(view: &View) -> Vec<Field> {
         Phase::Waiting(what) => vec![parts(view, 5), percent(1), field(1, 2, format!("waiting for {what}"))],
         Phase::Fetching => {
             let mut fields = vec![parts(view, 5), percent(1), down(), up(7, 1), members(6)];
-            fields.extend(view.eta.map(|eta| field(3, 2, format!("ETA {}", whole_seconds(eta)))));
+            fields.extend(view.eta.map(|eta| field(3, 2, format!("ETA {}", units::time_left(eta)))));
             fields
         }
         Phase::Verifying => vec![percent(2), field(1, 2, "verifying the whole file".to_owned()), up(7, 2), members(6)],
@@ -129,11 +129,6 @@ fn parts(view: &View, rank: u8) -> Field {
     let total = view.swarm.parts.to_string();
     let text = format!("{:>width$}/{total} parts", view.swarm.parts_done, width = total.len());
     Field { rank, gap: 2, text }
-}
-
-/// Tenths of a second would only flicker.
-fn whole_seconds(time: core::time::Duration) -> String {
-    units::duration(core::time::Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0)))
 }
 
 /// With the gap before each; the first has the one after the bar, whatever it belonged to.

@@ -171,7 +171,7 @@ impl Modes {
 }
 
 /// Whether the terminal on standard input is this process's to read and change: from the background, both would stop it.
-fn is_foreground() -> bool {
+pub fn is_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 

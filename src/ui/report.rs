@@ -19,27 +19,9 @@ use crate::{
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
     /// The manifest is read and the member listens.
-    Start {
-        name: String,
-        #[serde(serialize_with = "write_path")]
-        path: PathBuf,
-        size: u64,
-        parts: u32,
-        part_size: u32,
-        info_hash: String,
-        port: u16,
-    },
+    Start(Begun),
     /// A file is shared, by a member that shares files and folders.
-    Shared {
-        name: String,
-        #[serde(serialize_with = "write_path")]
-        path: PathBuf,
-        size: u64,
-        parts: u32,
-        part_size: u32,
-        info_hash: String,
-        port: u16,
-    },
+    Shared(Begun),
     /// A file that was shared is gone, and shared no more.
     Withdrawn {
         name: String,
@@ -96,6 +78,19 @@ pub enum Report {
     End(End),
 }
 
+/// What it is, where it is, and the port that the member listens on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Begun {
+    pub name: String,
+    #[serde(serialize_with = "write_path")]
+    pub path: PathBuf,
+    pub size: u64,
+    pub parts: u32,
+    pub part_size: u32,
+    pub info_hash: String,
+    pub port: u16,
+}
+
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct End {
@@ -126,12 +121,12 @@ impl Report {
     /// The line for people, if there is one.
     pub fn line(&self) -> Option<String> {
         Some(match self {
-            Report::Start { name, size, parts, port, .. } => {
+            Report::Start(Begun { name, size, parts, port, .. }) => {
                 let size = units::size(*size);
                 format!("{name}: {size} in {}; listening on port {port}", counted(u64::from(*parts), "part"))
             }
             // Said by who knows how many there are.
-            Report::Shared { .. } | Report::Withdrawn { .. } | Report::Sharing { .. } => return None,
+            Report::Shared(_) | Report::Withdrawn { .. } | Report::Sharing { .. } => return None,
             Report::Fetch { name, path, size, missing } if missing == size => {
                 format!("{name}: fetching {} to {}", units::size(*size), place(path))
             }
@@ -310,6 +305,16 @@ pub(super) mod tests {
         assert_eq!(checked(420, &[(3, 5), (77, 77)]), "416 of 420 parts are right; wrong or missing: 3-5, 77");
         let many: Vec<_> = (0..30).map(|n| (2 * n + 1, 2 * n + 1)).collect();
         assert!(checked(100, &many).ends_with(", 39 and more"));
+    }
+
+    #[test]
+    fn scripts_read_all_of_the_beginning() {
+        let (name, path, info_hash) = ("x".to_owned(), "d/x".into(), "ab".to_owned());
+        let begun = Begun { name, path, size: 20_000, parts: 2, part_size: 16_384, info_hash, port: 9998 };
+        let fields = r#""name":"x","path":"d/x","size":20000,"parts":2,"part_size":16384,"info_hash":"ab","port":9998"#;
+        for (report, event) in [(Report::Start(begun.clone()), "start"), (Report::Shared(begun), "shared")] {
+            assert_eq!(serde_json::to_string(&report).unwrap(), format!(r#"{{"event":"{event}",{fields}}}"#));
+        }
     }
 
     #[test]

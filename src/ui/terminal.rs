@@ -47,7 +47,7 @@ pub fn is_capable() -> bool {
 }
 
 /// Whether the terminal on stderr is somebody else's for now.
-pub(super) fn is_background() -> bool {
+fn is_background() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|group| group != getpgrp())
 }
 

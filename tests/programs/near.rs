@@ -88,6 +88,24 @@ impl Stage {
     }
 }
 
+/// Who shares with no conductor named uses that of the network.
+#[test]
+fn a_conductor_of_the_network_is_used() {
+    in_lab("near::a_conductor_of_the_network_is_used", || {
+        let stage = Stage::new("3");
+        let mut command = conductor_command(&stage.place, ":9999");
+        command.env_remove("ORCHESTRA_NO_LAN");
+        let (_conductor, _) = listening(on("h3", &command));
+        let mut sharer = stage.start("h1", &["share", "x.bin"]);
+        let sharing = sharer.event_named("sharing");
+        assert!(
+            sharing["get"][0].as_str().is_some_and(|line| line.contains("10.77.0.13/") || line.contains("fd77::13"))
+        );
+        stage.start("h2", &["get", "10.77.0.13/x.bin", "--no-lan", "--exit-when-done"]).end().with(0);
+        stage.is_whole("h2");
+    });
+}
+
 /// Three others list it, and fetch it by its name; a wrong name leads to the right one.
 #[test]
 fn what_is_shared_is_found_by_its_name() {

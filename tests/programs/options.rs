@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Place, bytes, compose, conductor, fetch, member, seed};
+use crate::support::{Place, Program, bytes, compose, conductor, fetch, member, member_command, seed};
 
 #[test]
 fn an_interface_is_kept_to_and_one_that_is_not_there_is_1() {
@@ -47,6 +47,18 @@ fn a_conductor_that_refuses_is_9() {
     let manifest = compose(&place, "x.bin", &bytes(40_000, 52), &[&address]);
     let ended = fetch(&place, &manifest, "copy", &["--timeout", "1s"]).with(9);
     ended.says("not you!");
+}
+
+#[test]
+fn variables_make_no_command_line_wrong() {
+    let place = Place::new();
+    let manifest = compose(&place, "x.bin", &bytes(40_000, 54), &[]);
+    let arguments = ["--exit-when-done", "--neighbour", "127.0.0.1:1", "--links", "2", "-v"];
+    let mut command = member_command(&place, &manifest, &place.path("seed"), &arguments);
+    for (name, value) in [("DHT_BOOTSTRAP", "localhost"), ("NO_SEARCH", "0"), ("QUIET", "0")] {
+        command.env(format!("ORCHESTRA_{name}"), value);
+    }
+    Program::start(command).end().with(0);
 }
 
 #[test]

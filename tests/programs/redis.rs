@@ -135,7 +135,8 @@ fn members_of_two_conductors_find_each_other() {
     seed.signal(Signal::TERM);
     seed.end().with(0);
     for conductor in [&mut one, &mut other, &mut late] {
-        conductor.event("that the seed left", |event| event["event"] == "left" && event["members"] == 0);
+        let left = conductor.event("that the seed left", |event| event["event"] == "left" && event["members"] == 0);
+        assert_eq!(left["why"], "stopped");
     }
 }
 
@@ -198,7 +199,7 @@ fn http_ask(conductor: &str, path: &str) -> String {
 fn members_of_one_are_seen_at_the_other() {
     let place = Place::new();
     let Some(redis) = Redis::start(&place) else { return };
-    let ((_one, at_one), (_other, at_other)) = (redis.conductor(&place), redis.conductor(&place));
+    let ((_one, at_one), (mut other, at_other)) = (redis.conductor(&place), redis.conductor(&place));
     let manifest = compose(&place, "song.bin", &bytes(1 << 20, 55), &[&at_one, "--register"]);
     let far = seed(&place, &manifest, &["--name", "far-away", "--no-lan"]);
     let shows = |is_there: bool| {
@@ -210,6 +211,7 @@ fn members_of_one_are_seen_at_the_other() {
     shows(true);
     far.signal(Signal::KILL);
     shows(false);
+    assert_eq!(other.event_named("left")["why"], "gone", "it did not say that it leaves");
 }
 
 #[test]

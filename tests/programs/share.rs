@@ -318,6 +318,37 @@ fn what_is_not_there_is_said() {
     assert_eq!(both.events().filter(|event| event["event"] == "error").count(), 2, "each is told");
 }
 
+/// Both are there, and who asks for the name has to say which.
+#[test]
+fn two_of_one_name_are_both_listed() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let mut sharers = Vec::new();
+    for n in 1..=2u8 {
+        let path = place.folder(&format!("d{n}")).join("x.iso");
+        fs::write(&path, bytes(100_000, n.into())).expect("written");
+        sharers.push(share(&place, &path, &address, &[]));
+        wait_until("it is listed", || names(&place, &address).len() == usize::from(n));
+    }
+    let warning = sharers[1].event_named("warning");
+    assert!(warning["text"].as_str().is_some_and(|text| text.contains("which is meant")), "{warning}");
+    let asked = get(&place, "copy", &[&format!("{address}/x.iso")]).with(2);
+    let hashes: Vec<_> =
+        listed(&place, &address).iter().map(|one| one["info_hash"].as_str().expect("a hash").to_owned()).collect();
+    asked.says(&hashes[0]);
+    asked.says(&hashes[1]);
+    get(&place, "copy", &[&format!("{address}/{}", hashes[1])]).with(0);
+    // One that changes takes its own place alone.
+    let path = place.path("d2/x.iso");
+    fs::write(place.path("new"), bytes(100_000, 3)).expect("written");
+    fs::rename(place.path("new"), &path).expect("renamed");
+    wait_until("the new one is listed", || {
+        let now = listed(&place, &address);
+        let known = |hash: &String| now.iter().any(|one| one["info_hash"] == hash.as_str());
+        now.len() == 2 && hashes.iter().filter(|hash| known(hash)).count() == 1
+    });
+}
+
 /// One command on each side: who shares is the conductor too, and says what to type elsewhere.
 #[test]
 fn without_a_conductor_it_is_one_itself() {

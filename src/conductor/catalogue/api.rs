@@ -33,7 +33,7 @@ use super::{
 use crate::{
     announce::Counts,
     catalogue::{
-        Coming, Composition, Entry, Holder, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION,
+        Coming, Composition, Entry, Holder, IfTaken, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION,
         answer::{self, json, said},
         percent,
         place::{COMING, PlaceError, ROOT},
@@ -145,12 +145,12 @@ impl Office {
                 return Err(refused);
             }
         };
-        let replace = uri.query().is_some_and(|query| query.split('&').any(|word| word == "replace"));
+        let if_taken = IfTaken::of_query(uri.query().unwrap_or_default());
         let _place = self.uploads.acquire().await;
         let mut text = Vec::new();
         receive(&mut body, |bytes| text.extend_from_slice(bytes)).await?;
         let catalogue = self.desk.catalogue().clone();
-        let work = move || catalogue.register(&writer, &key, &text, replace, now());
+        let work = move || catalogue.register(&writer, &key, &text, if_taken, now());
         let (entry, outcome) = blocking(work).await?;
         let status = match outcome {
             Outcome::New => StatusCode::CREATED,

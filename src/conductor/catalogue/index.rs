@@ -68,23 +68,20 @@ impl Index {
     }
 
     pub fn find(&self, key: &Key) -> Found {
-        let one = |entry: Option<&Entry>| entry.cloned().map_or(Found::None, Found::One);
-        match key {
-            Key::Hash(hash) => one(self.entries.get(hash)),
-            Key::Owned { owner, name } => one(self.held(Some(owner), name)),
-            Key::Name(name) => {
-                let mut all: Vec<Entry> = self.named(name).cloned().collect();
-                match all.len() {
-                    0 | 1 => all.pop().map_or(Found::None, Found::One),
-                    _ => Found::Several(all),
-                }
-            }
+        let mut all: Vec<Entry> = match key {
+            Key::Hash(hash) => self.entries.get(hash).into_iter().cloned().collect(),
+            Key::Owned { owner, name } => self.held(Some(owner), name).cloned().collect(),
+            Key::Name(name) => self.named(name).cloned().collect(),
+        };
+        match all.len() {
+            0 | 1 => all.pop().map_or(Found::None, Found::One),
+            _ => Found::Several(all),
         }
     }
 
     /// What this owner holds under this name.
-    pub fn held(&self, owner: Option<&str>, name: &Name) -> Option<&Entry> {
-        self.named(name).find(|entry| entry.owner.as_deref() == owner)
+    pub fn held(&self, owner: Option<&str>, name: &Name) -> impl Iterator<Item = &Entry> {
+        self.named(name).filter(move |entry| entry.owner.as_deref() == owner)
     }
 
     /// Sorted by name, then by age, the oldest first.

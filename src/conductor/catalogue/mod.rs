@@ -34,7 +34,7 @@ pub use writers::{Writer, Writers};
 
 use super::{Config, shared::RedisPlace};
 use crate::{
-    catalogue::{Coming, Key, MAX_MANIFEST},
+    catalogue::{Coming, IfTaken, Key, MAX_MANIFEST},
     manifest::{Manifest, ManifestError, Name},
     metainfo::InfoHash,
 };
@@ -270,14 +270,14 @@ impl Catalogue {
 
     /// Takes a manifest in under the writer's name. `named` is what the request called it. Blocks.
     ///
-    /// An owner holds each name once: another composition of that name, or the same one with other optional lines, is
-    /// replaced if that is asked for.
+    /// An owner holds each name once, unless it is said that both are to stand; the same composition with other optional
+    /// lines is replaced if that is asked for.
     pub fn register(
         &self,
         writer: &Writer,
         named: &Key,
         bytes: &[u8],
-        replace: bool,
+        if_taken: IfTaken,
         now: u64,
     ) -> Result<(Entry, Outcome), CatalogueError> {
         if bytes.len() > MAX_MANIFEST {
@@ -308,17 +308,24 @@ impl Catalogue {
                 return Ok((old, Outcome::Unchanged));
             }
             writer.check(&old)?;
-            if !replace {
+            if if_taken != IfTaken::Replace {
                 return Err(CatalogueError::There(old.name.shown().into_owned()));
             }
             entry.owner = old.owner;
             self.keep(&mut **store, entry, &text, None)
         } else {
-            let taken = self.index().held(entry.owner.as_deref(), &entry.name).map(|entry| entry.info_hash);
-            if let Some(hash) = taken.filter(|_| !replace) {
-                return Err(CatalogueError::Taken { name: entry.name.shown().into_owned(), hash });
-            }
-            self.keep(&mut **store, entry, &text, taken)
+            let index = self.index();
+            let taken = index.held(entry.owner.as_deref(), &entry.name).min_by_key(|entry| entry.registered);
+            let taken = taken.map(|entry| entry.info_hash);
+            drop(index);
+            let instead_of = match (taken, if_taken) {
+                (Some(hash), IfTaken::Refuse) => {
+                    return Err(CatalogueError::Taken { name: entry.name.shown().into_owned(), hash });
+                }
+                (_, IfTaken::Beside) | (None, _) => None,
+                (taken, IfTaken::Replace) => taken,
+            };
+            self.keep(&mut **store, entry, &text, instead_of)
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{store::Memory, *};
 use crate::{
-    catalogue::{Place, token},
+    catalogue::{IfTaken, Place, token},
     geometry::Geometry,
     hashing::Digest,
     manifest::{Endpoint, Extra},
@@ -131,12 +131,12 @@ fn a_redis_that_lost_the_catalogue_is_given_it_again() {
 }
 
 fn register(catalogue: &Catalogue, writer: &Writer, name: &str, salt: u8) -> Result<Outcome, CatalogueError> {
-    let registered = catalogue.register(writer, &key(name), &text(name, salt), false, 7);
+    let registered = catalogue.register(writer, &key(name), &text(name, salt), IfTaken::Refuse, 7);
     registered.map(|(_, outcome)| outcome)
 }
 
 fn replace(catalogue: &Catalogue, writer: &Writer, name: &str, salt: u8) -> Result<Outcome, CatalogueError> {
-    let registered = catalogue.register(writer, &key(name), &text(name, salt), true, 8);
+    let registered = catalogue.register(writer, &key(name), &text(name, salt), IfTaken::Replace, 8);
     registered.map(|(_, outcome)| outcome)
 }
 
@@ -184,6 +184,23 @@ fn a_name_is_held_once_an_owner_and_replaced_when_asked() {
 }
 
 #[test]
+fn two_of_one_name_stand_where_that_is_said() {
+    on_each_store(|catalogue| {
+        let alice = owner("alice", false);
+        register(catalogue, &alice, "x", 1).unwrap();
+        let both = catalogue.register(&alice, &key("x"), &text("x", 2), IfTaken::Beside, 9);
+        assert_eq!(both.unwrap().1, Outcome::New);
+        for name in ["x", "alice/x"] {
+            let found = catalogue.find(&key(name));
+            assert!(matches!(found, Err(CatalogueError::Several { candidates, .. }) if candidates.len() == 2));
+        }
+        assert_eq!(replace(catalogue, &alice, "x", 3).unwrap(), Outcome::Replaced);
+        assert_eq!(catalogue.manifest(&manifest("x", 1).info_hash()).unwrap(), None, "the oldest");
+        assert_eq!(names(catalogue), ["x", "x"]);
+    });
+}
+
+#[test]
 fn the_same_composition_with_other_lines_keeps_its_owner() {
     on_each_store(|catalogue| {
         let (root, alice, bob) = (owner("root", true), owner("alice", false), owner("bob", false));
@@ -191,10 +208,10 @@ fn the_same_composition_with_other_lines_keeps_its_owner() {
         let mut other = manifest("x", 1);
         other.replace(vec![Extra::new("comment", "new").unwrap()]).unwrap();
         let other = other.render().into_bytes();
-        let put = |writer, replace| catalogue.register(writer, &key("x"), &other, replace, 9);
-        assert!(matches!(put(&alice, false), Err(CatalogueError::There(_))));
-        assert!(matches!(put(&bob, true), Err(CatalogueError::NotYours { .. })));
-        let (entry, outcome) = put(&root, true).unwrap();
+        let put = |writer, if_taken| catalogue.register(writer, &key("x"), &other, if_taken, 9);
+        assert!(matches!(put(&alice, IfTaken::Refuse), Err(CatalogueError::There(_))));
+        assert!(matches!(put(&bob, IfTaken::Replace), Err(CatalogueError::NotYours { .. })));
+        let (entry, outcome) = put(&root, IfTaken::Replace).unwrap();
         assert_eq!((entry.owner.as_deref(), outcome), (Some("alice"), Outcome::Replaced));
         assert_eq!(catalogue.manifest(&entry.info_hash).unwrap(), Some(other.clone()));
     });
@@ -203,7 +220,7 @@ fn the_same_composition_with_other_lines_keeps_its_owner() {
 #[test]
 fn what_does_not_belong_there_is_refused() {
     on_each_store(|catalogue| {
-        let put = |named: &str, text: &[u8]| catalogue.register(&Writer::Anyone, &key(named), text, false, 7);
+        let put = |named: &str, text: &[u8]| catalogue.register(&Writer::Anyone, &key(named), text, IfTaken::Refuse, 7);
         assert!(matches!(put("x", b"hello"), Err(CatalogueError::Manifest(_))));
         assert!(matches!(put("y", &text("x", 1)), Err(CatalogueError::Other { .. })));
         assert!(matches!(put("a/x", &text("x", 1)), Err(CatalogueError::Other { .. })));

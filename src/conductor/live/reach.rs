@@ -2,10 +2,11 @@
 //!
 //! Only the address that others are given is dialled, which is the newcomer's own or one that is believed
 //! (`table/address.rs`). What it costs an attacker: a join has one connection opened to where it came from, [`AT_ONCE`] at a
-//! time; who comes while [`WAITING`] wait is not judged.
+//! time; who comes while [`WAITING`] wait is not judged. What came of it is remembered of [`MOST_KNOWN`] members, in place
+//! of others where there are more: those are taken for open.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -31,15 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const AT_ONCE: usize = 64;
 /// Newcomers that may wait for it.
 const WAITING: usize = 1024;
-/// Members that are remembered as out of reach.
-const MAX_CLOSED: usize = 100_000;
+/// Members that are dialled, or remembered as out of reach, at most: 10 MiB.
+const MOST_KNOWN: usize = 100_000;
 
 type Newcomer = (InfoHash, SocketAddr);
 
 /// Who could not be reached.
 pub struct Reach {
     newcomers: mpsc::Sender<Newcomer>,
-    closed: Mutex<HashSet<Newcomer>>,
+    /// Who is dialled, or was in vain: whether it was. Who leaves meanwhile is not here when that ends.
+    closed: Mutex<HashMap<Newcomer, bool>>,
 }
 
 impl Reach {
@@ -53,18 +55,44 @@ impl Reach {
     pub fn hear(&self, change: &Change) {
         let newcomer = (change.info_hash, change.address);
         match change.what {
-            What::Joined | What::Moved => _ = self.newcomers.try_send(newcomer),
+            What::Joined | What::Moved => self.expect(newcomer),
             What::Left | What::Gone | What::Silent | What::Replaced => _ = self.lock().remove(&newcomer),
             What::Completed => {}
         }
     }
 
-    /// Whether it was dialled and did not accept.
-    pub fn is_closed(&self, info_hash: &InfoHash, home: SocketAddr) -> bool {
-        self.lock().contains(&(*info_hash, home))
+    /// Has it dialled, if there is room; what was known of this address was about somebody else.
+    fn expect(&self, newcomer: Newcomer) {
+        let mut closed = self.lock();
+        closed.remove(&newcomer);
+        if self.newcomers.try_send(newcomer).is_err() {
+            return;
+        }
+        // Who has moved, or left from another address, is not told here: such entries may fill it.
+        if closed.len() >= MOST_KNOWN
+            && let Some(any) = closed.keys().next().copied()
+        {
+            closed.remove(&any);
+        }
+        closed.insert(newcomer, false);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Newcomer>> {
+    /// Takes in what came of dialling it.
+    fn dialled(&self, newcomer: &Newcomer, open: bool) {
+        let mut closed = self.lock();
+        match closed.get_mut(newcomer) {
+            Some(_) if open => _ = closed.remove(newcomer),
+            Some(closed) => *closed = true,
+            None => {}
+        }
+    }
+
+    /// Whether it was dialled and did not accept.
+    pub fn is_closed(&self, info_hash: &InfoHash, home: SocketAddr) -> bool {
+        self.lock().get(&(*info_hash, home)) == Some(&true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Newcomer, bool>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,16 +105,63 @@ pub async fn dial(desk: Arc<Desk>, mut queue: mpsc::Receiver<Newcomer>) {
         let desk = desk.clone();
         tokio::spawn(async move {
             let open = matches!(timeout(PATIENCE, TcpStream::connect(home)).await, Ok(Ok(_)));
-            let reach = desk.reach();
             if !open {
                 log::info!("{home} cannot be reached from here");
-                let mut closed = reach.lock();
-                if closed.len() < MAX_CLOSED {
-                    closed.insert((info_hash, home));
-                }
             }
+            desk.reach().dialled(&(info_hash, home), open);
             desk.hub().reached(&info_hash, home, open);
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: InfoHash = InfoHash([1; 20]);
+
+    fn at(n: u32) -> SocketAddr {
+        (core::net::Ipv4Addr::from(n), 7000).into()
+    }
+
+    fn hears(reach: &Reach, n: u32, what: What) {
+        reach.hear(&Change { info_hash: HASH, address: at(n), what, members: 1 });
+    }
+
+    #[test]
+    fn who_leaves_while_it_is_dialled_is_forgotten() {
+        let (reach, _queue) = Reach::new();
+        hears(&reach, 1, What::Joined);
+        assert!(!reach.is_closed(&HASH, at(1)), "nothing is known yet");
+        reach.dialled(&(HASH, at(1)), false);
+        assert!(reach.is_closed(&HASH, at(1)));
+        hears(&reach, 2, What::Joined);
+        hears(&reach, 2, What::Left);
+        reach.dialled(&(HASH, at(2)), false);
+        assert!(!reach.is_closed(&HASH, at(2)));
+        assert_eq!(reach.lock().len(), 1);
+    }
+
+    #[test]
+    fn who_accepts_later_is_open() {
+        let (reach, _queue) = Reach::new();
+        for (what, open) in [(What::Joined, false), (What::Moved, true)] {
+            hears(&reach, 1, what);
+            reach.dialled(&(HASH, at(1)), open);
+        }
+        assert!(!reach.is_closed(&HASH, at(1)) && reach.lock().is_empty());
+    }
+
+    #[test]
+    fn stale_entries_leave_room_for_newcomers() {
+        let (reach, mut queue) = Reach::new();
+        for n in 0..=MOST_KNOWN as u32 {
+            hears(&reach, n, What::Joined);
+            reach.dialled(&(HASH, at(n)), false);
+            queue.try_recv().unwrap();
+        }
+        assert!(reach.is_closed(&HASH, at(MOST_KNOWN as u32)));
+        assert_eq!(reach.lock().len(), MOST_KNOWN);
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     cli::units,
     manifest::{Endpoint, shown},
     metainfo::Magnet,
+    ui::report::counted,
 };
 
 /// A whole page. What may change has an id and `data-live`: the script swaps it.
@@ -48,8 +49,8 @@ pub fn index(view: &Index) -> Markup {
         h1 { (title) }
         div id="all" data-live {
             p {
-                (count(view.members, "member")) " here now."
-                @if view.unlisted > 0 { " " (count(view.unlisted, "swarm")) " not listed." }
+                (counted(view.members as u64, "member")) " here now."
+                @if view.unlisted > 0 { " " (counted(view.unlisted as u64, "swarm")) " not listed." }
             }
             @if view.orchestras.is_empty() {
                 p {
@@ -111,7 +112,7 @@ pub fn composition(view: &Composition, here: Option<&Endpoint>) -> Markup {
         div id="swarm" data-live {
             h2 { "Members" }
             p {
-                (count(orchestra.members() as usize, "member")) ", " (orchestra.counts.complete) " with all of it; "
+                (counted(orchestra.members().into(), "member")) ", " (orchestra.counts.complete) " with all of it; "
                 "receiving " (rate(orchestra.rate)) " together."
             }
             @if !view.map.is_empty() { (parts(&view.map)) }
@@ -230,13 +231,6 @@ fn rate(bytes: u64) -> String {
     match bytes {
         0 => "-".to_owned(),
         bytes => units::rate(bytes as f64),
-    }
-}
-
-fn count(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
     }
 }
 

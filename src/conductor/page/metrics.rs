@@ -39,7 +39,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// An announce was taken, or refused.
+    /// An announce over HTTP or UDP was taken, or refused; what comes over live links is none.
     pub fn announce(&self, taken: bool) {
         let counter = if taken { &self.announces } else { &self.refused };
         counter.inc();
@@ -101,8 +101,8 @@ pub fn text(desk: &Desk) -> String {
         registry.register(name, help, gauge);
     }
     let counted = desk.counted();
-    registry.register("announces", "Announces that were answered", counted.announces.clone());
-    registry.register("refused_announces", "Announces that were refused", counted.refused.clone());
+    registry.register("announces", "Announces over HTTP and UDP that were answered", counted.announces.clone());
+    registry.register("refused_announces", "Announces over HTTP and UDP that were refused", counted.refused.clone());
     registry.register("joins", "Members that joined a swarm", counted.joined.clone());
     registry.register("completions", "Members that got the last part", counted.completed.clone());
     registry.register("leaves", "Members that left a swarm, and why", counted.left.clone());

@@ -45,9 +45,10 @@ pub struct Outbox {
 const MOST_PARTED: usize = 10_000;
 
 impl Outbox {
-    /// Notes an announce that was taken, and answered with this interval. Never waits for the network.
-    pub fn note(&self, announce: &Announce, caller: &Caller, interval: u32) {
-        let sighting = Sighting::new(announce, caller, interval, since_1970());
+    /// Notes an announce that was taken, and answered with this interval; `cut_off`: it was the member's live link that
+    /// ended. Never waits for the network.
+    pub fn note(&self, announce: &Announce, caller: &Caller, interval: u32, cut_off: bool) {
+        let sighting = Sighting { cut_off, ..Sighting::new(announce, caller, interval, since_1970()) };
         self.unsent().note(sighting);
     }
 

@@ -18,6 +18,8 @@ pub const LENGTH: usize = 103;
 const HAS_KEY: u8 = 1;
 const HAS_IP: u8 = 2;
 const IS_GONE: u8 = 4;
+/// Conductors that do not know it take the member for one that said that it leaves.
+const CUT_OFF: u8 = 8;
 
 /// One run of a conductor, to know its own words by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Sighting {
     pub interval: u32,
     /// When, in seconds since 1970.
     pub at: u64,
+    /// The member did not say itself that it is gone: its live link broke.
+    pub cut_off: bool,
 }
 
 /// Of two sightings with the same identity the later one says all: one member, in one swarm, over one IP version.
@@ -62,7 +66,7 @@ impl Sighting {
         let event = announce.event.filter(|event| *event == Event::Stopped);
         let mut announce = Announce { event, numwant: Some(0), compact: true, ..announce.clone() };
         (announce.uploaded, announce.no_peer_id) = (0, true);
-        Self { announce, source: caller.source, interval, at }
+        Self { announce, source: caller.source, interval, at, cut_off: false }
     }
 
     pub fn identity(&self) -> Identity {
@@ -91,7 +95,8 @@ impl Sighting {
         out.extend_from_slice(&info_hash.0);
         out.extend_from_slice(&id.0);
         let gone = *event == Some(Event::Stopped);
-        out.push(flag(key.is_some(), HAS_KEY) | flag(ip.is_some(), HAS_IP) | flag(gone, IS_GONE));
+        let of_leaving = flag(gone, IS_GONE) | flag(self.cut_off, CUT_OFF);
+        out.push(flag(key.is_some(), HAS_KEY) | flag(ip.is_some(), HAS_IP) | of_leaving);
         out.extend_from_slice(&key.unwrap_or(0).to_be_bytes());
         out.extend_from_slice(&mapped(self.source));
         out.extend_from_slice(&mapped(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into())));
@@ -130,7 +135,7 @@ impl Sighting {
             no_peer_id: true,
             key: (flags & HAS_KEY != 0).then_some(key),
         };
-        Some(Self { announce, source, interval, at })
+        Some(Self { announce, source, interval, at, cut_off: flags & CUT_OFF != 0 })
     }
 }
 
@@ -179,8 +184,9 @@ mod tests {
     fn sighting() -> impl Strategy<Value = Sighting> {
         let ip = || any::<IpAddr>().prop_map(|ip| ip.to_canonical());
         let who = (any::<[u8; 20]>(), any::<[u8; 20]>(), any::<Option<u32>>(), any::<u16>(), prop::option::of(ip()));
-        (who, any::<u64>(), any::<u32>(), any::<bool>(), ip(), any::<u32>(), any::<u64>()).prop_map(
-            |((hash, id, key, port, ip), left, downloaded, gone, source, interval, at)| Sighting {
+        let ended = (any::<bool>(), any::<bool>());
+        (who, any::<u64>(), any::<u32>(), ended, ip(), any::<u32>(), any::<u64>()).prop_map(
+            |((hash, id, key, port, ip), left, downloaded, (gone, cut_off), source, interval, at)| Sighting {
                 announce: Announce {
                     info_hash: InfoHash(hash),
                     id: PeerId(id),
@@ -198,6 +204,7 @@ mod tests {
                 source,
                 interval,
                 at,
+                cut_off,
             },
         )
     }

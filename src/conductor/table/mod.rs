@@ -85,6 +85,12 @@ impl Change {
     pub fn shown_to(&self, asker: &Caller) -> Option<SocketAddr> {
         address::shown(self.address, asker)
     }
+
+    /// The same, with this for the reason where the member has left.
+    pub fn because(self, leave: What) -> Self {
+        let what = if self.what == What::Left { leave } else { self.what };
+        Self { what, ..self }
+    }
 }
 
 /// What the table says to an announce, beside the list.

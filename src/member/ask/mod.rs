@@ -170,12 +170,16 @@ async fn show_file(path: PathBuf, json: bool) -> Result<String, ShowError> {
     super::blocking(move || show::show(&path, json)).await
 }
 
-/// What is meant, and where it is. `may_ask`: a person at a terminal is asked which of several is meant.
+/// A person at the terminal, who is asked one thing after the other.
+#[derive(Default)]
+pub struct Person(tokio::sync::Mutex<()>);
+
+/// What is meant, and where it is. `person`: who is asked which of several is meant.
 ///
 /// # Errors
 /// Nobody answers, or nothing, or several things have this name.
-pub async fn get(get: &Get, may_ask: bool, stop: &CancellationToken) -> Result<Named, AskingFailed> {
-    let got = stop.run_until_cancelled(named::fetch(get, may_ask)).await;
+pub async fn get(get: &Get, person: Option<&Person>, stop: &CancellationToken) -> Result<Named, AskingFailed> {
+    let got = stop.run_until_cancelled(named::fetch(get, person)).await;
     got.unwrap_or(Err(AskingFailed::Interrupted))
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    AskingFailed, choice,
+    AskingFailed, Person, choice,
     everyone::{Heard, Source, everyone},
     listing,
     merged::{Merged, Said, holders, merge},
@@ -59,15 +59,16 @@ fn placed(holder: Holder, source: &Source) -> Holder {
 }
 
 /// What is to be fetched, and where members have it.
-pub async fn fetch(get: &Get, may_ask: bool) -> Result<Named, AskingFailed> {
+pub async fn fetch(get: &Get, person: Option<&Person>) -> Result<Named, AskingFailed> {
     let mut found = candidates(get).await?;
     let meant = match found.len() {
         1 => found.remove(0),
         _ => {
             let compositions: Vec<Composition> = found.iter().map(|found| found.composition.clone()).collect();
-            if !may_ask || !choice::is_possible() {
+            let Some(person) = person.filter(|_| choice::is_possible()) else {
                 return Err(several(get, compositions));
-            }
+            };
+            let _turn = person.0.lock().await;
             let chosen = blocking(move || choice::choose(compositions, now())).await.ok_or(AskingFailed::NotChosen)?;
             let place = found.iter().position(|found| found.composition.info_hash == chosen.info_hash);
             found.swap_remove(place.ok_or(AskingFailed::NotChosen)?)
@@ -223,7 +224,7 @@ mod tests {
         fn can_be_sent(_: &impl Send) {}
         let typed = Typed::parse("x", false).unwrap();
         let get = Get { typed, whom: Whom { conductors: Vec::new(), are_named: false, near: None } };
-        can_be_sent(&fetch(&get, false));
+        can_be_sent(&fetch(&get, Some(&Person::default())));
         can_be_sent(&roster(&get));
     }
 }

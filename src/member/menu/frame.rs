@@ -2,6 +2,8 @@
 //!
 //! Pure. The lines fit whatever the size: columns are left out, names cut short, keys left unsaid, in this order.
 
+use std::borrow::Cow;
+
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use super::{
@@ -66,20 +68,23 @@ pub fn help() -> Vec<String> {
     .into()
 }
 
-/// The screen.
-pub fn frame(state: &State, (columns, rows): (usize, usize), signs: Signs) -> Vec<Line> {
+/// Makes the state fit such a screen: how many rows of the page it shows, and no scrolling past the end.
+pub fn fit(state: &mut State, size: (usize, usize), signs: Signs) {
+    let lines = to_read(&state.page, size.0, signs).len();
+    state.room = room(state, size);
+    if let Page::Text { top, .. } | Page::Map { top, .. } = &mut state.page {
+        *top = lines.saturating_sub(state.room).min(*top);
+    }
+}
+
+/// The screen of a state that fits it.
+pub fn frame(state: &State, size: (usize, usize), signs: Signs) -> Vec<Line> {
+    let ((columns, rows), room) = (size, room(state, size));
     let mut lines = match &state.page {
-        Page::List => list(state, columns, rows, signs),
-        Page::Asked => asked(&state.asking, columns, rows),
-        Page::Text { title, lines, top } => text(title, lines, *top, rows),
-        Page::Map { name, located, top } => {
-            let lines = match located {
-                None => vec!["asking its members...".to_owned()],
-                Some(Err(why)) => vec![why.clone()],
-                Some(Ok(located)) => located.text(Some(columns), signs).lines().map(str::to_owned).collect(),
-            };
-            text(name, &lines, *top, rows)
-        }
+        Page::List => list(state, size, room, signs),
+        Page::Asked => asked(&state.asking, size, room),
+        Page::Text { title, top, .. } => text(title, &to_read(&state.page, columns, signs), *top, rows, room),
+        Page::Map { name, top, .. } => text(name, &to_read(&state.page, columns, signs), *top, rows, room),
     };
     lines.truncate(rows);
     for line in &mut lines {
@@ -88,8 +93,21 @@ pub fn frame(state: &State, (columns, rows): (usize, usize), signs: Signs) -> Ve
     lines
 }
 
+/// The text of a page that is to be read; none of the others.
+fn to_read(page: &Page, columns: usize, signs: Signs) -> Cow<'_, [String]> {
+    match page {
+        Page::List | Page::Asked => Cow::Borrowed(&[]),
+        Page::Text { lines, .. } => Cow::Borrowed(lines),
+        Page::Map { located: None, .. } => vec!["asking its members...".to_owned()].into(),
+        Page::Map { located: Some(Err(why)), .. } => vec![why.clone()].into(),
+        Page::Map { located: Some(Ok(located)), .. } => {
+            located.text(Some(columns), signs).lines().map(str::to_owned).collect()
+        }
+    }
+}
+
 /// How many rows the list has, or the text.
-pub fn room(state: &State, (columns, rows): (usize, usize)) -> usize {
+fn room(state: &State, (columns, rows): (usize, usize)) -> usize {
     let around = match state.page {
         Page::List => 3 + 2 * usize::from(rows >= ROOMY) + foot(state, columns).len(),
         Page::Asked => 5,
@@ -102,9 +120,9 @@ fn line(text: impl Into<String>, look: Look) -> Line {
     Line { text: text.into(), look }
 }
 
-fn list(state: &State, columns: usize, rows: usize, signs: Signs) -> Vec<Line> {
+fn list(state: &State, (columns, rows): (usize, usize), room: usize, signs: Signs) -> Vec<Line> {
     let shown = state.rows();
-    let (room, cursor) = (room(state, (columns, rows)), state.cursor(&shown));
+    let cursor = state.cursor(&shown);
     let mut lines = vec![line(title(state, shown.len()), Look::Strong)];
     lines.extend((rows >= ROOMY).then(Line::default));
     lines.push(line(heading(columns), Look::Dim));
@@ -248,6 +266,8 @@ fn share(view: &View) -> String {
 /// What is being typed, or what may be pressed.
 fn bottom(state: &State, columns: usize) -> Line {
     let typed = |what: &str, text: &str, keys: &str| {
+        // Tab takes names from the disk, whatever is in them.
+        let text = &*shown(text);
         let room = columns.saturating_sub(what.len() + 1);
         // The end of what is typed is what people look at.
         let over = measure_text_width(text).saturating_sub(room);
@@ -281,7 +301,7 @@ fn keys(columns: usize) -> String {
 }
 
 /// What the neighbours answer.
-fn asked(asking: &Asking, columns: usize, rows: usize) -> Vec<Line> {
+fn asked(asking: &Asking, (columns, rows): (usize, usize), room: usize) -> Vec<Line> {
     let (what, table) = match &asking.asks {
         Asks::For(words) => (format!("Search: {}", shown(words)), table::finds(&asking.findings.found)),
         Asks::Who => ("Neighbours, and theirs".to_owned(), table::neighbours(&asking.findings.neighbours)),
@@ -298,7 +318,6 @@ fn asked(asking: &Asking, columns: usize, rows: usize) -> Vec<Line> {
     let all = table.render(Some(columns.saturating_sub(2)));
     let mut all = all.lines().filter(|_| !asking.findings.is_empty());
     lines.extend(all.next().map(|heading| line(format!("  {heading}"), Look::Dim)));
-    let room = rows.saturating_sub(5).max(1);
     let first = asking.cursor / room * room;
     lines.extend(all.enumerate().skip(first).take(room).map(|(n, text)| match n == asking.cursor {
         true => line(format!("> {text}"), Look::Chosen),
@@ -311,9 +330,7 @@ fn asked(asking: &Asking, columns: usize, rows: usize) -> Vec<Line> {
 }
 
 /// Text to read, under a title.
-fn text(title: &str, text: &[String], top: usize, rows: usize) -> Vec<Line> {
-    let room = rows.saturating_sub(4).max(1);
-    let top = top.min(text.len().saturating_sub(room));
+fn text(title: &str, text: &[String], top: usize, rows: usize, room: usize) -> Vec<Line> {
     let mut lines = vec![line(title, Look::Strong), Line::default()];
     lines.extend(text.iter().skip(top).take(room).map(|text| line(text, Look::Plain)));
     lines.resize(rows.saturating_sub(1), Line::default());
@@ -328,6 +345,7 @@ fn cut(text: &str, columns: usize, signs: Signs) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crossterm::event::KeyCode;
     use proptest::prelude::*;
 
     use super::{
@@ -426,16 +444,27 @@ mod tests {
         assert_eq!(last(&typing("~/x")).unwrap(), "share: ~/x_   Tab completes, Enter shares, Esc leaves");
         let long = "/".repeat(50) + "abc/def.iso";
         assert!(last(&typing(&long)).unwrap().ends_with("abc/def.iso_"));
+        let evil = "x".repeat(70) + "/evil\u{1b}[31m";
+        assert!(last(&typing(&evil)).unwrap().ends_with("/evil\\u{1b}[31m_"), "{:?}", last(&typing(&evil)));
     }
 
     #[test]
     fn a_long_text_is_read_page_by_page() {
         let lines: Vec<String> = (1..=20).map(|n| n.to_string()).collect();
-        let page = |top| Page::Text { title: "Numbers", lines: lines.clone(), top };
-        let mut state = State { page: page(0), ..state() };
-        assert_eq!(drawn(&state, (40, 8)), "Numbers\n\n1\n2\n3\n4\n\nEsc back   up, down   more below\n");
-        state.page = page(900);
-        assert_eq!(drawn(&state, (40, 8)), "Numbers\n\n17\n18\n19\n20\n\nEsc back   up, down\n");
+        let mut state = State { page: Page::Text { title: "Numbers", lines, top: 0 }, ..state() };
+        let mut after = |key: KeyCode| {
+            state.press(key.into());
+            fit(&mut state, (40, 8), SIGNS);
+            drawn(&state, (40, 8))
+        };
+        let first = "Numbers\n\n1\n2\n3\n4\n\nEsc back   up, down   more below\n";
+        let last = "Numbers\n\n17\n18\n19\n20\n\nEsc back   up, down\n";
+        assert_eq!(after(KeyCode::Home), first);
+        assert_eq!(after(KeyCode::End), last);
+        for _ in 0..3 {
+            assert_eq!(after(KeyCode::PageDown), last);
+        }
+        assert!(after(KeyCode::Up).starts_with("Numbers\n\n16\n"), "not past the end first");
     }
 
     #[test]
@@ -460,7 +489,7 @@ mod tests {
         let mut state = state();
         state.there = (0..50).map(|n| composition(&format!("{n:02}"), n + 1)).collect();
         for _ in 0..13 {
-            state.press(crossterm::event::KeyCode::Down.into());
+            state.press(KeyCode::Down.into());
         }
         let text = drawn(&state, (80, 13));
         assert!(

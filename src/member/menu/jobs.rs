@@ -27,6 +27,7 @@ use crate::{
     ui::{
         Report, Screen,
         kept::{Kept, News},
+        report::Begun,
     },
 };
 
@@ -252,7 +253,9 @@ impl Jobs {
             News::Report(report) => {
                 let line = report.line();
                 match (report, line) {
-                    (Report::Shared { name, size, info_hash, path, .. }, _) => {
+                    (Report::Shared(Begun { name, size, info_hash, path, .. }), _) => {
+                        // It has changed: what it was is here no more.
+                        state.here.retain(|_, here| !matches!(here, Here::Shared { path: old, .. } if *old == path));
                         let info_hash = info_hash.parse().ok();
                         // What was fetched here goes on as it was.
                         let info_hash = info_hash.filter(|hash| !self.fetches.contains_key(hash));
@@ -269,7 +272,7 @@ impl Jobs {
                         None
                     }
                     // The list says it.
-                    (Report::Start { .. }, _) => None,
+                    (Report::Start(_), _) => None,
                     (_, line) => line,
                 }
             }
@@ -320,5 +323,23 @@ impl Jobs {
             let _ = own.await;
         }
         self.last_words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shared_file_that_changed_is_listed_once() {
+        let mut jobs = Jobs::new(Menu::of(&[]), CancellationToken::new());
+        let mut state = State::new(String::new());
+        for (path, hash) in [("/d/a", 1), ("/d/b", 2), ("/d/a", 3)] {
+            let (name, info_hash) = ("a".to_owned(), InfoHash([hash; 20]).to_string());
+            let (size, parts, part_size, port) = (1, 1, 16_384, 9998);
+            let report = Report::Shared(Begun { name, path: path.into(), size, parts, part_size, info_hash, port });
+            jobs.hear(News::Report(report), &mut state);
+        }
+        assert_eq!(state.here.keys().copied().collect::<Vec<_>>(), [InfoHash([2; 20]), InfoHash([3; 20])]);
     }
 }

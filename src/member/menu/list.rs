@@ -77,7 +77,7 @@ fn running(view: &View) -> Vec<String> {
         }
         Phase::Fetching => {
             let short = format!("{percent} %  {down}");
-            let left = view.eta.map(|eta| format!("{short}  {} left", units::duration(whole_seconds(eta))));
+            let left = view.eta.map(|eta| format!("{short}  {} left", units::time_left(eta)));
             left.into_iter().chain([short, format!("{percent} %")]).collect()
         }
         Phase::Verifying => vec!["verifying".to_owned()],
@@ -86,11 +86,6 @@ fn running(view: &View) -> Vec<String> {
             sends.into_iter().chain(["whole, sharing".to_owned(), "whole".to_owned()]).collect()
         }
     }
-}
-
-/// Tenths of a second would only flicker.
-fn whole_seconds(time: core::time::Duration) -> core::time::Duration {
-    core::time::Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
 /// A composition of the list.

@@ -174,7 +174,7 @@ impl Menu {
 
     fn draw(&mut self, canvas: &mut Canvas) {
         let size = Canvas::size();
-        self.state.room = frame::room(&self.state, size);
+        frame::fit(&mut self.state, size, self.signs);
         canvas.draw(frame::frame(&self.state, size, self.signs), size);
     }
 
@@ -304,7 +304,7 @@ impl Menu {
     async fn fetch(&mut self, info_hash: InfoHash) {
         let (get, stop) = (self.named(info_hash), self.jobs.coming(info_hash, &mut self.state).await);
         if let Some(stop) = stop {
-            self.ask(async move { Answer::Got(info_hash, got(&get, false, &stop).await) });
+            self.ask(async move { Answer::Got(info_hash, got(&get, None, &stop).await) });
         }
     }
 

@@ -112,7 +112,7 @@ pub struct State {
     pub asking: Asking,
     /// What happened, the last at the end.
     pub news: Vec<String>,
-    /// Rows of the list that are on the screen, so that a page is so many.
+    /// Rows of the list, or of the text, that are on the screen, so that a page is so many.
     pub room: usize,
 }
 
@@ -178,17 +178,15 @@ impl State {
     }
 
     fn press_list(&mut self, key: KeyEvent) -> Option<Wish> {
+        if let Some(by) = step(key.code, self.room) {
+            self.go(by);
+            return None;
+        }
         let chosen = self.chosen_row();
         let info_hash = chosen.as_ref().map(|(info_hash, _)| *info_hash);
         match key.code {
             KeyCode::Char('q' | 'Q') => return Some(Wish::Quit),
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Some(Wish::Quit),
-            KeyCode::Up | KeyCode::Char('k') => self.go(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.go(1),
-            KeyCode::PageUp => self.go(-page(self.room)),
-            KeyCode::PageDown => self.go(page(self.room)),
-            KeyCode::Home => self.go(isize::MIN),
-            KeyCode::End => self.go(isize::MAX),
             KeyCode::Enter | KeyCode::Char('g') => return self.fetch(info_hash?),
             KeyCode::Char('l') => {
                 let (info_hash, name) = chosen?;
@@ -246,10 +244,9 @@ impl State {
             Asks::Who => self.asking.findings.neighbours.len(),
         };
         let cursor = self.asking.cursor;
-        let by = match key.code {
+        match key.code {
             KeyCode::Esc | KeyCode::Backspace | KeyCode::Left | KeyCode::Char('q' | 'Q') => {
                 self.page = Page::List;
-                return None;
             }
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Some(Wish::Quit),
             KeyCode::Enter | KeyCode::Char('g') => {
@@ -258,32 +255,24 @@ impl State {
                 (self.chosen, self.filter) = (Some(found), String::new());
                 return self.fetch(found).map(|_| Wish::FetchFound(found));
             }
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::PageUp => -page(self.room),
-            KeyCode::PageDown => page(self.room),
-            _ => 0,
-        };
-        self.asking.cursor = cursor.saturating_add_signed(by).min(last.saturating_sub(1));
+            code => {
+                let by = step(code, self.room).unwrap_or(0);
+                self.asking.cursor = cursor.saturating_add_signed(by).min(last.saturating_sub(1));
+            }
+        }
         None
     }
 
     fn press_page(&mut self, key: KeyEvent) -> Option<Wish> {
         let (Page::Text { top, .. } | Page::Map { top, .. }) = &mut self.page else { return None };
-        let by = match key.code {
+        match key.code {
             KeyCode::Esc | KeyCode::Backspace | KeyCode::Left | KeyCode::Enter | KeyCode::Char('q' | 'Q') => {
                 self.page = Page::List;
-                return None;
             }
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Some(Wish::Quit),
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::PageUp => -page(self.room),
-            KeyCode::PageDown | KeyCode::Char(' ') => page(self.room),
-            KeyCode::Home => isize::MIN,
-            _ => 0,
-        };
-        *top = top.saturating_add_signed(by);
+            KeyCode::Char(' ') => *top = top.saturating_add_signed(page(self.room)),
+            code => *top = top.saturating_add_signed(step(code, self.room).unwrap_or(0)),
+        }
         None
     }
 
@@ -344,6 +333,19 @@ impl State {
 /// Whether neighbours can be asked this.
 fn is_question(text: &str) -> bool {
     (1..=MOST_TEXT).contains(&text.trim().len())
+}
+
+/// How far this key goes, if it moves, where so many rows are seen.
+fn step(code: KeyCode, room: usize) -> Option<isize> {
+    match code {
+        KeyCode::Up | KeyCode::Char('k') => Some(-1),
+        KeyCode::Down | KeyCode::Char('j') => Some(1),
+        KeyCode::PageUp => Some(-page(room)),
+        KeyCode::PageDown => Some(page(room)),
+        KeyCode::Home => Some(isize::MIN),
+        KeyCode::End => Some(isize::MAX),
+        _ => None,
+    }
 }
 
 /// How far a page goes in a list of which so many rows are seen.
@@ -442,6 +444,10 @@ mod tests {
         let says = Says::Finds(vec![find(8), find(9)]);
         let address = Some(([10, 0, 0, 1], 9998).into());
         state.asking.findings.add(Answer { id: QuestionId([0; 16]), hops: 1, port: 9998, address, says });
+        state.press(KeyCode::End.into());
+        assert_eq!(state.asking.cursor, 1);
+        state.press(KeyCode::Home.into());
+        assert_eq!(state.asking.cursor, 0);
         assert_eq!(press(&mut state, "jjjg"), [Wish::FetchFound(hash(9))]);
         assert_eq!(state.page, Page::List);
     }

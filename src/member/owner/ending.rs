@@ -101,7 +101,8 @@ impl Owner {
             Stage::Whole { .. } => return None,
             _ => {
                 let advice = "start a member beside a whole copy, and try again";
-                report::gave_up(self.lookout.contact.reach(), timeout, "nobody had the missing parts", advice)
+                let (reach, mirrors) = (self.lookout.contact.reach(), !self.parts.mirrors.is_empty());
+                report::gave_up(reach, mirrors, timeout, "nobody had the missing parts", advice)
             }
         };
         Some(Ending { exit, error: Some(error) })

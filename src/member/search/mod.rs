@@ -7,7 +7,7 @@
 pub mod findings;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     net::SocketAddr,
     pin::pin,
     time::Duration,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     cli::{Exit, search::Quest},
     manifest::shown,
-    ui::to_stderr,
+    ui::{report::counted, to_stderr, to_stdout},
     wire::extension::search::Asks,
 };
 use findings::Findings;
@@ -99,7 +99,7 @@ impl Hearing {
             News::Answer(answer) => {
                 let lines = self.findings.add(answer);
                 if self.quest.json {
-                    lines.iter().for_each(|line| out(line));
+                    lines.iter().for_each(|line| to_stdout(line));
                 }
                 !lines.is_empty()
             }
@@ -130,7 +130,7 @@ impl Hearing {
         if !self.findings.is_empty() {
             if !json {
                 let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-                out(self.table().render(columns.filter(|_| io::stdout().is_terminal())).trim_end());
+                to_stdout(self.table().render(columns.filter(|_| io::stdout().is_terminal())).trim_end());
                 if let Some(first) = self.findings.found.first() {
                     to_stderr(&format!("fetch the first with:\n{}", first.command()));
                 }
@@ -155,16 +155,7 @@ impl Hearing {
 }
 
 fn members(count: usize) -> String {
-    match count {
-        1 => "1 member".to_owned(),
-        count => format!("{count} members"),
-    }
-}
-
-/// Nobody left to read it is no error.
-fn out(line: &str) {
-    let mut out = io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    counted(count as u64, "member")
 }
 
 /// The answers so far and a spinner, drawn again and again in the same place on stderr.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use crate::{
-    catalogue::{AskError, Client, Coming, Key, Token},
+    catalogue::{AskError, Client, Coming, IfTaken, Key, Token},
     manifest::{Endpoint, Manifest, Name},
     member::{blocking, load::Composition},
     metainfo::InfoHash,
@@ -163,46 +163,53 @@ impl Desk {
             }
         };
         let name = put.name.shown().into_owned();
-        match self.register(&manifest, &put).await {
-            Ok(true) => {
-                log::info!("{name}: registered at {}", self.client.conductor());
-                self.kept.retain(|_, old| old.path != put.path);
-                self.kept.insert(put.info_hash, put);
-            }
-            Ok(false) => {
-                let text = format!(
-                    "others share something else under this name at conductor {}: it is found by its info-hash alone, {}",
-                    self.client.conductor(),
-                    put.info_hash
-                );
-                self.warn(Some(name), text);
-            }
-            Err(error) => return Err(error),
+        let is_alone = self.register(&manifest, &put).await?;
+        log::info!("{name}: registered at {}", self.client.conductor());
+        if !is_alone {
+            let text = format!(
+                "others share something else under this name at conductor {}: who asks for the name is asked which is \
+                 meant; the info-hash of this one is {}",
+                self.client.conductor(),
+                put.info_hash
+            );
+            self.warn(Some(name), text);
         }
+        self.kept.retain(|_, old| old.path != put.path);
+        self.kept.insert(put.info_hash, put);
         Ok(())
     }
 
-    /// Gives false where the name is somebody else's.
+    /// In place of what nobody shares any more, or we ourselves did before. Gives false where others share something else
+    /// under this name.
     async fn register(&self, manifest: &Manifest, put: &Put) -> Result<bool, AskError> {
-        let refused = match self.client.register(manifest, false).await {
+        let refused = match self.client.register(manifest, IfTaken::Refuse).await {
             Ok(_) => return Ok(true),
             Err(error @ AskError::Refused { .. }) => error,
             Err(error) => return Err(error),
         };
         let there = match self.client.find(&Key::Name(put.name.clone())).await {
-            Ok(there) => there,
-            Err(AskError::Unknown { .. } | AskError::Several { .. }) => return Err(refused),
+            Ok(there) => vec![there.composition],
+            Err(AskError::Several { candidates, .. }) => candidates,
+            Err(AskError::Unknown { .. }) => return Err(refused),
             Err(error) => return Err(error),
         };
         // The same with other lines besides: whoever composed it knew better.
-        if there.composition.info_hash == put.info_hash {
+        if there.iter().any(|found| found.info_hash == put.info_hash) {
             return Ok(true);
         }
-        let was_ours = self.kept.get(&there.composition.info_hash).is_some_and(|old| old.path == put.path);
-        if !was_ours && there.composition.members > 0 {
-            return Ok(false);
+        let was_ours = |hash: &InfoHash| self.kept.get(hash).is_some_and(|old| old.path == put.path);
+        let (over, alive): (Vec<_>, Vec<_>) =
+            there.into_iter().partition(|found| found.members == 0 || was_ours(&found.info_hash));
+        if over.len() == 1 && alive.is_empty() {
+            // It is never without one of them.
+            return self.client.register(manifest, IfTaken::Replace).await.map(|_| true);
         }
-        self.client.register(manifest, true).await.map(|_| true)
+        for found in over {
+            if let Err(error) = self.client.remove(&Key::Hash(found.info_hash)).await {
+                log::info!("{error}");
+            }
+        }
+        self.client.register(manifest, IfTaken::Beside).await.map(|_| alive.is_empty())
     }
 
     async fn remove(&mut self, hash: InfoHash) -> Result<(), AskError> {

@@ -42,7 +42,7 @@ use crate::{
     },
     metainfo::{InfoHash, info::is_private},
     storage::Stamp,
-    ui::Report,
+    ui::{Report, report::Begun},
 };
 
 /// So long after its last change a file is taken up.
@@ -280,7 +280,7 @@ impl Shelf {
             self.warn(Some(name.clone()), text);
         }
         let (size, stop) = (geometry.size(), self.station.stop.child_token());
-        self.station.screen.event(&Report::Shared {
+        self.station.screen.event(&Report::Shared(Begun {
             name: name.clone(),
             path: path.clone(),
             size,
@@ -288,7 +288,7 @@ impl Shelf {
             part_size: geometry.part_size(),
             info_hash: info_hash.to_string(),
             port: self.station.port,
-        });
+        }));
         log::info!("{name}: shared, {size} bytes, {info_hash}");
         if self.tells_each && self.queue.len() < FEW {
             self.station.screen.say(&format!("{name}: {} shared", units::size(size)));
