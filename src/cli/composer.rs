@@ -289,12 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_replaced_can_be_said_beforehand() {
-        assert_eq!(told(&["big.iso"], "ORCHESTRA_REPLACE=1").unwrap().register, None);
-        assert!(told(&["big.iso", "--register"], "ORCHESTRA_REPLACE=1").unwrap().register.unwrap().replace);
-    }
-
-    #[test]
     fn what_is_wrong_is_said() {
         for (args, words) in [
             (&[][..], "FILE"),
