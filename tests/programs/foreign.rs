@@ -221,7 +221,7 @@ fn the_conductor_starts_again_midway() {
     let clients = stage.start_each(&composition);
     (0..=clients.len() + 1).for_each(|_| drop(stage.conductor.event_named("joined")));
     fetching.midway();
-    stage.conductor.signal(Signal::KILL);
+    stage.conductor.kill();
     (stage.conductor, _) = conductor(&stage.place, &stage.address);
     stage.conductor.event_named("joined");
     let arguments = ["--listen", "127.0.0.4", "--no-lan"];

@@ -140,12 +140,17 @@ impl Program {
         rustix::process::kill_process(self.pid(), signal)
             .unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
     }
+
+    /// Ends it at once, its ports free again.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
