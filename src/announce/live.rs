@@ -1,5 +1,8 @@
 //! The live link: what a member and its conductor say to each other over the WebSocket at [`PATH`], as JSON objects.
 //!
+//! One link carries all compositions of a member, a *strand* for each: every message names its info-hash. A strand begins
+//! with a hello and ends with a leave, or with the link.
+//!
 //! Pure. One form for both ends. Each message has a `type`; a reader ignores those that it does not know and keys that it
 //! does not know, so that both ends may be of different versions. The README shows them.
 //!
@@ -36,15 +39,27 @@ pub const MAX_MAP: usize = 96;
 pub const MAX_NAME: usize = 64;
 /// Addresses of its own that a member may name.
 pub const MAX_NEAR: usize = 8;
+/// Strands of one link, at most.
+pub const MAX_STRANDS: usize = 16_384;
 
 /// What a member says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Said {
-    /// The first.
+    /// A strand's first.
     Hello(Hello),
     /// How far it is now.
-    Progress(Progress),
+    Progress {
+        #[serde(with = "hex_text")]
+        info_hash: InfoHash,
+        #[serde(flatten)]
+        progress: Progress,
+    },
+    /// It shares this no more: the strand ends, as all do with the link.
+    Leave {
+        #[serde(with = "hex_text")]
+        info_hash: InfoHash,
+    },
     /// What a later version says.
     #[serde(other)]
     Other,
@@ -94,7 +109,16 @@ pub struct Progress {
     pub map: String,
 }
 
-/// What a conductor tells.
+/// What a conductor tells, and of which composition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    #[serde(flatten)]
+    pub told: Told,
+    #[serde(with = "hex_text")]
+    pub info_hash: InfoHash,
+}
+
+/// What a conductor tells of one composition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Told {
@@ -111,8 +135,10 @@ pub enum Told {
     Whole { members: Vec<Copy> },
     /// Whether the conductor could connect to this member, at this address.
     Reach { address: SocketAddr, open: bool },
-    /// Why this member is not taken; the link ends.
+    /// Why this member is not taken; the strand ends.
     Refused { why: String },
+    /// The strand ends: it did not keep up, or another link of the member took its place.
+    Ended,
     /// What a later version tells.
     #[serde(other)]
     Other,
@@ -257,15 +283,23 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Said>(&text).unwrap(), Said::Hello(hello()));
         let told = Told::Changes { joined: vec!["[::1]:7".parse().unwrap()], left: Vec::new() };
-        assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"type":"changes","joined":["[::1]:7"]}"#);
+        let word = Word { told, info_hash: InfoHash([0xab; 20]) };
+        let text = format!(r#"{{"type":"changes","joined":["[::1]:7"],"info_hash":"{hash}"}}"#);
+        assert_eq!(serde_json::to_string(&word).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Word>(&text).unwrap(), word);
+        let said = Said::Progress { info_hash: InfoHash([0xab; 20]), progress: hello().progress };
+        let text = serde_json::to_string(&said).unwrap();
+        assert!(text.starts_with(&format!(r#"{{"type":"progress","info_hash":"{hash}","uploaded":0"#)), "{text}");
+        assert_eq!(serde_json::from_str::<Said>(&text).unwrap(), said);
     }
 
     #[test]
     fn what_a_later_version_says_is_borne() {
-        assert_eq!(serde_json::from_str::<Told>(r#"{"type":"song","bars":[1]}"#).unwrap(), Told::Other);
-        let text = r#"{"type":"reach","address":"10.0.0.1:7","open":true,"after":3}"#;
-        let reach = Told::Reach { address: "10.0.0.1:7".parse().unwrap(), open: true };
-        assert_eq!(serde_json::from_str::<Told>(text).unwrap(), reach);
+        let told = |text: &str| serde_json::from_str::<Word>(text).unwrap().told;
+        let hash = "ab".repeat(20);
+        assert_eq!(told(&format!(r#"{{"type":"song","bars":[1],"info_hash":"{hash}"}}"#)), Told::Other);
+        let text = format!(r#"{{"type":"reach","address":"10.0.0.1:7","open":true,"after":3,"info_hash":"{hash}"}}"#);
+        assert_eq!(told(&text), Told::Reach { address: "10.0.0.1:7".parse().unwrap(), open: true });
     }
 
     #[test]
@@ -288,7 +322,7 @@ mod tests {
         #[test]
         fn hostile_text_is_refused_or_read(text in "\\PC{0,200}") {
             let _ = serde_json::from_str::<Said>(&text);
-            let _ = serde_json::from_str::<Told>(&text);
+            let _ = serde_json::from_str::<Word>(&text);
         }
 
         #[test]

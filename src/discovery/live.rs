@@ -1,19 +1,26 @@
-//! Members through the live link of a conductor: it says at once who joins, who leaves and who has it all, and hears how
+//! Members through the live links of conductors: they say at once who joins, who leaves and who has it all, and hear how
 //! far we are.
 //!
-//! It comes beside the announces of [`conductor`](super::conductor), which become rare while it is up and are all there is
-//! where a conductor has no live link. A link that breaks is opened again after 1, 2, 5 and then every 10 seconds; where there is none, it is
-//! asked for again after ten minutes.
+//! One link to each conductor carries all compositions of the process, a strand for each. It comes beside the announces
+//! of [`conductor`](super::conductor), which become rare while it is up and are all there is where a conductor has no live
+//! link. A link that breaks is opened again after 1, 2, 5 and then every 10 seconds, and so is a strand that is refused;
+//! where there is no link, it is asked for again after ten minutes.
 //!
 //! What a hostile conductor can do: name as many addresses as fit into [`MAX_TOLD`] bytes a message, and say that members
 //! are gone or have it all; nobody who is connected is left because of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
@@ -29,9 +36,10 @@ use super::{
     resolve,
 };
 use crate::{
-    announce::live::{Hello, MAX_TOLD, PATH, Progress, REPORT, SILENCE, Said, Told, VERSION},
+    announce::live::{Hello, MAX_TOLD, PATH, Progress, REPORT, SILENCE, Said, Told, VERSION, Word},
     conductor::catalogue::gate::NO_PAGE,
-    metainfo::Tracker,
+    metainfo::{InfoHash, Tracker},
+    net::via::Via,
     peer::dial::connect,
 };
 
@@ -41,6 +49,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_millis(300);
+/// How long a composition may take to hear something, while the others of its link wait.
+const HEARING: Duration = Duration::from_secs(1);
+/// Hellos that wait for their answers: who says more than is read may wait for ever.
+const UNANSWERED: usize = 256;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -58,8 +70,6 @@ enum Broken {
     None(Box<tungstenite::Error>),
     #[error("it broke: {0}")]
     Socket(Box<tungstenite::Error>),
-    #[error("it refuses: {0}")]
-    Refused(String),
     #[error("it was closed")]
     Closed,
 }
@@ -70,183 +80,346 @@ impl From<tungstenite::Error> for Broken {
     }
 }
 
-/// Starts to keep a link to this conductor. The task ends when `stop` is cancelled, within a second. `up` is told where
-/// the link is while there is one.
-///
-/// To be called inside a tokio runtime.
-pub fn start(
-    tracker: Tracker,
-    identity: Identity,
-    progress: watch::Receiver<Progress>,
-    up: watch::Sender<Option<SocketAddr>>,
-    found: mpsc::Sender<Discovered>,
-    stop: CancellationToken,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut keeper = Keeper { tracker, identity, progress, up, found };
-        keeper.run(&stop).await;
-    })
+type Way = mpsc::UnboundedSender<Kept>;
+
+/// All live links of the process.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    /// The way to the task of each.
+    all: Arc<Mutex<Vec<(Tracker, Way)>>>,
 }
 
+/// One composition at one conductor.
+#[derive(Debug)]
+pub struct Strand {
+    pub identity: Identity,
+    pub progress: watch::Receiver<Progress>,
+    /// Told where the link is while the conductor takes us.
+    pub up: watch::Sender<Option<SocketAddr>>,
+    pub found: mpsc::Sender<Discovered>,
+    /// Ends it: the conductor is told that we leave.
+    pub stop: CancellationToken,
+}
+
+impl Links {
+    /// Keeps this strand until it is to stop. The task ends within a second of that. To be called inside a tokio runtime.
+    pub fn keep(&self, tracker: Tracker, strand: Strand) -> JoinHandle<()> {
+        let (kept, ended) = oneshot::channel();
+        let strand = Kept { strand, nth: 0, state: State::Unsaid, failures: 0, _until: kept };
+        self.pass_on(tracker, strand);
+        tokio::spawn(async move {
+            let _ = ended.await;
+        })
+    }
+
+    fn pass_on(&self, tracker: Tracker, strand: Kept) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().position(|(other, _)| *other == tracker);
+        // The task of a link without strands ends.
+        let strand = match known.map(|known| (known, &all[known].1)) {
+            Some((known, more)) => match more.send(strand) {
+                Ok(()) => return,
+                Err(refused) => {
+                    all.swap_remove(known);
+                    refused.0
+                }
+            },
+            None => strand,
+        };
+        let (more, coming) = mpsc::unbounded_channel();
+        let _ = more.send(strand);
+        tokio::spawn(Keeper::new(tracker.clone(), coming).run());
+        all.push((tracker, more));
+    }
+}
+
+/// How far a strand is with the conductor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The hello is still to be said.
+    Unsaid,
+    Said,
+    Taken,
+    /// It is not taken, and asks again then.
+    Again(Instant),
+}
+
+#[derive(Debug)]
+struct Kept {
+    strand: Strand,
+    /// Tells it from an earlier one of the same composition.
+    nth: u64,
+    state: State,
+    failures: usize,
+    /// Says by its end that this one has ended.
+    _until: oneshot::Sender<()>,
+}
+
+impl Kept {
+    fn lose(&mut self, state: State) {
+        self.state = state;
+        self.strand.up.send_replace(None);
+    }
+
+    /// It was refused, or ended.
+    fn wait(&mut self) {
+        let wait = RETRIES[self.failures.min(RETRIES.len() - 1)];
+        self.failures += 1;
+        self.lose(State::Again(Instant::now() + Duration::from_secs(wait)));
+    }
+
+    async fn pass_on(&self, found: Discovered) {
+        if timeout(HEARING, self.strand.found.send(found)).await.is_err() {
+            log::warn!("{}: too busy to hear what its conductor tells", self.strand.identity.info_hash);
+        }
+    }
+}
+
+type Ended = Pin<Box<dyn Future<Output = (InfoHash, u64)> + Send>>;
+
+/// The task behind one link.
 struct Keeper {
     tracker: Tracker,
-    identity: Identity,
-    progress: watch::Receiver<Progress>,
-    up: watch::Sender<Option<SocketAddr>>,
-    found: mpsc::Sender<Discovered>,
+    coming: mpsc::UnboundedReceiver<Kept>,
+    strands: HashMap<InfoHash, Kept>,
+    next: u64,
+    ends: FuturesUnordered<Ended>,
+    /// Links that were not there, or broke before a strand was taken.
+    failures: usize,
 }
 
 impl Keeper {
-    async fn run(&mut self, stop: &CancellationToken) {
-        let mut failures = 0;
-        loop {
-            let broken = match stop.run_until_cancelled(self.open()).await {
-                None => return,
-                Some(Ok((socket, address))) => {
-                    log::info!("conductor {}: live", self.tracker.conductor);
-                    let talked = self.talk(socket, address, stop).await;
-                    // Only who was taken begins anew.
-                    if self.up.send_replace(None).is_some() {
-                        failures = 0;
-                    }
+    fn new(tracker: Tracker, coming: mpsc::UnboundedReceiver<Kept>) -> Self {
+        Self { tracker, coming, strands: HashMap::new(), next: 0, ends: FuturesUnordered::new(), failures: 0 }
+    }
+
+    /// Until there is no strand left.
+    async fn run(mut self) {
+        while self.has_strands() {
+            let via = self.strands.values().next().map(|kept| kept.strand.identity.via.clone()).unwrap_or_default();
+            let tracker = self.tracker.clone();
+            let broken = match self.meanwhile(open(&tracker, &via)).await {
+                None => continue,
+                Some(Ok((socket, near, at))) => {
+                    log::info!("conductor {}: live", tracker.conductor);
+                    let talked = self.talk(socket, near, at).await;
+                    self.strands.values_mut().for_each(|kept| kept.lose(State::Unsaid));
                     match talked {
-                        Ok(()) => return,
+                        Ok(()) => continue,
                         Err(broken) => broken,
                     }
                 }
                 Some(Err(broken)) => broken,
             };
-            log::info!("conductor {}: no live link: {broken}", self.tracker.conductor);
+            log::info!("conductor {}: no live link: {broken}", tracker.conductor);
             let wait = match broken {
                 Broken::None(_) => ASK_AGAIN,
-                _ => Duration::from_secs(RETRIES[failures.min(RETRIES.len() - 1)]),
+                _ => Duration::from_secs(RETRIES[self.failures.min(RETRIES.len() - 1)]),
             };
-            failures += 1;
-            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return;
-            }
+            self.failures += 1;
+            self.meanwhile(tokio::time::sleep(wait)).await;
         }
     }
 
-    /// Opens a link at the first address that answers.
-    async fn open(&self) -> Result<(Socket, SocketAddr), Broken> {
-        let addresses = resolve::addresses(&self.tracker, &self.identity.via).await.map_err(Broken::NoAddress)?;
-        let mut why = Broken::NoAddress("it has no address that may be asked from ours".into());
-        for address in addresses {
-            match timeout(PATIENCE, self.open_at(address)).await {
-                Ok(Ok(socket)) => return Ok((socket, address)),
-                Ok(Err(error)) => why = error,
-                Err(_) => why = Broken::Silent,
-            }
+    /// Whether there are any, or will be.
+    fn has_strands(&mut self) -> bool {
+        if self.strands.is_empty() {
+            // From now on they come to another task.
+            self.coming.close();
         }
-        Err(why)
+        while let Ok(kept) = self.coming.try_recv() {
+            drop(self.take(kept));
+        }
+        !self.strands.is_empty()
     }
 
-    async fn open_at(&self, address: SocketAddr) -> Result<Socket, Broken> {
-        let stream = connect(address, &self.identity.via).await?;
-        stream.set_nodelay(true)?;
-        let near = stream.local_addr()?.ip().to_canonical();
-        let mut request = format!("ws://{}{PATH}", self.tracker.conductor).into_client_request()?;
-        request.headers_mut().insert(NO_PAGE, HeaderValue::from_static("member"));
-        let config = WebSocketConfig::default()
-            .read_buffer_size(8 << 10)
-            .write_buffer_size(0)
-            .max_message_size(Some(MAX_TOLD))
-            .max_frame_size(Some(MAX_TOLD));
-        let opened = client_async_with_config(request, stream, Some(config)).await;
-        let (mut socket, _) = opened.map_err(|error| match error {
-            tungstenite::Error::Http(_) | tungstenite::Error::Protocol(_) => Broken::None(error.into()),
-            error => error.into(),
-        })?;
-        let hello = Hello {
-            v: VERSION,
-            info_hash: self.identity.info_hash,
-            peer_id: self.identity.id,
-            key: self.identity.key,
-            port: self.identity.port,
-            ip: self.identity.ip,
-            near: vec![near],
-            name: self.identity.name.clone(),
-            progress: self.progress.borrow().clone(),
-        };
-        say(&mut socket, &Said::Hello(hello)).await?;
-        Ok(socket)
+    /// Takes it in; gives the earlier one of the same composition whose place it takes.
+    fn take(&mut self, kept: Kept) -> Option<Kept> {
+        let (info_hash, nth, stop) = (kept.strand.identity.info_hash, self.next, kept.strand.stop.clone());
+        self.next += 1;
+        self.ends.push(Box::pin(async move {
+            stop.cancelled().await;
+            (info_hash, nth)
+        }));
+        self.strands.insert(info_hash, Kept { nth, ..kept })
     }
 
-    /// Until the link breaks, or until `stop`.
-    async fn talk(&mut self, mut socket: Socket, at: SocketAddr, stop: &CancellationToken) -> Result<(), Broken> {
-        let mut report = interval(REPORT);
-        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_heard = Instant::now();
-        loop {
+    /// The strand that is to end, if it is still there.
+    fn end(&mut self, (info_hash, nth): (InfoHash, u64)) -> Option<Kept> {
+        match self.strands.get(&info_hash) {
+            Some(kept) if kept.nth == nth => self.strands.remove(&info_hash),
+            _ => None,
+        }
+    }
+
+    /// Takes strands in and out until this is done; None: there is none left.
+    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = pin!(what);
+        while !self.strands.is_empty() {
             tokio::select! {
-                () = stop.cancelled() => {
-                    let farewell = async {
-                        self.report(&mut socket).await?;
-                        Ok::<(), Broken>(socket.close(None).await?)
-                    };
-                    let _ = timeout(LAST_WORD, farewell).await;
-                    return Ok(());
-                }
+                done = &mut what => return Some(done),
+                Some(kept) = self.coming.recv() => drop(self.take(kept)),
+                Some(ended) = self.ends.next() => drop(self.end(ended)),
+            }
+        }
+        None
+    }
+
+    /// Until the link breaks, or there is no strand left.
+    async fn talk(&mut self, mut socket: Socket, near: IpAddr, at: SocketAddr) -> Result<(), Broken> {
+        let mut tick = interval(REPORT);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_heard = Instant::now();
+        let mut unsaid: Vec<InfoHash> = self.strands.keys().copied().collect();
+        let mut unanswered = 0;
+        while !self.strands.is_empty() {
+            tokio::select! {
+                biased;
                 message = socket.next() => {
                     let message = message.ok_or(Broken::Closed)??;
                     last_heard = Instant::now();
-                    self.hear(message, at).await?;
+                    unanswered -= usize::from(self.hear(message, at).await?);
                 }
-                _ = report.tick() => self.report(&mut socket).await?,
+                Some(ended) = self.ends.next() => if let Some(kept) = self.end(ended) {
+                    unanswered -= usize::from(kept.state == State::Said);
+                    timeout(LAST_WORD, leave(&mut socket, kept)).await.map_err(|_| Broken::Silent)??;
+                },
+                Some(kept) = self.coming.recv() => {
+                    unsaid.push(kept.strand.identity.info_hash);
+                    let earlier = self.take(kept);
+                    unanswered -= usize::from(earlier.is_some_and(|kept| kept.state == State::Said));
+                }
+                () = std::future::ready(()), if unanswered < UNANSWERED && !unsaid.is_empty() => {
+                    if let Some(kept) = unsaid.pop().and_then(|info_hash| self.strands.get_mut(&info_hash))
+                        && kept.state == State::Unsaid
+                    {
+                        greet(&mut socket, kept, near).await?;
+                        unanswered += 1;
+                    }
+                }
+                _ = tick.tick() => {
+                    for kept in self.strands.values_mut() {
+                        report(&mut socket, &mut kept.strand, kept.state).await?;
+                        if matches!(kept.state, State::Again(due) if Instant::now() >= due) {
+                            kept.state = State::Unsaid;
+                            unsaid.push(kept.strand.identity.info_hash);
+                        }
+                    }
+                }
                 () = sleep_until(last_heard + SILENCE) => return Err(Broken::Silent),
             }
         }
+        let _ = timeout(LAST_WORD, socket.close(None)).await;
+        Ok(())
     }
 
-    /// Says how far we are, if that is news.
-    async fn report(&mut self, socket: &mut Socket) -> Result<(), Broken> {
-        if !self.progress.has_changed().unwrap_or(false) {
-            return Ok(());
-        }
-        let progress = self.progress.borrow_and_update().clone();
-        say(socket, &Said::Progress(progress)).await
-    }
-
-    async fn hear(&self, message: Message, at: SocketAddr) -> Result<(), Broken> {
+    /// Takes in what the conductor tells; whether it answers a hello.
+    async fn hear(&mut self, message: Message, at: SocketAddr) -> Result<bool, Broken> {
         let text = match message {
             Message::Text(text) => text,
             Message::Close(_) => return Err(Broken::Closed),
             // Pings are answered by themselves.
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
-        let Ok(told) = serde_json::from_str(&text) else {
+        let Ok(Word { told, info_hash }) = serde_json::from_str(&text) else {
             log::debug!("conductor {}: not understood: {} bytes", self.tracker.conductor, text.len());
-            return Ok(());
+            return Ok(false);
         };
+        let Some(kept) = self.strands.get_mut(&info_hash) else { return Ok(false) };
+        let answers = kept.state == State::Said && matches!(told, Told::Members { .. } | Told::Refused { .. });
         match told {
             Told::Members { members } => {
                 // It took us.
-                self.up.send_replace(Some(at));
-                self.pass_on(Discovered::Found(members)).await;
+                (kept.state, kept.failures, self.failures) = (State::Taken, 0, 0);
+                kept.strand.up.send_replace(Some(at));
+                kept.pass_on(Discovered::Found(members)).await;
             }
             Told::Changes { joined, left } => {
                 if !left.is_empty() {
-                    self.pass_on(Discovered::Left(left)).await;
+                    kept.pass_on(Discovered::Left(left)).await;
                 }
                 if !joined.is_empty() {
-                    self.pass_on(Discovered::Found(joined)).await;
+                    kept.pass_on(Discovered::Found(joined)).await;
                 }
             }
-            Told::Whole { members } => self.pass_on(Discovered::Whole(members)).await,
+            Told::Whole { members } => kept.pass_on(Discovered::Whole(members)).await,
             Told::Reach { address, open } => {
                 let conductor = self.tracker.conductor.clone();
-                self.pass_on(Discovered::Reachable { conductor, address, open }).await;
+                kept.pass_on(Discovered::Reachable { conductor, address, open }).await;
             }
-            Told::Refused { why } => return Err(Broken::Refused(why)),
-            Told::Other => {}
+            Told::Refused { why } => {
+                log::info!("conductor {}: {info_hash} is refused: {why}", self.tracker.conductor);
+                kept.wait();
+            }
+            Told::Ended if kept.state == State::Taken => kept.wait(),
+            Told::Ended | Told::Other => {}
         }
-        Ok(())
+        Ok(answers)
     }
+}
 
-    async fn pass_on(&self, found: Discovered) {
-        let _ = self.found.send(found).await;
+/// Opens a link at the first address that answers: with the address of our own that it leaves from, and where it is.
+async fn open(tracker: &Tracker, via: &Via) -> Result<(Socket, IpAddr, SocketAddr), Broken> {
+    let addresses = resolve::addresses(tracker, via).await.map_err(Broken::NoAddress)?;
+    let mut why = Broken::NoAddress("it has no address that may be asked from ours".into());
+    for address in addresses {
+        match timeout(PATIENCE, open_at(tracker, via, address)).await {
+            Ok(Ok((socket, near))) => return Ok((socket, near, address)),
+            Ok(Err(error)) => why = error,
+            Err(_) => why = Broken::Silent,
+        }
     }
+    Err(why)
+}
+
+async fn open_at(tracker: &Tracker, via: &Via, address: SocketAddr) -> Result<(Socket, IpAddr), Broken> {
+    let stream = connect(address, via).await?;
+    stream.set_nodelay(true)?;
+    let near = stream.local_addr()?.ip().to_canonical();
+    let mut request = format!("ws://{}{PATH}", tracker.conductor).into_client_request()?;
+    request.headers_mut().insert(NO_PAGE, HeaderValue::from_static("member"));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(8 << 10)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_TOLD))
+        .max_frame_size(Some(MAX_TOLD));
+    let opened = client_async_with_config(request, stream, Some(config)).await;
+    let (socket, _) = opened.map_err(|error| match error {
+        tungstenite::Error::Http(_) | tungstenite::Error::Protocol(_) => Broken::None(error.into()),
+        error => error.into(),
+    })?;
+    Ok((socket, near))
+}
+
+async fn greet(socket: &mut Socket, kept: &mut Kept, near: IpAddr) -> Result<(), Broken> {
+    let Strand { identity, progress, .. } = &mut kept.strand;
+    let hello = Hello {
+        v: VERSION,
+        info_hash: identity.info_hash,
+        peer_id: identity.id,
+        key: identity.key,
+        port: identity.port,
+        ip: identity.ip,
+        near: vec![near],
+        name: identity.name.clone(),
+        progress: progress.borrow_and_update().clone(),
+    };
+    kept.state = State::Said;
+    say(socket, &Said::Hello(hello)).await
+}
+
+/// Says how far we are, if that is news.
+async fn report(socket: &mut Socket, strand: &mut Strand, state: State) -> Result<(), Broken> {
+    if state != State::Taken || !strand.progress.has_changed().unwrap_or(false) {
+        return Ok(());
+    }
+    let (info_hash, progress) = (strand.identity.info_hash, strand.progress.borrow_and_update().clone());
+    say(socket, &Said::Progress { info_hash, progress }).await
+}
+
+async fn leave(socket: &mut Socket, mut kept: Kept) -> Result<(), Broken> {
+    report(socket, &mut kept.strand, kept.state).await?;
+    say(socket, &Said::Leave { info_hash: kept.strand.identity.info_hash }).await
 }
 
 async fn say(socket: &mut Socket, said: &Said) -> Result<(), Broken> {

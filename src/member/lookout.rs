@@ -49,6 +49,7 @@ pub struct Lookout {
     /// What people heard of the conductors, from any composition.
     news: Arc<News>,
     http: Http,
+    links: live::Links,
     /// Ends the search beyond the conductors.
     beyond: CancellationToken,
     ended: CancellationToken,
@@ -56,7 +57,7 @@ pub struct Lookout {
 
 impl Lookout {
     /// With no source yet. They end with `ended`.
-    pub fn new(ended: CancellationToken, news: Arc<News>, http: Http) -> Self {
+    pub fn new(ended: CancellationToken, news: Arc<News>, http: Http, links: live::Links) -> Self {
         let (found, discovered) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats::default());
         let (progress, _) = watch::channel(Progress::default());
@@ -72,6 +73,7 @@ impl Lookout {
             sources: Vec::new(),
             news,
             http,
+            links,
             beyond: ended.child_token(),
             ended,
         }
@@ -106,7 +108,8 @@ impl Lookout {
             if tracker.is_plain_conductor() {
                 let (progress, found) = (self.progress.subscribe(), self.found.clone());
                 let (tracker, identity) = (tracker.clone(), identity.clone());
-                self.sources.push(live::start(tracker, identity, progress, up, found, self.ended.clone()));
+                let strand = live::Strand { identity, progress, up, found, stop: self.ended.clone() };
+                self.sources.push(self.links.keep(tracker, strand));
             }
             self.sources.push(conductor::start(
                 tracker,

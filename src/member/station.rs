@@ -29,6 +29,7 @@ use crate::{
         dht::{self, Dht},
         dns_sd::{Kind, Notice, Words},
         lan::Lan,
+        live::Links,
     },
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
@@ -71,6 +72,8 @@ pub struct Station {
     pub repertoire: Repertoire,
     pub neighbours: Neighbours,
     pub http: Http,
+    /// The live links to its conductors.
+    pub links: Links,
     /// None: nobody is looked for on the local network.
     pub lan: Option<Lan>,
     /// None: the DHT is neither asked nor told.
@@ -131,6 +134,7 @@ impl Station {
             repertoire,
             neighbours,
             http,
+            links: Links::default(),
             lan,
             dht,
             notice,
@@ -160,7 +164,7 @@ impl Station {
 
     /// For a composition that ends with `stop`: with no source of members yet.
     pub fn lookout(&self, stop: &CancellationToken) -> Lookout {
-        Lookout::new(stop.child_token(), self.news.clone(), self.http.clone())
+        Lookout::new(stop.child_token(), self.news.clone(), self.http.clone(), self.links.clone())
     }
 
     /// Our 68 bytes.

@@ -102,9 +102,10 @@ fn a_link_hears_of_members_who_announce() {
     assert_eq!(link.told("members")["members"], json!(["127.0.0.1:1001"]));
     let answer = conductor.announce(&LEECHER, "&event=started");
     assert!(super::addresses(&answer).contains(&"127.0.0.1:1003".to_owned()), "both kinds are in one swarm");
-    assert_eq!(link.told("changes"), json!({"type": "changes", "joined": ["127.0.0.1:1002"]}));
+    let (at, hash) = (["127.0.0.1:1002"], hex::encode(HASH));
+    assert_eq!(link.told("changes"), json!({"type": "changes", "joined": at, "info_hash": hash}));
     conductor.announce(&LEECHER, "&event=stopped");
-    assert_eq!(link.told("changes"), json!({"type": "changes", "left": ["127.0.0.1:1002"]}));
+    assert_eq!(link.told("changes"), json!({"type": "changes", "left": at, "info_hash": hash}));
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn a_second_link_of_a_member_takes_the_place_of_the_first() {
     let mut second = link(conductor.v4, &hello(1003, "node"));
     second.told("members");
     drop(first);
-    second.say(&json!({"type": "progress", "uploaded": 0, "downloaded": 5, "left": 0}));
+    second.say(&json!({"type": "progress", "info_hash": hex::encode(HASH), "uploaded": 0, "downloaded": 5, "left": 0}));
     let next = conductor.told();
     assert_eq!(next["event"], "completed", "the member did not leave: {next}");
 }
@@ -147,8 +148,34 @@ fn a_link_hears_who_has_it_whole() {
     other["peer_id"] = hex::encode(b"-OC0100-otherotherot").into();
     let mut two = link(conductor.v4, &other);
     two.told("members");
-    two.say(&json!({"type": "progress", "uploaded": 0, "downloaded": 5, "left": 0}));
+    two.say(&json!({"type": "progress", "info_hash": hex::encode(HASH), "uploaded": 0, "downloaded": 5, "left": 0}));
     assert_eq!(one.told("whole")["members"], json!([{"peer_id": other["peer_id"], "name": "other"}]));
+}
+
+/// One connection for all that a member shares; what is told names what it is about.
+#[test]
+fn one_link_carries_several_compositions() {
+    let mut conductor = Conductor::start();
+    let other = hex::encode([9; 20]);
+    let mut link = link(conductor.v4, &hello(1003, "node"));
+    link.told("members");
+    let mut second = hello(1003, "node");
+    second["info_hash"] = json!(other);
+    link.say(&second);
+    assert_eq!(link.told("members")["info_hash"], json!(other));
+    assert_eq!(
+        [conductor.event("joined"), conductor.event("joined")].map(|joined| joined["hash"].clone()),
+        [json!(hex::encode(HASH)), json!(other)]
+    );
+    conductor.announce(&SEED, "");
+    assert_eq!(link.told("changes")["info_hash"], json!(hex::encode(HASH)));
+    conductor.event("joined");
+    link.say(&json!({"type": "leave", "info_hash": other}));
+    let left = conductor.event("left");
+    assert_eq!((&left["hash"], &left["why"]), (&json!(other), &json!("stopped")));
+    drop(link);
+    let left = conductor.event("left");
+    assert_eq!((&left["hash"], &left["why"]), (&json!(hex::encode(HASH)), &json!("gone")));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! All live links, by swarm: what each member last said, and what it is still to hear.
+//! All live links, by swarm: what each member last said, and what it is still to hear. A link here is a strand of one: of
+//! one composition.
 //!
 //! It is called under the table's locks and never asks the table itself. A link takes news from a bounded queue: who does not
 //! keep up misses joins and leaves, which the next announce brings; where it would miss a copy its link ends, and
@@ -59,6 +60,12 @@ pub enum News {
 pub struct Ticket {
     info_hash: InfoHash,
     nth: u64,
+}
+
+impl Ticket {
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
 }
 
 /// A member as its link shows it.

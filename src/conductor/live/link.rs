@@ -1,15 +1,19 @@
-//! One live link, from its hello to its end.
+//! One live link, from its first hello to its end.
 //!
-//! Faces the network. A link that says nothing holds its place for [`HELLO`]; a message is at most
-//! [`MAX_SAID`] bytes, and more than [`MOST_SAID`] of them between two pings end it. Its buffers are small: a link costs
-//! about 20 KiB. Who does not take what is sent for [`SILENCE`] is gone.
+//! Faces the network. A link that says nothing holds its place for [`HELLO`], one without a strand until the next ping; a
+//! message is at most [`MAX_SAID`] bytes, and of more than [`MOST_SAID`] of them between two pings the rest waits. Its
+//! buffers are small: a link costs about 20 KiB, and each of its strands, [`MAX_STRANDS`] at most, about 3. Who does not
+//! take what is sent for [`SILENCE`] is gone.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt, stream::SelectAll};
 use tokio::{
     net::TcpStream,
-    sync::mpsc::Receiver,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_tungstenite::{
@@ -21,30 +25,29 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{News, Ticket};
+use super::{
+    hub::{News, Ticket},
+    strand::{Queue, Strand, tell},
+};
 use crate::{
-    announce::{
-        Event, Listed,
-        live::{Copy, Hello, MAX_SAID, PING, Progress, SILENCE, Said, Told},
-    },
+    announce::live::{Hello, MAX_SAID, MAX_STRANDS, PING, SILENCE, Said, Told, Word},
     conductor::{Desk, table::Caller},
+    metainfo::InfoHash,
 };
 
 /// How long a member has to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// Messages between two pings, at most.
-const MOST_SAID: u32 = 100;
+const MOST_SAID: u32 = 10_000;
 /// News that are told at once.
 const BATCH: usize = 256;
-/// Copies in one message: with the longest names it is no longer than a message may be.
-const COPIES: usize = 64;
 
 type Socket = WebSocketStream<TcpStream>;
 
 /// What came of a wait.
 enum Heard {
     Said(Said),
-    News(usize),
+    News(Ticket, Option<News>),
     Ping,
     /// Anything that shows that the other end is there.
     Alive,
@@ -61,13 +64,8 @@ pub async fn run(stream: TcpStream, read: Vec<u8>, desk: Arc<Desk>, caller: Call
         .max_frame_size(Some(MAX_SAID));
     let mut socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let Ok(Some(hello)) = timeout(HELLO, first(&mut socket)).await else { return };
-    let hello = hello.cut();
-    let (ticket, news, copies) = desk.hub().enter(&hello, &caller);
-    let mut link = Link { socket, desk, caller, hello, ticket };
-    let left = match link.begin(&copies).await {
-        true => link.talk(news, &stop).await,
-        false => false,
-    };
+    let mut link = Link { socket, desk, caller, strands: HashMap::new(), queues: SelectAll::new() };
+    let left = link.on_hello(hello).await && link.talk(&stop).await;
     link.end(left).await;
 }
 
@@ -83,41 +81,20 @@ struct Link {
     socket: Socket,
     desk: Arc<Desk>,
     caller: Caller,
-    hello: Hello,
-    ticket: Ticket,
+    strands: HashMap<InfoHash, Strand>,
+    queues: SelectAll<Queue>,
 }
 
 impl Link {
-    /// Puts the member into the table and tells it who is there; false: it is not taken, or gone already.
-    async fn begin(&mut self, copies: &[Copy]) -> bool {
-        let mut members = Vec::new();
-        let list = |listed: Listed| {
-            members.push(listed.address);
-            true
-        };
-        let announce = self.hello.announce(Some(Event::Started), None);
-        if let Err(refusal) = self.desk.hear(&announce, &self.caller, list) {
-            self.tell(&Told::Refused { why: refusal.to_string() }).await;
-            return false;
-        }
-        if let Some(address) = self.desk.closed_at(&announce, &self.caller)
-            && !self.tell(&Told::Reach { address, open: false }).await
-        {
-            return false;
-        }
-        self.tell(&Told::Members { members }).await && self.tell_copies(copies).await
-    }
-
     /// Until the link ends; whether the member took its leave.
-    async fn talk(&mut self, mut news: Receiver<News>, stop: &CancellationToken) -> bool {
+    async fn talk(&mut self, stop: &CancellationToken) -> bool {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last_heard, mut said) = (Instant::now(), 0);
-        let mut batch = Vec::new();
         loop {
             let heard = tokio::select! {
                 () = stop.cancelled() => Heard::End,
-                message = self.socket.next() => match message {
+                message = self.socket.next(), if said < MOST_SAID => match message {
                     Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                         Ok(message) => Heard::Said(message),
                         Err(_) => Heard::End,
@@ -126,26 +103,22 @@ impl Link {
                     Some(Ok(_)) => Heard::Alive,
                     Some(Err(_)) | None => Heard::End,
                 },
-                count = news.recv_many(&mut batch, BATCH) => Heard::News(count),
+                Some((ticket, news)) = self.queues.next(), if !self.queues.is_empty() => Heard::News(ticket, news),
                 _ = ping.tick() => Heard::Ping,
                 () = sleep_until(last_heard + SILENCE) => Heard::End,
             };
+            if matches!(heard, Heard::Said(_) | Heard::Alive) {
+                (last_heard, said) = (Instant::now(), said + 1);
+            }
             let goes_on = match heard {
-                Heard::Said(message) => {
-                    (last_heard, said) = (Instant::now(), said + 1);
-                    self.on_said(message) && said <= MOST_SAID
-                }
-                Heard::Alive => {
-                    (last_heard, said) = (Instant::now(), said + 1);
-                    said <= MOST_SAID
-                }
-                Heard::News(0) | Heard::End => false,
-                Heard::News(_) => self.tell_news(std::mem::take(&mut batch)).await,
+                Heard::Said(message) => self.on_said(message).await,
+                Heard::Alive => true,
+                Heard::News(ticket, news) => self.on_news(ticket, news).await,
                 Heard::Ping => {
                     said = 0;
-                    // Its time in the table goes on for as long as its link does.
-                    self.announce(None) && self.send(Message::Ping(Default::default())).await
+                    self.on_ping().await
                 }
+                Heard::End => false,
             };
             if !goes_on {
                 return false;
@@ -153,59 +126,102 @@ impl Link {
         }
     }
 
-    fn on_said(&mut self, message: Said) -> bool {
+    /// False: the link is to end, as in all that follows.
+    async fn on_said(&mut self, message: Said) -> bool {
         match message {
-            Said::Progress(progress) => self.on_progress(progress.cut()),
-            Said::Hello(_) | Said::Other => true,
+            Said::Hello(hello) => self.on_hello(hello).await,
+            Said::Progress { info_hash, progress } => {
+                let Some(strand) = self.strands.get_mut(&info_hash) else { return true };
+                strand.on_progress(progress, &self.desk, &self.caller) || self.drop_strand(info_hash).await
+            }
+            Said::Leave { info_hash } => {
+                self.end_strand(&info_hash, true);
+                true
+            }
+            Said::Other => true,
         }
     }
 
-    fn on_progress(&mut self, progress: Progress) -> bool {
-        let completed = self.hello.progress.left > 0 && progress.left == 0;
-        self.hello.progress = progress.clone();
-        self.desk.hub().report(self.ticket, progress);
-        !completed || self.announce(Some(Event::Completed))
+    async fn on_hello(&mut self, hello: Hello) -> bool {
+        let info_hash = hello.info_hash;
+        self.end_strand(&info_hash, false);
+        if self.strands.len() >= MAX_STRANDS {
+            let why = format!("a link carries {MAX_STRANDS} compositions");
+            return self.tell(info_hash, Told::Refused { why }).await;
+        }
+        let (begun, told) = Strand::begin(hello, &self.desk, &self.caller);
+        if let Some((strand, queue)) = begun {
+            self.strands.insert(info_hash, strand);
+            self.queues.push(queue);
+        }
+        self.tell_all(info_hash, told).await
     }
 
-    /// Says in the table what is known of the member; false: it is not taken any more.
-    fn announce(&self, event: Option<Event>) -> bool {
-        self.desk.hear(&self.hello.announce(event, Some(0)), &self.caller, |_| false).is_ok()
-    }
-
-    async fn tell_news(&mut self, batch: Vec<News>) -> bool {
-        let (mut joined, mut left, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-        let mut goes_on = true;
-        for news in batch {
-            match news {
-                News::Joined(address) => {
-                    left.retain(|other| *other != address);
-                    joined.push(address);
-                }
-                News::Left(address) => {
-                    joined.retain(|other| *other != address);
-                    left.push(address);
-                }
-                News::Whole(copy) => whole.push(copy),
-                News::Reach { address, open } => goes_on &= self.tell(&Told::Reach { address, open }).await,
+    /// Its time in the table goes on for as long as its link does.
+    async fn on_ping(&mut self) -> bool {
+        let is_taken = |strand: &Strand| strand.announce(None, &self.desk, &self.caller);
+        let refused: Vec<_> = self.strands.iter().filter(|(_, s)| !is_taken(s)).map(|(hash, _)| *hash).collect();
+        for info_hash in refused {
+            if !self.drop_strand(info_hash).await {
+                return false;
             }
         }
-        if !(joined.is_empty() && left.is_empty()) {
-            goes_on &= self.tell(&Told::Changes { joined, left }).await;
-        }
-        goes_on && self.tell_copies(&whole).await
+        !self.strands.is_empty() && self.send(Message::Ping(Default::default())).await
     }
 
-    async fn tell_copies(&mut self, copies: &[Copy]) -> bool {
-        for some in copies.chunks(COPIES) {
-            if !self.tell(&Told::Whole { members: some.to_vec() }).await {
+    /// Tells this, and what else waits to be told.
+    async fn on_news(&mut self, ticket: Ticket, news: Option<News>) -> bool {
+        let mut waiting: BTreeMap<InfoHash, Vec<News>> = BTreeMap::new();
+        let mut next = Some((ticket, news));
+        let mut count = 0;
+        while let Some((ticket, news)) = next {
+            let info_hash = ticket.info_hash();
+            // What is left of an earlier strand is nobody's news.
+            if self.strands.get(&info_hash).is_some_and(|strand| strand.ticket == ticket) {
+                match news {
+                    Some(news) => waiting.entry(info_hash).or_default().push(news),
+                    None => {
+                        waiting.remove(&info_hash);
+                        if !self.drop_strand(info_hash).await {
+                            return false;
+                        }
+                    }
+                }
+            }
+            count += 1;
+            next = if count < BATCH { self.queues.next().now_or_never().flatten() } else { None };
+        }
+        for (info_hash, news) in waiting {
+            if !self.tell_all(info_hash, tell(news)).await {
                 return false;
             }
         }
         true
     }
 
-    async fn tell(&mut self, told: &Told) -> bool {
-        match serde_json::to_string(told) {
+    /// Ends a strand that its member still wants.
+    async fn drop_strand(&mut self, info_hash: InfoHash) -> bool {
+        self.end_strand(&info_hash, false);
+        self.tell(info_hash, Told::Ended).await
+    }
+
+    fn end_strand(&mut self, info_hash: &InfoHash, left: bool) {
+        if let Some(strand) = self.strands.remove(info_hash) {
+            strand.end(left, &self.desk, &self.caller);
+        }
+    }
+
+    async fn tell_all(&mut self, info_hash: InfoHash, all: Vec<Told>) -> bool {
+        for told in all {
+            if !self.tell(info_hash, told).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn tell(&mut self, info_hash: InfoHash, told: Told) -> bool {
+        match serde_json::to_string(&Word { told, info_hash }) {
             Ok(text) => self.send(Message::text(text)).await,
             Err(_) => false,
         }
@@ -215,15 +231,10 @@ impl Link {
         matches!(timeout(SILENCE, self.socket.send(message)).await, Ok(Ok(())))
     }
 
-    /// Takes the member out of the table, unless it has another link. `left`: it said that it leaves.
+    /// Ends all strands. `left`: the member said that it leaves.
     async fn end(mut self, left: bool) {
-        if self.desk.hub().leave(self.ticket) {
-            self.desk.tell_parted(&self.hello, &self.caller);
-            let announce = self.hello.announce(Some(Event::Stopped), Some(0));
-            match left {
-                true => _ = self.desk.hear(&announce, &self.caller, |_| false),
-                false => self.desk.cut_off(&announce, &self.caller),
-            }
+        for (_, strand) in self.strands.drain() {
+            strand.end(left, &self.desk, &self.caller);
         }
         let _ = timeout(Duration::from_millis(200), self.socket.close(None)).await;
     }
