@@ -223,14 +223,19 @@ impl Keeper {
 
     /// Whether there are any, or will be.
     fn has_strands(&mut self) -> bool {
+        self.take_all();
         if self.strands.is_empty() {
             // From now on they come to another task.
             self.coming.close();
+            self.take_all();
         }
+        !self.strands.is_empty()
+    }
+
+    fn take_all(&mut self) {
         while let Ok(kept) = self.coming.try_recv() {
             drop(self.take(kept));
         }
-        !self.strands.is_empty()
     }
 
     /// Takes it in; gives the earlier one of the same composition whose place it takes.
