@@ -49,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_millis(300);
+/// How long all of that may take.
+const LEAVING: Duration = Duration::from_secs(1);
 /// How long a composition may take to hear something, while the others of its link wait.
 const HEARING: Duration = Duration::from_secs(1);
 /// Hellos that wait for their answers: who says more than is read may wait for ever.
@@ -105,10 +107,13 @@ impl Links {
     /// Keeps this strand until it is to stop. The task ends within a second of that. To be called inside a tokio runtime.
     pub fn keep(&self, tracker: Tracker, strand: Strand) -> JoinHandle<()> {
         let (kept, ended) = oneshot::channel();
+        let stop = strand.stop.clone();
         let strand = Kept { strand, nth: 0, state: State::Unsaid, failures: 0, _until: kept };
         self.pass_on(tracker, strand);
         tokio::spawn(async move {
-            let _ = ended.await;
+            stop.cancelled().await;
+            // A conductor that takes nothing holds nobody up.
+            let _ = timeout(LEAVING, ended).await;
         })
     }
 
@@ -280,15 +285,15 @@ impl Keeper {
         while !self.strands.is_empty() {
             tokio::select! {
                 biased;
+                Some(ended) = self.ends.next() => if let Some(kept) = self.end(ended) {
+                    unanswered -= usize::from(kept.state == State::Said);
+                    timeout(LAST_WORD, leave(&mut socket, kept)).await.map_err(|_| Broken::Silent)??;
+                },
                 message = socket.next() => {
                     let message = message.ok_or(Broken::Closed)??;
                     last_heard = Instant::now();
                     unanswered -= usize::from(self.hear(message, at).await?);
                 }
-                Some(ended) = self.ends.next() => if let Some(kept) = self.end(ended) {
-                    unanswered -= usize::from(kept.state == State::Said);
-                    timeout(LAST_WORD, leave(&mut socket, kept)).await.map_err(|_| Broken::Silent)??;
-                },
                 Some(kept) = self.coming.recv() => {
                     unsaid.push(kept.strand.identity.info_hash);
                     let earlier = self.take(kept);
