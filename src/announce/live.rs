@@ -137,7 +137,7 @@ pub enum Told {
     Reach { address: SocketAddr, open: bool },
     /// Why this member is not taken; the strand ends.
     Refused { why: String },
-    /// The strand ends: it did not keep up, or another link of the member took its place.
+    /// The strand ends: it did not keep up, another link of the member took its place, or it is not taken any more.
     Ended,
     /// What a later version tells.
     #[serde(other)]

@@ -20,13 +20,22 @@ use std::{
 use futures_util::{SinkExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig},
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        error::ProtocolError,
+        http::{HeaderValue, StatusCode},
+        protocol::WebSocketConfig,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +47,7 @@ use super::{
 use crate::{
     announce::live::{Hello, MAX_TOLD, PATH, Progress, REPORT, SILENCE, Said, Told, VERSION, Word},
     conductor::catalogue::gate::NO_PAGE,
+    manifest::shown,
     metainfo::{InfoHash, Tracker},
     net::via::Via,
     peer::dial::connect,
@@ -51,8 +61,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(600);
 const LAST_WORD: Duration = Duration::from_millis(300);
 /// How long all of that may take.
 const LEAVING: Duration = Duration::from_secs(1);
-/// How long a composition may take to hear something, while the others of its link wait.
-const HEARING: Duration = Duration::from_secs(1);
 /// Hellos that wait for their answers: who says more than is read may wait for ever.
 const UNANSWERED: usize = 256;
 
@@ -163,19 +171,22 @@ struct Kept {
 impl Kept {
     fn lose(&mut self, state: State) {
         self.state = state;
-        self.strand.up.send_replace(None);
+        // Who was not up is not woken.
+        self.strand.up.send_if_modified(|up| up.take().is_some());
     }
 
-    /// It was refused, or ended.
+    /// It was refused, or ended, or did not keep up.
     fn wait(&mut self) {
         let wait = RETRIES[self.failures.min(RETRIES.len() - 1)];
         self.failures += 1;
         self.lose(State::Again(Instant::now() + Duration::from_secs(wait)));
     }
 
-    async fn pass_on(&self, found: Discovered) {
-        if timeout(HEARING, self.strand.found.send(found)).await.is_err() {
-            log::warn!("{}: too busy to hear what its conductor tells", self.strand.identity.info_hash);
+    /// Who is too busy to hear it hears all anew with the next hello: the others of the link do not wait.
+    fn pass_on(&mut self, found: Discovered) {
+        if let Err(TrySendError::Full(_)) = self.strand.found.try_send(found) {
+            log::info!("{}: too busy to hear what its conductor tells", self.strand.identity.info_hash);
+            self.wait();
         }
     }
 }
@@ -292,7 +303,7 @@ impl Keeper {
                 message = socket.next() => {
                     let message = message.ok_or(Broken::Closed)??;
                     last_heard = Instant::now();
-                    unanswered -= usize::from(self.hear(message, at).await?);
+                    unanswered -= usize::from(self.hear(message, at)?);
                 }
                 Some(kept) = self.coming.recv() => {
                     unsaid.push(kept.strand.identity.info_hash);
@@ -324,7 +335,7 @@ impl Keeper {
     }
 
     /// Takes in what the conductor tells; whether it answers a hello.
-    async fn hear(&mut self, message: Message, at: SocketAddr) -> Result<bool, Broken> {
+    fn hear(&mut self, message: Message, at: SocketAddr) -> Result<bool, Broken> {
         let text = match message {
             Message::Text(text) => text,
             Message::Close(_) => return Err(Broken::Closed),
@@ -335,34 +346,36 @@ impl Keeper {
             log::debug!("conductor {}: not understood: {} bytes", self.tracker.conductor, text.len());
             return Ok(false);
         };
-        let Some(kept) = self.strands.get_mut(&info_hash) else { return Ok(false) };
+        // What is told of an earlier strand is nobody's news.
+        let there = self.strands.get_mut(&info_hash).filter(|kept| matches!(kept.state, State::Said | State::Taken));
+        let Some(kept) = there else { return Ok(false) };
         let answers = kept.state == State::Said && matches!(told, Told::Members { .. } | Told::Refused { .. });
         match told {
             Told::Members { members } => {
                 // It took us.
                 (kept.state, kept.failures, self.failures) = (State::Taken, 0, 0);
                 kept.strand.up.send_replace(Some(at));
-                kept.pass_on(Discovered::Found(members)).await;
+                kept.pass_on(Discovered::Found(members));
             }
             Told::Changes { joined, left } => {
                 if !left.is_empty() {
-                    kept.pass_on(Discovered::Left(left)).await;
+                    kept.pass_on(Discovered::Left(left));
                 }
                 if !joined.is_empty() {
-                    kept.pass_on(Discovered::Found(joined)).await;
+                    kept.pass_on(Discovered::Found(joined));
                 }
             }
-            Told::Whole { members } => kept.pass_on(Discovered::Whole(members)).await,
+            Told::Whole { members } => kept.pass_on(Discovered::Whole(members)),
             Told::Reach { address, open } => {
                 let conductor = self.tracker.conductor.clone();
-                kept.pass_on(Discovered::Reachable { conductor, address, open }).await;
+                kept.pass_on(Discovered::Reachable { conductor, address, open });
             }
             Told::Refused { why } => {
-                log::info!("conductor {}: {info_hash} is refused: {why}", self.tracker.conductor);
+                log::info!("conductor {}: {info_hash} is refused: {}", self.tracker.conductor, shown(&why));
                 kept.wait();
             }
-            Told::Ended if kept.state == State::Taken => kept.wait(),
-            Told::Ended | Told::Other => {}
+            Told::Ended => kept.wait(),
+            Told::Other => {}
         }
         Ok(answers)
     }
@@ -395,10 +408,17 @@ async fn open_at(tracker: &Tracker, via: &Via, address: SocketAddr) -> Result<(S
         .max_frame_size(Some(MAX_TOLD));
     let opened = client_async_with_config(request, stream, Some(config)).await;
     let (socket, _) = opened.map_err(|error| match error {
+        // It has one, and not now.
+        tungstenite::Error::Http(ref answer) if is_for_now(answer.status()) => error.into(),
+        tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => error.into(),
         tungstenite::Error::Http(_) | tungstenite::Error::Protocol(_) => Broken::None(error.into()),
         error => error.into(),
     })?;
     Ok((socket, near))
+}
+
+fn is_for_now(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 async fn greet(socket: &mut Socket, kept: &mut Kept, near: IpAddr) -> Result<(), Broken> {

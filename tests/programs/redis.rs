@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -18,6 +19,16 @@ use crate::support::{
 struct Redis {
     child: Child,
     address: SocketAddr,
+}
+
+/// Whether this Redis answers there: it may be that of another test, that took the port.
+fn is_served_by(child: &Child, address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut said = Vec::new();
+    // It closes when it is told to; somebody else may say nothing at all.
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let asked = stream.write_all(b"INFO server\r\nQUIT\r\n").and_then(|()| stream.read_to_end(&mut said));
+    asked.is_ok() && String::from_utf8_lossy(&said).contains(&format!("process_id:{}\r\n", child.id()))
 }
 
 impl Redis {
@@ -41,7 +52,7 @@ impl Redis {
         let mut child = command.spawn().expect("redis-server");
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until && child.try_wait().expect("a child").is_none() {
-            if TcpStream::connect(address).is_ok() {
+            if is_served_by(&child, address) {
                 return Some(Self { child, address });
             }
             std::thread::sleep(Duration::from_millis(10));

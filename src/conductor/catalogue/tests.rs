@@ -1,8 +1,9 @@
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use super::{store::Memory, *};
@@ -49,6 +50,16 @@ fn on_each_store(test: impl Fn(&Catalogue)) {
     }
 }
 
+/// Whether this Redis answers there: it may be that of another test, that took the port.
+fn is_served_by(child: &Child, port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut said = Vec::new();
+    // It closes when it is told to; somebody else may say nothing at all.
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let asked = stream.write_all(b"INFO server\r\nQUIT\r\n").and_then(|()| stream.read_to_end(&mut said));
+    asked.is_ok() && String::from_utf8_lossy(&said).contains(&format!("process_id:{}\r\n", child.id()))
+}
+
 /// A Redis of the test's own.
 struct Redis {
     child: Child,
@@ -70,7 +81,7 @@ impl Redis {
             let arguments = ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir", "/tmp"];
             let mut child = Command::new("redis-server").args(arguments).stdout(Stdio::null()).spawn().unwrap();
             while child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                if is_served_by(&child, port) {
                     let place = RedisPlace::parse(&format!("redis://127.0.0.1:{port}/1")).unwrap();
                     return Some(Self { child, place });
                 }

@@ -5,7 +5,8 @@
 //! keep up misses joins and leaves, which the next announce brings; where it would miss a copy its link ends, and
 //! the next one begins with all of them.
 //!
-//! What it costs an attacker: [`room`](crate::conductor::room) bounds the links. A join costs a word to each link of its
+//! What it costs an attacker: [`room`](crate::conductor::room) bounds the links, and the table's room for one address
+//! their strands. A join costs a word to each link of its
 //! swarm, up to [`AUDIENCE`]; who is not told then hears of it with its next announce.
 
 use std::{

@@ -14,7 +14,7 @@ use std::{
 use futures_util::{FutureExt, SinkExt, StreamExt, stream::SelectAll};
 use tokio::{
     net::TcpStream,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -33,12 +33,15 @@ use crate::{
     announce::live::{Hello, MAX_SAID, MAX_STRANDS, PING, SILENCE, Said, Told, Word},
     conductor::{Desk, table::Caller},
     metainfo::InfoHash,
+    net::range::is_near,
 };
 
 /// How long a member has to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// Messages between two pings, at most.
 const MOST_SAID: u32 = 10_000;
+/// How long the hello of somebody waits who says too many.
+const ADMISSION: Duration = Duration::from_secs(2);
 /// News that are told at once.
 const BATCH: usize = 256;
 
@@ -65,7 +68,8 @@ pub async fn run(stream: TcpStream, read: Vec<u8>, desk: Arc<Desk>, caller: Call
     let mut socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let Ok(Some(hello)) = timeout(HELLO, first(&mut socket)).await else { return };
     let mut link = Link { socket, desk, caller, strands: HashMap::new(), queues: SelectAll::new() };
-    let left = link.on_hello(hello).await && link.talk(&stop).await;
+    // The upgrade paid for the first.
+    let left = link.begin(hello).await && link.talk(&stop).await;
     link.end(left).await;
 }
 
@@ -88,7 +92,8 @@ struct Link {
 impl Link {
     /// Until the link ends; whether the member took its leave.
     async fn talk(&mut self, stop: &CancellationToken) -> bool {
-        let mut ping = interval(PING);
+        // Hellos that wait are read before a link without strands is ended.
+        let mut ping = interval_at(Instant::now() + PING, PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last_heard, mut said) = (Instant::now(), 0);
         loop {
@@ -129,7 +134,10 @@ impl Link {
     /// False: the link is to end, as in all that follows.
     async fn on_said(&mut self, message: Said) -> bool {
         match message {
-            Said::Hello(hello) => self.on_hello(hello).await,
+            Said::Hello(hello) => {
+                self.await_admission().await;
+                self.begin(hello).await
+            }
             Said::Progress { info_hash, progress } => {
                 let Some(strand) = self.strands.get_mut(&info_hash) else { return true };
                 strand.on_progress(progress, &self.desk, &self.caller) || self.drop_strand(info_hash).await
@@ -142,17 +150,30 @@ impl Link {
         }
     }
 
-    async fn on_hello(&mut self, hello: Hello) -> bool {
-        let info_hash = hello.info_hash;
-        self.end_strand(&info_hash, false);
-        if self.strands.len() >= MAX_STRANDS {
-            let why = format!("a link carries {MAX_STRANDS} compositions");
-            return self.tell(info_hash, Told::Refused { why }).await;
+    /// A hello costs who comes from far away as much as an announce. Nothing else is read meanwhile.
+    async fn await_admission(&self) {
+        let until = Instant::now() + ADMISSION;
+        while !is_near(self.caller.source) && !self.desk.admits(self.caller.source) && Instant::now() < until {
+            sleep(ADMISSION / 20).await;
         }
-        let (begun, told) = Strand::begin(hello, &self.desk, &self.caller);
-        if let Some((strand, queue)) = begun {
-            self.strands.insert(info_hash, strand);
-            self.queues.push(queue);
+    }
+
+    async fn begin(&mut self, hello: Hello) -> bool {
+        let info_hash = hello.info_hash;
+        // It ends after the new one has begun: so nobody hears that the member left.
+        let old = self.strands.remove(&info_hash);
+        let told = if self.strands.len() < MAX_STRANDS {
+            let (begun, told) = Strand::begin(hello, &self.desk, &self.caller);
+            if let Some((strand, queue)) = begun {
+                self.strands.insert(info_hash, strand);
+                self.queues.push(queue);
+            }
+            told
+        } else {
+            vec![Told::Refused { why: format!("a link carries {MAX_STRANDS} compositions") }]
+        };
+        if let Some(old) = old {
+            old.end(false, &self.desk, &self.caller);
         }
         self.tell_all(info_hash, told).await
     }
