@@ -37,7 +37,7 @@
 //! | [`mirror`] | the same bytes from an HTTP server |
 //! | [`swarm`] | all conversations about one composition, as a state machine |
 //! | [`storage`] | the disk: fetch, verify, resume, final name |
-//! | [`net`] | listening sockets, limits, when to stop |
+//! | [`net`] | listening sockets, addresses, limits, when to stop |
 //! | [`discovery`] | how members find each other |
 //! | [`search`] | questions among neighbours, with no server |
 //! | [`composer`], [`conductor`], [`member`] | the three programs |

@@ -45,6 +45,13 @@ impl Stage {
         Program::start(self.command(host, arguments))
     }
 
+    /// A conductor on this host that says to the network that it is there.
+    fn conductor(&self, host: &str, listen: &str) -> Program {
+        let mut command = conductor_command(&self.place, listen);
+        command.env_remove("ORCHESTRA_NO_LAN");
+        listening(on(host, &command)).0
+    }
+
     /// Shares `x.bin` on h1 with no conductor, once it is shared.
     fn sharer(&self, arguments: &[&str]) -> Program {
         let mut sharer = self.start("h1", &[&["share", "x.bin", "--no-conductor"], arguments].concat());
@@ -93,9 +100,7 @@ impl Stage {
 fn a_conductor_of_the_network_is_used() {
     in_lab("near::a_conductor_of_the_network_is_used", || {
         let stage = Stage::new("3");
-        let mut command = conductor_command(&stage.place, ":9999");
-        command.env_remove("ORCHESTRA_NO_LAN");
-        let (_conductor, _) = listening(on("h3", &command));
+        let _conductor = stage.conductor("h3", ":9999");
         let mut sharer = stage.start("h1", &["share", "x.bin"]);
         let sharing = sharer.event_named("sharing");
         assert!(
@@ -241,9 +246,7 @@ fn a_member_on_two_networks_passes_it_on() {
 fn conductors_are_found_too() {
     in_lab("near::conductors_are_found_too", || {
         let stage = Stage::new("4");
-        let mut conductor = conductor_command(&stage.place, "0.0.0.0:9999");
-        conductor.env_remove("ORCHESTRA_NO_LAN");
-        let (_conductor, _) = listening(on("h4", &conductor));
+        let _conductor = stage.conductor("h4", "0.0.0.0:9999");
         let told = ["--no-lan", "--conductor", "10.77.0.14"];
         let _sharer = stage.start("h1", &[&["share", "x.bin"], &told[..]].concat());
         stage.lists("h2", &[("x.bin", 1, 1)]);

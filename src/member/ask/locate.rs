@@ -178,7 +178,7 @@ impl Located {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::bitfield::Bitfield;
+    use crate::{catalogue, wire::bitfield::Bitfield};
 
     /// A member's port, what the conductor says of it, and what it shows.
     type Member<'a> = (u16, Option<u8>, Option<&'a [u32]>);
@@ -197,17 +197,9 @@ mod tests {
             let address = format!("10.0.0.5:{port}").parse().unwrap();
             Place { holder: Holder { address, complete: *percent == Some(100), percent: *percent }, seen }
         };
-        let composition = Composition {
-            name: "x".to_owned(),
-            info_hash: InfoHash([1; 20]),
-            size: 100,
-            part_size: 10,
-            parts: 10,
-            owner: None,
-            registered: 0,
-            members: 3,
-            complete: 1,
-        };
+        let (name, info_hash) = ("x".to_owned(), InfoHash([1; 20]));
+        let composition =
+            Composition { name, info_hash, size: 100, part_size: 10, parts: 10, ..catalogue::tests::composition() };
         Located { composition, geometry, places: members.iter().map(place).collect() }
     }
 

@@ -96,19 +96,11 @@ pub fn holders(all: impl IntoIterator<Item = Holder>) -> Vec<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue;
 
     fn composition(name: &str, hash: u8, members: u32, complete: u32) -> Composition {
-        Composition {
-            name: name.to_owned(),
-            info_hash: InfoHash([hash; 20]),
-            size: 1,
-            part_size: 16_384,
-            parts: 1,
-            owner: None,
-            registered: 0,
-            members,
-            complete,
-        }
+        let (name, info_hash) = (name.to_owned(), InfoHash([hash; 20]));
+        Composition { name, info_hash, members, complete, ..catalogue::tests::composition() }
     }
 
     fn said(source: &'static str, is_member: bool, compositions: &[(&str, u8, u32, u32)]) -> Said<&'static str> {
