@@ -25,6 +25,7 @@ pub struct Waiting {
     pub parts: u32,
     /// When it was last given leave; None: never.
     pub served: Option<Time>,
+    pub last: bool,
 }
 
 /// The state of the neighbourhood that the rule looks at.
@@ -42,7 +43,7 @@ pub struct Neighbours {
 pub fn next(waiting: impl Iterator<Item = Waiting>, around: Neighbours) -> Option<PeerKey> {
     let margin = (f64::from(around.parts) * 0.01).max(2.0);
     let ahead = |w: &Waiting| around.seeding || f64::from(w.parts) >= around.mean_parts - margin;
-    waiting.min_by_key(|w| (ahead(w), w.served, w.key)).map(|w| w.key)
+    waiting.min_by_key(|w| (w.last, ahead(w), w.served, w.key)).map(|w| w.key)
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub(super) struct Neighbour {
     pub introduction: Introduction,
     /// It leaves as soon as it was told of others: there is no place for it.
     pub guest: bool,
+    /// It spreads nothing of what we, the first seed, give it.
+    pub overdrawn: bool,
     /// When it was admitted.
     pub since: Time,
     pub hello: Option<Hello>,
@@ -80,6 +82,7 @@ impl Neighbour {
         Self {
             introduction,
             guest: false,
+            overdrawn: false,
             since: now,
             hello: None,
             told: Told::default(),
@@ -127,7 +130,7 @@ impl Neighbour {
 
     /// Its parts count for rarity: a complete member says nothing about it, a stalling one has them in vain.
     pub fn counts(&self) -> bool {
-        !self.is_complete() && self.stall.is_none()
+        !self.is_complete() && self.stall.is_none() && !self.overdrawn
     }
 
     /// Bytes came: they belong to the parts in the order in which these were asked for.

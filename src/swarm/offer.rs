@@ -73,7 +73,8 @@ impl Swarm {
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
                 let time = ahead / n.rate.get().max(1.0) - waited;
-                if self.is_movable(fetch, *other, free) && longest.is_none_or(|(most, ..)| time > most) {
+                let late = time < 0.0;
+                if self.is_movable(fetch, *other, free, late) && longest.is_none_or(|(most, ..)| time > most) {
                     longest = Some((time, *other, fetch.part));
                 }
             }
@@ -81,8 +82,8 @@ impl Swarm {
         longest.map(|(_, other, part)| (other, part))
     }
 
-    fn is_movable(&self, fetch: &Fetch, from: PeerKey, to: &Neighbour) -> bool {
-        let waits = fetch.began.is_none() && !fetch.offered;
+    fn is_movable(&self, fetch: &Fetch, from: PeerKey, to: &Neighbour, late: bool) -> bool {
+        let waits = fetch.began.is_none() && (!fetch.offered || late);
         waits
             && to.has.has(fetch.part)
             && self.picker.state(fetch.part) == PartState::Fetching(from)

@@ -166,7 +166,7 @@ impl Swarm {
             }
             Event::Sent(part) => {
                 if let Some(reveal) = &mut self.reveal {
-                    reveal.sent(key, part, now);
+                    reveal.sent(key, part, self.picker.holders(part), now);
                 }
                 self.update_reveal(now);
             }

@@ -3,65 +3,70 @@
 //! While no other member is complete and some parts were never sent, the seed shows itself empty and reveals to each
 //! connection a few parts from a shuffled list, each part to one connection only; the next is shown once one is fully
 //! *sent*. (Waiting until a part is seen elsewhere, as BEP 16 does, is what makes super-seeding slow.)
-//! Who gets parts and spreads none has its credit stopped. A part that still has at most one holder 2 s after it was
-//! sent, or whose holder left, is given again.
+//! A part that still has at most one holder a while after it was sent, or whose holder left, is given again, when all
+//! others were given once. Who gets parts and spreads none has its credit stopped (see [`ledger`]).
 //!
 //! What it costs an attacker: who does not take what it was shown holds it back from others for [`TAKE_TIME`], and is
-//! then left out until it takes something.
+//! then left out until it takes something; near the end, when nothing else is left to show, for [`LAST_TIME`]. Who takes
+//! parts and hides them gets few.
 
-use std::collections::{BTreeMap, VecDeque};
+mod ledger;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ledger::Ledger;
 
 use crate::{geometry::PartIndex, peer::PeerKey, time::Time};
 
 /// A part that is not spread by then (or by as long as it takes here) is given to another.
 const SPREAD_TIME: Time = Time::from_secs(2);
 /// Members that were shown the last parts are waited for so long before everybody is.
-const REST_TIME: Time = Time::from_millis(300);
+const REST_TIME: Time = Time::from_secs(1);
+/// With nothing else left to show, what a member was shown and did not ask for in this time is shown to another.
+const LAST_TIME: Time = Time::from_millis(300);
 /// What a member that sees everything asked for is left to it for so long.
 const WANTED_TIME: Time = Time::from_secs(10);
 /// What a member was shown is given to another when it took nothing for so long (or for as long as taking turns takes
 /// here, at most the second).
 pub(super) const TAKE_TIME: (Time, Time) = (Time::from_secs(5), Time::from_secs(30));
-/// Nothing new for who holds more parts alone than this, plus twice the median.
-const CREDIT: u32 = 4;
 /// So many parts that we gave to nobody show that there is another seed.
 const HELPED: u32 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Gift {
     to: PeerKey,
+    shown: Time,
+    /// It was sent to somebody.
     sent: bool,
-    /// At most one member has it, as far as we know.
+    /// This one asked for it.
+    asked: bool,
+    /// It was sent to this one, and at most one member has it, as far as we know.
     lonely: bool,
 }
 
-/// What one connection was given.
-#[derive(Clone, Copy, Debug, Default)]
-struct Account {
-    unsent: u32,
-    lonely: u32,
-    /// When it last took something, or was shown something again.
-    since: Time,
-    /// It let lie what it was shown, and took nothing since.
-    idle: bool,
+impl Gift {
+    fn new(to: PeerKey, shown: Time) -> Self {
+        Self { to, shown, sent: false, asked: false, lonely: false }
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Reveal {
-    /// Parts that were never given, taken from the end.
+    /// Parts that were never sent and that nobody is shown, taken from the end.
     fresh: Vec<PartIndex>,
     gifts: BTreeMap<PartIndex, Gift>,
-    accounts: BTreeMap<PeerKey, Account>,
+    ledger: Ledger,
     /// Parts that were sent, oldest first: to look at once more.
     spreading: VecDeque<(Time, PartIndex)>,
+    /// Parts that were sent and not spread.
     again: VecDeque<PartIndex>,
     /// Parts that were asked for unbidden, oldest first: not ours to give to others for a while.
     wanted: VecDeque<(Time, PartIndex)>,
     /// How often a member had a part that we gave to nobody.
     from_elsewhere: u32,
     sent_once: u32,
-    /// When a part was last sent for the first time.
-    last_first: Time,
+    /// When a part was last sent to whom it was given.
+    last_sent: Time,
     parts: u32,
 }
 
@@ -72,10 +77,11 @@ impl Reveal {
         Self { parts: fresh.len() as u32, fresh, ..Self::default() }
     }
 
-    /// Every part was sent; or nearly every one, and those who were shown the rest do not ask for it.
+    /// Every part was sent and none need be sent again; or nearly every one, and nobody takes the rest.
     pub fn is_over(&self, now: Time) -> bool {
         let nearly = u64::from(self.sent_once) * 100 >= u64::from(self.parts) * 98;
-        self.sent_once == self.parts || (nearly && now >= self.last_first + REST_TIME)
+        let nothing_left = self.sent_once == self.parts && self.again.is_empty() && !self.ledger.is_anything_shown();
+        nothing_left || (nearly && now >= self.last_sent + REST_TIME)
     }
 
     /// Somebody else gives parts away too. That a member says it has everything proves nothing.
@@ -83,41 +89,40 @@ impl Reveal {
         self.from_elsewhere >= HELPED
     }
 
-    pub fn joined(&mut self, key: PeerKey) {
-        self.accounts.insert(key, Account::default());
-    }
-
     /// It lets lie what it is shown: nothing depends on it.
     pub fn is_idle(&self, key: PeerKey) -> bool {
-        self.accounts.get(&key).is_some_and(|account| account.idle)
+        self.ledger.is_idle(key)
     }
 
-    /// Somebody who sees everything asked for a part: it need not be given to another.
+    /// Those who spread too little of what they were given: what they have, nobody else need ever get from them.
+    pub fn overdrawn(&self) -> BTreeSet<PeerKey> {
+        self.ledger.overdrawn()
+    }
+
+    /// It asked for a part. If that was not shown to it, it sees everything, and the part need not be given to another.
     pub fn wanted(&mut self, key: PeerKey, part: PartIndex, now: Time) {
-        if let std::collections::btree_map::Entry::Vacant(place) = self.gifts.entry(part) {
-            place.insert(Gift { to: key, sent: false, lonely: false });
-            self.wanted.push_back((now, part));
+        match self.gifts.get_mut(&part) {
+            Some(gift) => gift.asked |= gift.to == key,
+            None => {
+                self.gifts.insert(part, Gift::new(key, now));
+                self.wanted.push_back((now, part));
+            }
         }
     }
 
-    /// A part was sent to somebody, whether we chose it or not.
-    pub fn sent(&mut self, key: PeerKey, part: PartIndex, now: Time) {
-        if let Some(account) = self.accounts.get_mut(&key) {
-            account.idle = false;
-            account.since = now;
-        }
-        let gift = self.gifts.entry(part).or_insert(Gift { to: key, sent: false, lonely: false });
+    /// A part was sent to somebody, whether we chose it or not. `holders` members have it so far.
+    pub fn sent(&mut self, key: PeerKey, part: PartIndex, holders: u16, now: Time) {
+        self.ledger.took(key, now);
+        let gift = self.gifts.entry(part).or_insert(Gift::new(key, now));
+        self.sent_once += u32::from(!std::mem::replace(&mut gift.sent, true));
         if gift.to != key {
             return;
         }
-        if !gift.sent {
-            gift.sent = true;
-            self.sent_once += 1;
-            self.last_first = now;
-            if let Some(account) = self.accounts.get_mut(&key) {
-                account.unsent = account.unsent.saturating_sub(1);
-            }
+        self.ledger.settle(key, part);
+        if holders <= 1 && !std::mem::replace(&mut gift.lonely, true) {
+            self.ledger.owes(key, 1);
         }
+        self.last_sent = now;
         self.spreading.push_back((now, part));
     }
 
@@ -127,41 +132,44 @@ impl Reveal {
             self.from_elsewhere += 1;
             return;
         };
-        if holders > 1
-            && std::mem::take(&mut gift.lonely)
-            && let Some(account) = self.accounts.get_mut(&gift.to)
-        {
-            account.lonely = account.lonely.saturating_sub(1);
+        if holders > 1 && std::mem::take(&mut gift.lonely) {
+            self.ledger.owes(gift.to, -1);
         }
         // It got the part elsewhere: it will never ask us for it.
-        if gift.to == key && !gift.sent {
-            self.sent(key, part, now);
+        if gift.to == key && self.ledger.is_shown(key, part) {
+            self.sent(key, part, holders, now);
         }
     }
 
     /// Its connection is over. `holders` tells how many members have a part.
     pub fn left(&mut self, key: PeerKey, holders: impl Fn(PartIndex) -> u16) {
-        self.accounts.remove(&key);
-        let lost = |part: &PartIndex, gift: &Gift| gift.to == key && holders(*part) == 0;
-        let back: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
-        self.again.extend(back);
+        self.recall(key);
+        self.ledger.left(key);
+        let lost = |part: &PartIndex, gift: &Gift| gift.to == key && gift.sent && holders(*part) == 0;
+        let lost: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
+        self.again.extend(lost);
     }
 
-    /// Once in a while: who took nothing in this time of what it was shown? That is for others then.
+    /// What this one was shown and not sent is for others.
+    fn recall(&mut self, key: PeerKey) {
+        for part in self.ledger.recall(key) {
+            match self.gifts.get(&part) {
+                Some(gift) if gift.sent => self.again.push_back(part),
+                _ => {
+                    self.gifts.remove(&part);
+                    self.fresh.push(part);
+                }
+            }
+        }
+    }
+
+    /// Once in a while: who took nothing in this time of what it was shown, or spreads too little? That is for others then.
     pub fn take_back(&mut self, now: Time, patience: Time) {
-        let idle = |a: &Account| a.unsent > 0 && !a.idle && now >= a.since + patience;
-        let idle: Vec<_> = self.accounts.iter().filter(|(_, a)| idle(a)).map(|(key, _)| *key).collect();
-        for key in idle {
-            let back = self.gifts.iter().filter(|(_, gift)| gift.to == key && !gift.sent);
-            let back: Vec<_> = back.map(|(part, gift)| (*part, *gift)).collect();
-            for (part, gift) in back {
-                self.gifts.remove(&part);
-                self.revoke(&gift);
-                self.fresh.push(part);
-            }
-            if let Some(account) = self.accounts.get_mut(&key) {
-                account.idle = true;
-            }
+        for key in self.ledger.find_idle(now, patience) {
+            self.recall(key);
+        }
+        for key in self.ledger.overdrawn() {
+            self.recall(key);
         }
     }
 
@@ -181,46 +189,36 @@ impl Reveal {
         }
     }
 
-    fn has_credit(&self, key: PeerKey) -> bool {
-        let mut lonely: Vec<u32> = self.accounts.values().filter(|a| !a.idle).map(|a| a.lonely).collect();
-        lonely.sort_unstable();
-        let median = lonely.get(lonely.len().saturating_sub(1) / 2).copied().unwrap_or(0);
-        self.accounts.get(&key).is_some_and(|a| a.lonely <= CREDIT + 2 * median)
+    /// Some of the holders do not count any more: which parts were spread among them only?
+    pub fn look_at_all(&mut self, holders: impl Fn(PartIndex) -> u16) {
+        let soon = self.spreading.iter().map(|(_, part)| part).chain(&self.again).copied();
+        let soon: BTreeSet<_> = soon.collect();
+        let lost = |part: &PartIndex, gift: &Gift| {
+            gift.sent && holders(*part) <= 1 && !soon.contains(part) && !self.ledger.is_shown(gift.to, *part)
+        };
+        let lost: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
+        self.again.extend(lost);
     }
 
     /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent.
     pub fn next(
         &mut self,
         key: PeerKey,
-        ahead: u32,
+        ahead: usize,
         now: Time,
         theirs: impl Fn(PartIndex) -> bool,
         holders: impl Fn(PartIndex) -> u16,
     ) -> Option<PartIndex> {
-        let room = self.accounts.get(&key).is_some_and(|a| a.unsent < ahead && !a.idle);
-        if !room || !self.has_credit(key) {
-            return None;
-        }
-        let part = self.next_fresh(&holders).or_else(|| self.next_again(key, &theirs, &holders))?;
-        if let Some(old) = self.gifts.get(&part).copied() {
-            self.revoke(&old);
-        }
-        let sent = self.gifts.get(&part).is_some_and(|g| g.sent);
-        self.gifts.insert(part, Gift { to: key, sent, lonely: true });
-        let account = self.accounts.entry(key).or_default();
-        account.lonely += 1;
-        if account.unsent == 0 {
-            account.since = now;
-        }
-        account.unsent += u32::from(!sent);
+        let shown = self.ledger.open(key).filter(|shown| *shown < ahead)?;
+        let part = self
+            .next_fresh(&holders)
+            .or_else(|| self.next_last(key, shown, now, &theirs))
+            .or_else(|| self.next_again(key, shown, &theirs, &holders))?;
+        let gift = self.gifts.entry(part).or_insert(Gift::new(key, now));
+        self.ledger.settle(gift.to, part);
+        *gift = Gift { sent: gift.sent, ..Gift::new(key, now) };
+        self.ledger.show(key, part, now);
         Some(part)
-    }
-
-    fn revoke(&mut self, old: &Gift) {
-        if let Some(account) = self.accounts.get_mut(&old.to) {
-            account.lonely -= u32::from(old.lonely).min(account.lonely);
-            account.unsent -= u32::from(!old.sent).min(account.unsent);
-        }
     }
 
     fn next_fresh(&mut self, holders: impl Fn(PartIndex) -> u16) -> Option<PartIndex> {
@@ -237,12 +235,37 @@ impl Reveal {
         None
     }
 
+    /// One that waits at another, which was shown more than this one or does not ask for it.
+    fn next_last(
+        &self,
+        key: PeerKey,
+        shown: usize,
+        now: Time,
+        theirs: impl Fn(PartIndex) -> bool,
+    ) -> Option<PartIndex> {
+        let waits = |part: &PartIndex, longer: bool| {
+            let gift = self.gifts.get(part).filter(|gift| gift.to != key && !gift.asked && !theirs(*part));
+            gift.is_some_and(|gift| longer || now >= gift.shown + LAST_TIME)
+        };
+        let (most, fullest) = self.ledger.fullest()?;
+        let longer = most > shown + 1;
+        if longer && let Some(part) = fullest.iter().find(|part| waits(part, true)) {
+            return Some(*part);
+        }
+        let mut all = self.ledger.all_shown().filter(|_| shown == 0);
+        all.find(|part| waits(part, false))
+    }
+
     fn next_again(
         &mut self,
         key: PeerKey,
+        shown: usize,
         theirs: impl Fn(PartIndex) -> bool,
         holders: impl Fn(PartIndex) -> u16,
     ) -> Option<PartIndex> {
+        if shown > 0 {
+            return None;
+        }
         self.again.retain(|part| holders(*part) <= 1);
         let fits = |p: &PartIndex| !theirs(*p) && self.gifts.get(p).is_none_or(|g| g.to != key);
         let at = self.again.iter().position(fits)?;

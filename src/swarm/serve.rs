@@ -12,7 +12,7 @@ use crate::{
 const LEAVE_TIME: f64 = 0.005;
 const LEAST_LEAVE: u32 = 64 << 10;
 /// A first seed shows a connection so many parts ahead of what is sent, or so many bytes, or what it takes in so long.
-const SHOWN_PARTS: u32 = 2;
+const SHOWN_PARTS: usize = 2;
 const SHOWN_BYTES: f64 = 512.0 * 1024.0;
 const SHOWN_TIME: f64 = 0.25;
 /// Who was given a part has it spread after so many times what it takes to send a part to each of its neighbours.
@@ -26,7 +26,8 @@ impl Swarm {
         let bytes = ((self.up.get(now) * LEAVE_TIME) as u32).max(self.geometry().part_size()).max(LEAST_LEAVE);
         while self.neighbours.values().filter(|n| n.serving && !n.clogged).count() < choker::AT_ONCE {
             let waiting = self.neighbours.iter().filter(|(_, n)| n.asks && !n.serving);
-            let waiting = waiting.map(|(k, n)| Waiting { key: *k, parts: n.has.count(), served: n.served });
+            let waiting =
+                waiting.map(|(k, n)| Waiting { key: *k, parts: n.has.count(), served: n.served, last: n.overdrawn });
             let Some(key) = choker::next(waiting, self.around()) else {
                 break;
             };
@@ -68,9 +69,6 @@ impl Swarm {
     /// What a new neighbour is told that we have.
     pub(super) fn first_show(&mut self, key: PeerKey, now: Time) -> Show {
         if self.is_revealing(self.incomplete() + 1, now) {
-            if let Some(reveal) = &mut self.reveal {
-                reveal.joined(key);
-            }
             return Show::Nothing;
         }
         match self.is_complete() {
@@ -106,11 +104,11 @@ impl Swarm {
 
     fn reveal_to(&mut self, key: PeerKey, now: Time) {
         let part_size = f64::from(self.geometry().part_size());
-        let Some(n) = self.neighbours.get(&key).filter(|n| !n.sees_all) else {
+        let Some(n) = self.neighbours.get(&key).filter(|n| !n.sees_all && !n.guest) else {
             return;
         };
         let bytes = (n.up.get(now) * SHOWN_TIME).max(SHOWN_BYTES);
-        let ahead = ((bytes / part_size) as u32).max(SHOWN_PARTS);
+        let ahead = ((bytes / part_size) as usize).max(SHOWN_PARTS);
         let mut shown = Vec::new();
         if let Some(reveal) = &mut self.reveal {
             let holders = |part| self.picker.holders(part);
@@ -122,11 +120,28 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
+        self.doubt_the_overdrawn();
         let round = self.round().unwrap_or(Time::ZERO);
         if let Some(reveal) = &mut self.reveal {
             reveal.take_back(now, (round * TAKE_ROUNDS).clamp(TAKE_TIME.0, TAKE_TIME.1));
             reveal.look_again(now, round * SPREAD_ROUNDS, |part| self.picker.holders(part));
             self.update_reveal(now);
+        }
+    }
+
+    /// What those have who spread too little does not count as spread.
+    fn doubt_the_overdrawn(&mut self) {
+        let Some(reveal) = &self.reveal else {
+            return;
+        };
+        let overdrawn = reveal.overdrawn();
+        let changed = self.neighbours.iter().filter(|(key, n)| n.overdrawn != overdrawn.contains(key));
+        let changed: Vec<_> = changed.map(|(key, _)| *key).collect();
+        for key in &changed {
+            self.recount(*key, |n| n.overdrawn = !n.overdrawn);
+        }
+        if let (Some(reveal), false) = (&mut self.reveal, changed.is_empty()) {
+            reveal.look_at_all(|part| self.picker.holders(part));
         }
     }
 }

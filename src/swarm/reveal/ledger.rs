@@ -1,0 +1,122 @@
+//! What each connection was shown and given by a first seed, and what it owes for it.
+//!
+//! Who was sent a part and does not spread it owes that part; so does for good who had it taken over by another who did.
+//! Owing more than the others do is the end of the credit: whoever takes parts and hides them, or spoils them, costs the
+//! swarm a few, not a share of all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{geometry::PartIndex, peer::PeerKey, time::Time};
+
+/// Nothing new for who owes more parts than this, plus twice the median.
+const CREDIT: u32 = 4;
+
+/// What one connection was given.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    /// Parts that it sees and was not sent.
+    shown: Vec<PartIndex>,
+    /// Parts that it was sent and that were not spread.
+    owed: u32,
+    /// When it last took something, or was shown something again.
+    since: Time,
+    /// It let lie what it was shown, and took nothing since.
+    idle: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    accounts: BTreeMap<PeerKey, Account>,
+}
+
+impl Ledger {
+    pub fn left(&mut self, key: PeerKey) {
+        self.accounts.remove(&key);
+    }
+
+    pub fn is_idle(&self, key: PeerKey) -> bool {
+        self.accounts.get(&key).is_some_and(|account| account.idle)
+    }
+
+    pub fn is_anything_shown(&self) -> bool {
+        self.all_shown().next().is_some()
+    }
+
+    pub fn all_shown(&self) -> impl Iterator<Item = PartIndex> {
+        self.accounts.values().flat_map(|account| account.shown.iter().copied())
+    }
+
+    pub fn is_shown(&self, key: PeerKey, part: PartIndex) -> bool {
+        self.accounts.get(&key).is_some_and(|account| account.shown.contains(&part))
+    }
+
+    /// Who was shown most: how many and which.
+    pub fn fullest(&self) -> Option<(usize, &[PartIndex])> {
+        let all = self.accounts.values().map(|account| account.shown.as_slice());
+        all.max_by_key(|shown| shown.len()).map(|shown| (shown.len(), shown))
+    }
+
+    /// How many parts it is shown; None: it gets no more for now.
+    pub fn open(&mut self, key: PeerKey) -> Option<usize> {
+        let credit = self.credit();
+        let account = self.accounts.entry(key).or_default();
+        (!account.idle && account.owed <= credit).then_some(account.shown.len())
+    }
+
+    pub fn show(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+        let account = self.accounts.entry(key).or_default();
+        if account.shown.is_empty() {
+            account.since = now;
+        }
+        account.shown.push(part);
+    }
+
+    /// It takes what it is given.
+    pub fn took(&mut self, key: PeerKey, now: Time) {
+        if let Some(account) = self.accounts.get_mut(&key) {
+            account.idle = false;
+            account.since = now;
+        }
+    }
+
+    /// This part is not on offer to it any more.
+    pub fn settle(&mut self, key: PeerKey, part: PartIndex) {
+        if let Some(account) = self.accounts.get_mut(&key) {
+            account.shown.retain(|shown| *shown != part);
+        }
+    }
+
+    pub fn owes(&mut self, key: PeerKey, more: i32) {
+        if let Some(account) = self.accounts.get_mut(&key) {
+            account.owed = account.owed.saturating_add_signed(more);
+        }
+    }
+
+    /// All that was on offer to it.
+    pub fn recall(&mut self, key: PeerKey) -> Vec<PartIndex> {
+        self.accounts.get_mut(&key).map_or(Vec::new(), |account| std::mem::take(&mut account.shown))
+    }
+
+    /// Those that took nothing for so long of what they were shown.
+    pub fn find_idle(&mut self, now: Time, patience: Time) -> Vec<PeerKey> {
+        let lazy = |a: &Account| !a.shown.is_empty() && !a.idle && now >= a.since + patience;
+        let found = self.accounts.iter_mut().filter(|(_, account)| lazy(account));
+        let found = found.map(|(key, account)| {
+            account.idle = true;
+            *key
+        });
+        found.collect()
+    }
+
+    fn credit(&self) -> u32 {
+        let mut owed: Vec<u32> = self.accounts.values().filter(|a| !a.idle).map(|a| a.owed).collect();
+        owed.sort_unstable();
+        let median = owed.get(owed.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+        CREDIT + 2 * median
+    }
+
+    pub fn overdrawn(&self) -> BTreeSet<PeerKey> {
+        let credit = self.credit();
+        self.accounts.iter().filter(|(_, account)| account.owed > credit).map(|(key, _)| *key).collect()
+    }
+}
