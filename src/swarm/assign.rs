@@ -112,7 +112,9 @@ impl Swarm {
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
                 let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
+                let silent = n.rate.get() == 0.0 && own.rate.get() > 0.0;
                 let time = match fetch.began {
+                    None if silent => f64::INFINITY,
                     Some(began) => self.time_left(fetch, now.saturating_sub(began).as_secs_f64()),
                     None => time_to_come(ahead / rate, waited),
                 };

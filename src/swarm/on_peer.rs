@@ -62,6 +62,9 @@ impl Swarm {
         self.neighbours.insert(key, neighbour);
         self.roster += 1;
         self.effects.push_back(Effect::Admit(key, show));
+        if let Some(reveal) = &mut self.reveal {
+            reveal.joined(key, self.neighbours[&key].introduction.id);
+        }
         self.update_reveal(now);
     }
 
@@ -249,6 +252,13 @@ impl Swarm {
                 self.update_interest(key);
                 self.assign(key, now);
             }
+            PartState::Fetching(by) => {
+                self.update_interest(key);
+                // Somebody who never gave anything may keep us waiting for long.
+                if self.neighbours.get(&by).is_some_and(|n| n.rate.get() == 0.0) {
+                    self.steal(key, now);
+                }
+            }
             _ => self.update_interest(key),
         }
     }
@@ -414,7 +424,7 @@ impl Swarm {
             self.known.add(plain(gone.introduction.address), now);
         }
         if let Some(reveal) = &mut self.reveal {
-            reveal.left(key, |part| self.picker.holders(part));
+            reveal.left(key, gone.introduction.id, |part| self.picker.holders(part));
         }
         for fetch in gone.fetches {
             self.freed(key, fetch.part, now);

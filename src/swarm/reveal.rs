@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ledger::Ledger;
 
-use crate::{geometry::PartIndex, peer::PeerKey, time::Time};
+use crate::{geometry::PartIndex, peer::PeerKey, time::Time, wire::handshake::PeerId};
 
 /// A part that is not spread by then (or by as long as it takes here) is given to another.
 const SPREAD_TIME: Time = Time::from_secs(2);
@@ -58,7 +58,9 @@ pub(super) struct Reveal {
     ledger: Ledger,
     /// Parts that were sent, oldest first: to look at once more.
     spreading: VecDeque<(Time, PartIndex)>,
-    /// Parts that were sent and not spread.
+    /// Parts that were sent to somebody who will not spread them.
+    lost: Vec<PartIndex>,
+    /// Parts that were sent and not spread so far.
     again: VecDeque<PartIndex>,
     /// Parts that were asked for unbidden, oldest first: not ours to give to others for a while.
     wanted: VecDeque<(Time, PartIndex)>,
@@ -80,7 +82,7 @@ impl Reveal {
     /// Every part was sent and none need be sent again; or nearly every one, and nobody takes the rest.
     pub fn is_over(&self, now: Time) -> bool {
         let nearly = u64::from(self.sent_once) * 100 >= u64::from(self.parts) * 98;
-        let nothing_left = self.sent_once == self.parts && self.again.is_empty() && !self.ledger.is_anything_shown();
+        let nothing_left = self.sent_once == self.parts && self.lost.is_empty() && self.again.is_empty() && !self.ledger.is_anything_shown();
         nothing_left || (nearly && now >= self.last_sent + REST_TIME)
     }
 
@@ -89,14 +91,21 @@ impl Reveal {
         self.from_elsewhere >= HELPED
     }
 
+    pub fn joined(&mut self, key: PeerKey, id: PeerId) {
+        self.ledger.joined(key, id);
+    }
+
     /// It lets lie what it is shown: nothing depends on it.
     pub fn is_idle(&self, key: PeerKey) -> bool {
         self.ledger.is_idle(key)
     }
 
-    /// Those who spread too little of what they were given: what they have, nobody else need ever get from them.
-    pub fn overdrawn(&self) -> BTreeSet<PeerKey> {
-        self.ledger.overdrawn()
+    /// Once in a while: who spreads too little of what it was given? What was shown to those is for others, and what they
+    /// have nobody else need ever get from them.
+    pub fn review(&mut self) -> BTreeSet<PeerKey> {
+        let closed = self.ledger.review();
+        closed.iter().for_each(|key| self.recall(*key));
+        closed
     }
 
     /// It asked for a part. If that was not shown to it, it sees everything, and the part need not be given to another.
@@ -142,19 +151,19 @@ impl Reveal {
     }
 
     /// Its connection is over. `holders` tells how many members have a part.
-    pub fn left(&mut self, key: PeerKey, holders: impl Fn(PartIndex) -> u16) {
+    pub fn left(&mut self, key: PeerKey, id: PeerId, holders: impl Fn(PartIndex) -> u16) {
         self.recall(key);
-        self.ledger.left(key);
+        self.ledger.left(key, id);
         let lost = |part: &PartIndex, gift: &Gift| gift.to == key && gift.sent && holders(*part) == 0;
-        let lost: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
-        self.again.extend(lost);
+        let lost = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p);
+        self.lost.extend(lost);
     }
 
     /// What this one was shown and not sent is for others.
     fn recall(&mut self, key: PeerKey) {
         for part in self.ledger.recall(key) {
             match self.gifts.get(&part) {
-                Some(gift) if gift.sent => self.again.push_back(part),
+                Some(gift) if gift.sent => self.lost.push(part),
                 _ => {
                     self.gifts.remove(&part);
                     self.fresh.push(part);
@@ -163,12 +172,9 @@ impl Reveal {
         }
     }
 
-    /// Once in a while: who took nothing in this time of what it was shown, or spreads too little? That is for others then.
+    /// Once in a while: who took nothing in this time of what it was shown? That is for others then.
     pub fn take_back(&mut self, now: Time, patience: Time) {
         for key in self.ledger.find_idle(now, patience) {
-            self.recall(key);
-        }
-        for key in self.ledger.overdrawn() {
             self.recall(key);
         }
     }
@@ -184,20 +190,23 @@ impl Reveal {
         }
         while let Some((_, part)) = self.spreading.pop_front_if(|(sent, _)| now >= *sent + patience.max(SPREAD_TIME)) {
             if holders(part) <= 1 {
-                self.again.push_back(part);
+                match self.gifts.get(&part).is_some_and(|gift| self.ledger.is_proven(gift.to)) {
+                    true => self.again.push_back(part),
+                    false => self.lost.push(part),
+                }
             }
         }
     }
 
     /// Some of the holders do not count any more: which parts were spread among them only?
     pub fn look_at_all(&mut self, holders: impl Fn(PartIndex) -> u16) {
-        let soon = self.spreading.iter().map(|(_, part)| part).chain(&self.again).copied();
-        let soon: BTreeSet<_> = soon.collect();
+        let soon: BTreeSet<_> = self.spreading.iter().map(|(_, part)| *part).collect();
         let lost = |part: &PartIndex, gift: &Gift| {
-            gift.sent && holders(*part) <= 1 && !soon.contains(part) && !self.ledger.is_shown(gift.to, *part)
+            let dead = !self.ledger.is_proven(gift.to) && !self.ledger.is_shown(gift.to, *part);
+            gift.sent && dead && holders(*part) <= 1 && !soon.contains(part)
         };
-        let lost: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
-        self.again.extend(lost);
+        self.lost = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
+        self.again.retain(|part| !self.lost.contains(part));
     }
 
     /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent.
@@ -211,7 +220,8 @@ impl Reveal {
     ) -> Option<PartIndex> {
         let shown = self.ledger.open(key).filter(|shown| *shown < ahead)?;
         let part = self
-            .next_fresh(&holders)
+            .next_lost(key, &theirs, &holders)
+            .or_else(|| self.next_fresh(&holders))
             .or_else(|| self.next_last(key, shown, now, &theirs))
             .or_else(|| self.next_again(key, shown, &theirs, &holders))?;
         let gift = self.gifts.entry(part).or_insert(Gift::new(key, now));
@@ -235,6 +245,21 @@ impl Reveal {
         None
     }
 
+    fn next_lost(
+        &mut self,
+        key: PeerKey,
+        theirs: impl Fn(PartIndex) -> bool,
+        holders: impl Fn(PartIndex) -> u16,
+    ) -> Option<PartIndex> {
+        if !self.ledger.is_proven(key) {
+            return None;
+        }
+        self.lost.retain(|part| holders(*part) <= 1);
+        let fits = |p: &PartIndex| !theirs(*p) && self.gifts.get(p).is_none_or(|g| g.to != key);
+        let at = self.lost.iter().position(fits)?;
+        Some(self.lost.swap_remove(at))
+    }
+
     /// One that waits at another, which was shown more than this one or does not ask for it.
     fn next_last(
         &self,
@@ -248,7 +273,7 @@ impl Reveal {
             gift.is_some_and(|gift| longer || now >= gift.shown + LAST_TIME)
         };
         let (most, fullest) = self.ledger.fullest()?;
-        let longer = most > shown + 1;
+        let longer = shown == 0 && most > 2;
         if longer && let Some(part) = fullest.iter().find(|part| waits(part, true)) {
             return Some(*part);
         }
@@ -263,7 +288,7 @@ impl Reveal {
         theirs: impl Fn(PartIndex) -> bool,
         holders: impl Fn(PartIndex) -> u16,
     ) -> Option<PartIndex> {
-        if shown > 0 {
+        if self.ledger.is_anything_shown() {
             return None;
         }
         self.again.retain(|part| holders(*part) <= 1);

@@ -104,7 +104,7 @@ impl Swarm {
 
     fn reveal_to(&mut self, key: PeerKey, now: Time) {
         let part_size = f64::from(self.geometry().part_size());
-        let Some(n) = self.neighbours.get(&key).filter(|n| !n.sees_all && !n.guest) else {
+        let Some(n) = self.neighbours.get(&key).filter(|n| !n.sees_all && !n.guest && !n.is_complete()) else {
             return;
         };
         let bytes = (n.up.get(now) * SHOWN_TIME).max(SHOWN_BYTES);
@@ -131,10 +131,10 @@ impl Swarm {
 
     /// What those have who spread too little does not count as spread.
     fn doubt_the_overdrawn(&mut self) {
-        let Some(reveal) = &self.reveal else {
+        let Some(reveal) = &mut self.reveal else {
             return;
         };
-        let overdrawn = reveal.overdrawn();
+        let overdrawn = reveal.review();
         let changed = self.neighbours.iter().filter(|(key, n)| n.overdrawn != overdrawn.contains(key));
         let changed: Vec<_> = changed.map(|(key, _)| *key).collect();
         for key in &changed {

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{geometry::PartIndex, peer::PeerKey, time::Time};
+use crate::{geometry::PartIndex, peer::PeerKey, time::Time, wire::handshake::PeerId};
 
-/// Nothing new for who owes more parts than this, plus twice the median.
-const CREDIT: u32 = 4;
+/// Nothing new for who owes so many parts more than is usual.
+const CREDIT: u32 = 3;
+/// Debts of so many who left are remembered.
+const MOST_DEPARTED: usize = 10_000;
 
 /// What one connection was given.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +24,31 @@ struct Account {
     since: Time,
     /// It let lie what it was shown, and took nothing since.
     idle: bool,
+    /// It owed more than its credit, and still owes more than the others.
+    closed: bool,
 }
 
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: BTreeMap<PeerKey, Account>,
+    /// What those owe who left.
+    departed: BTreeMap<PeerId, u32>,
 }
 
 impl Ledger {
-    pub fn left(&mut self, key: PeerKey) {
-        self.accounts.remove(&key);
+    pub fn joined(&mut self, key: PeerKey, id: PeerId) {
+        let owed = self.departed.remove(&id).unwrap_or(0);
+        self.accounts.insert(key, Account { owed, ..Account::default() });
+    }
+
+    /// What it owes is remembered.
+    pub fn left(&mut self, key: PeerKey, id: PeerId) {
+        if let Some(account) = self.accounts.remove(&key)
+            && account.owed > 0
+            && self.departed.len() < MOST_DEPARTED
+        {
+            self.departed.insert(id, account.owed);
+        }
     }
 
     pub fn is_idle(&self, key: PeerKey) -> bool {
@@ -57,10 +74,14 @@ impl Ledger {
     }
 
     /// How many parts it is shown; None: it gets no more for now.
-    pub fn open(&mut self, key: PeerKey) -> Option<usize> {
-        let credit = self.credit();
-        let account = self.accounts.entry(key).or_default();
-        (!account.idle && account.owed <= credit).then_some(account.shown.len())
+    pub fn open(&self, key: PeerKey) -> Option<usize> {
+        let account = self.accounts.get(&key)?;
+        (!account.idle && !account.closed).then_some(account.shown.len())
+    }
+
+    /// It spreads what it gets about as well as the others do.
+    pub fn is_proven(&self, key: PeerKey) -> bool {
+        self.accounts.get(&key).is_some_and(|account| account.owed <= self.usual())
     }
 
     pub fn show(&mut self, key: PeerKey, part: PartIndex, now: Time) {
@@ -108,15 +129,19 @@ impl Ledger {
         found.collect()
     }
 
-    fn credit(&self) -> u32 {
+    /// What a member may owe that does nothing wrong.
+    fn usual(&self) -> u32 {
         let mut owed: Vec<u32> = self.accounts.values().filter(|a| !a.idle).map(|a| a.owed).collect();
         owed.sort_unstable();
-        let median = owed.get(owed.len().saturating_sub(1) / 2).copied().unwrap_or(0);
-        CREDIT + 2 * median
+        1 + 2 * owed.get(owed.len().saturating_sub(1) / 2).copied().unwrap_or(0)
     }
 
-    pub fn overdrawn(&self) -> BTreeSet<PeerKey> {
-        let credit = self.credit();
-        self.accounts.iter().filter(|(_, account)| account.owed > credit).map(|(key, _)| *key).collect()
+    /// Once in a while: whose credit is used up? Who spread all but the usual since has some again.
+    pub fn review(&mut self) -> BTreeSet<PeerKey> {
+        let usual = self.usual();
+        for account in self.accounts.values_mut() {
+            account.closed = account.owed > usual + if account.closed { 0 } else { CREDIT };
+        }
+        self.accounts.iter().filter(|(_, account)| account.closed).map(|(key, _)| *key).collect()
     }
 }
