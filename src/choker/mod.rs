@@ -6,6 +6,7 @@
 //! - A member that is still fetching serves first those that lie behind: whose count of parts is more than
 //!   max(1 % of all parts, 2) below the mean of its incomplete neighbours. Within each class, and for a member that
 //!   is complete always, the one that was served least recently.
+//! - A first seed serves those last that spread nothing of what it gives them.
 //! - A member whose connection takes no more bytes for now keeps its leave but does not count among the few, so that
 //!   a slow one never holds up the others.
 //!
@@ -25,6 +26,7 @@ pub struct Waiting {
     pub parts: u32,
     /// When it was last given leave; None: never.
     pub served: Option<Time>,
+    /// It is served when nobody else waits.
     pub last: bool,
 }
 
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     fn waiting(key: u32, parts: u32, served: u64) -> Waiting {
-        Waiting { key: PeerKey(key), parts, served: Some(Time::from_secs(served)) }
+        Waiting { key: PeerKey(key), parts, served: Some(Time::from_secs(served)), last: false }
     }
 
     const AROUND: Neighbours = Neighbours { mean_parts: 100.0, parts: 1000, seeding: false };
@@ -67,6 +69,13 @@ mod tests {
     fn a_seed_looks_only_at_who_waited_longest() {
         let all = [waiting(1, 0, 9), waiting(2, 100, 2)];
         assert_eq!(next(all.into_iter(), Neighbours { seeding: true, ..AROUND }), Some(PeerKey(2)));
+    }
+
+    #[test]
+    fn who_is_to_be_last_is_served_when_nobody_else_waits() {
+        let last = Waiting { last: true, ..waiting(1, 0, 1) };
+        assert_eq!(next([last, waiting(2, 100, 9)].into_iter(), AROUND), Some(PeerKey(2)));
+        assert_eq!(next([last].into_iter(), AROUND), Some(PeerKey(1)));
     }
 
     #[test]

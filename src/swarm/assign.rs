@@ -112,9 +112,7 @@ impl Swarm {
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
                 let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
-                let silent = n.rate.get() == 0.0 && own.rate.get() > 0.0;
                 let time = match fetch.began {
-                    None if silent => f64::INFINITY,
                     Some(began) => self.time_left(fetch, now.saturating_sub(began).as_secs_f64()),
                     None => time_to_come(ahead / rate, waited),
                 };
@@ -148,7 +146,7 @@ impl Swarm {
         self.neighbours.values().any(|n| n.fetches.iter().any(moving))
     }
 
-    fn mean_rate(&self) -> f64 {
+    pub(super) fn mean_rate(&self) -> f64 {
         let rates = || self.neighbours.values().map(|n| n.rate.get()).filter(|r| *r > 0.0);
         let count = rates().count();
         if count == 0 { 0.0 } else { rates().sum::<f64>() / count as f64 }

@@ -5,8 +5,8 @@
 //! while others have more to send than they can, and what is lost so can never be caught up. In a simulation of 200
 //! members that was some 8 % of the whole time, and the offers won a quarter of it back.
 //!
-//! What an offer costs: a message of six bytes now and then, to few. What a liar gains: one part at a time, which is
-//! taken from it like from any other who is slow.
+//! What an offer costs: a message of six bytes now and then, to few. What a liar gains: one part at a time, which the next
+//! who offers itself takes over when it is late.
 
 use super::{
     Swarm,
@@ -64,16 +64,18 @@ impl Swarm {
     }
 
     /// Of the parts that this member has and that have not begun to come from another, the one that will take longest,
-    /// and who was asked for it. Who offered itself for a part keeps it.
+    /// and who was asked for it. Who offered itself for a part keeps it for the time that it should take.
     fn waits_longest(&self, free: &Neighbour, key: PeerKey, now: Time) -> Option<(PeerKey, PartIndex)> {
+        let mean = self.mean_rate();
         let mut longest: Option<(f64, PeerKey, PartIndex)> = None;
         for (other, n) in self.neighbours.iter().filter(|(other, _)| **other != key) {
             let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
             let mut ahead = 0.0;
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
-                let time = ahead / n.rate.get().max(1.0) - waited;
-                let late = time < 0.0;
+                let rate = n.rate.get();
+                let time = ahead / rate.max(1.0) - waited;
+                let late = waited > ahead / if rate > 0.0 { rate } else { mean.max(1.0) };
                 if self.is_movable(fetch, *other, free, late) && longest.is_none_or(|(most, ..)| time > most) {
                     longest = Some((time, *other, fetch.part));
                 }
@@ -169,6 +171,22 @@ mod tests {
         assert_eq!(told(&mut swarm), [(B, Command::Fetch(part(3)))]);
         swarm.handle(Input::Peer(A, Event::Offer), Time::from_secs(1));
         assert_eq!(told(&mut swarm), []);
+    }
+
+    #[test]
+    fn who_offers_and_does_not_give_loses_the_part_to_the_next_who_offers() {
+        let mut swarm = swarm(&[], &[3]);
+        swarm.handle(Input::Peer(A, Event::Received(1000)), Time::from_millis(10));
+        swarm.handle(Input::Peer(A, Event::Right(part(3))), Time::from_millis(10));
+        told(&mut swarm);
+        swarm.handle(Input::Peer(A, Event::Has(part(2))), Time::from_secs(1));
+        swarm.handle(Input::Peer(B, Event::Has(part(2))), Time::from_secs(1));
+        told(&mut swarm);
+        swarm.handle(Input::Peer(B, Event::Offer), Time::from_secs(1));
+        swarm.handle(Input::Peer(A, Event::Released { part: part(2), refused: false }), Time::from_secs(1));
+        assert_eq!(told(&mut swarm), [(A, Command::Recall(part(2))), (B, Command::Fetch(part(2)))]);
+        swarm.handle(Input::Peer(A, Event::Offer), Time::from_secs(60));
+        assert_eq!(told(&mut swarm), [(B, Command::Recall(part(2)))]);
     }
 
     #[test]

@@ -252,13 +252,6 @@ impl Swarm {
                 self.update_interest(key);
                 self.assign(key, now);
             }
-            PartState::Fetching(by) => {
-                self.update_interest(key);
-                // Somebody who never gave anything may keep us waiting for long.
-                if self.neighbours.get(&by).is_some_and(|n| n.rate.get() == 0.0) {
-                    self.steal(key, now);
-                }
-            }
             _ => self.update_interest(key),
         }
     }

@@ -21,9 +21,9 @@ use crate::{geometry::PartIndex, peer::PeerKey, time::Time, wire::handshake::Pee
 /// A part that is not spread by then (or by as long as it takes here) is given to another.
 const SPREAD_TIME: Time = Time::from_secs(2);
 /// Members that were shown the last parts are waited for so long before everybody is.
-const REST_TIME: Time = Time::from_secs(1);
+const REST_TIME: Time = Time::from_millis(300);
 /// With nothing else left to show, what a member was shown and did not ask for in this time is shown to another.
-const LAST_TIME: Time = Time::from_millis(300);
+const LAST_TIME: Time = Time::from_millis(1000);
 /// What a member that sees everything asked for is left to it for so long.
 const WANTED_TIME: Time = Time::from_secs(10);
 /// What a member was shown is given to another when it took nothing for so long (or for as long as taking turns takes
@@ -82,7 +82,7 @@ impl Reveal {
     /// Every part was sent and none need be sent again; or nearly every one, and nobody takes the rest.
     pub fn is_over(&self, now: Time) -> bool {
         let nearly = u64::from(self.sent_once) * 100 >= u64::from(self.parts) * 98;
-        let nothing_left = self.sent_once == self.parts && self.lost.is_empty() && self.again.is_empty() && !self.ledger.is_anything_shown();
+        let nothing_left = self.sent_once == self.parts && self.lost.is_empty() && self.again.is_empty();
         nothing_left || (nearly && now >= self.last_sent + REST_TIME)
     }
 
@@ -260,7 +260,7 @@ impl Reveal {
         Some(self.lost.swap_remove(at))
     }
 
-    /// One that waits at another, which was shown more than this one or does not ask for it.
+    /// One that another was shown and does not ask for.
     fn next_last(
         &self,
         key: PeerKey,
@@ -268,17 +268,12 @@ impl Reveal {
         now: Time,
         theirs: impl Fn(PartIndex) -> bool,
     ) -> Option<PartIndex> {
-        let waits = |part: &PartIndex, longer: bool| {
+        let waits = |part: &PartIndex| {
             let gift = self.gifts.get(part).filter(|gift| gift.to != key && !gift.asked && !theirs(*part));
-            gift.is_some_and(|gift| longer || now >= gift.shown + LAST_TIME)
+            gift.is_some_and(|gift| now >= gift.shown + LAST_TIME)
         };
-        let (most, fullest) = self.ledger.fullest()?;
-        let longer = shown == 0 && most > 2;
-        if longer && let Some(part) = fullest.iter().find(|part| waits(part, true)) {
-            return Some(*part);
-        }
         let mut all = self.ledger.all_shown().filter(|_| shown == 0);
-        all.find(|part| waits(part, false))
+        all.find(waits)
     }
 
     fn next_again(
@@ -299,110 +294,4 @@ impl Reveal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::geometry::Geometry;
-
-    const A: PeerKey = PeerKey(1);
-    const B: PeerKey = PeerKey(2);
-
-    fn reveal(parts: u64) -> Reveal {
-        let g = Geometry::new(parts, 1).unwrap();
-        let mut reveal = Reveal::new(g.all_parts(), &mut fastrand::Rng::with_seed(3));
-        reveal.joined(A);
-        reveal.joined(B);
-        reveal
-    }
-
-    fn next(r: &mut Reveal, key: PeerKey) -> Option<PartIndex> {
-        r.next(key, 2, Time::ZERO, |_| false, |_| 0)
-    }
-
-    #[test]
-    fn each_part_goes_to_one_connection_and_the_next_when_one_is_sent() {
-        let mut r = reveal(10);
-        let shown = [next(&mut r, A), next(&mut r, A), next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
-        assert!((0..4).all(|i| !shown[..i].contains(&shown[i])));
-        assert_eq!(next(&mut r, A), None);
-        r.sent(A, shown[0], Time::ZERO);
-        assert!(next(&mut r, A).is_some_and(|p| !shown.contains(&p)));
-    }
-
-    #[test]
-    fn who_spreads_nothing_gets_nothing_new() {
-        let mut r = reveal(40);
-        for _ in 0..20 {
-            let Some(part) = next(&mut r, A) else { break };
-            r.sent(A, part, Time::ZERO);
-        }
-        assert_eq!(r.accounts[&A].lonely, CREDIT + 1);
-        let part = *r.gifts.keys().next().unwrap();
-        r.seen(B, part, 2, Time::ZERO);
-        assert!(next(&mut r, A).is_some());
-    }
-
-    #[test]
-    fn what_is_not_spread_is_given_again_to_another() {
-        let mut r = reveal(1);
-        let part = next(&mut r, A).unwrap();
-        r.sent(A, part, Time::ZERO);
-        assert!(r.is_over(Time::ZERO));
-        r.look_again(Time::from_secs(1), Time::ZERO, |_| 1);
-        assert_eq!(next(&mut r, B), None);
-        r.look_again(Time::from_secs(2), Time::ZERO, |_| 1);
-        assert_eq!(next(&mut r, A), None, "it had it already");
-        assert_eq!(next(&mut r, B), Some(part));
-    }
-
-    #[test]
-    fn who_takes_nothing_holds_nothing_back() {
-        let mut r = reveal(4);
-        let shown = [next(&mut r, A), next(&mut r, A), next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
-        r.sent(B, shown[2], Time::from_secs(1));
-        r.take_back(Time::from_secs(4), TAKE_TIME.0);
-        assert!(!r.is_idle(A), "it still has time");
-        r.take_back(Time::from_secs(5), TAKE_TIME.0);
-        assert!(r.is_idle(A));
-        assert_eq!(next(&mut r, A), None, "nothing new");
-        r.sent(B, shown[3], Time::from_secs(5));
-        let left = [next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
-        assert!(left.iter().all(|part| shown[..2].contains(part)));
-        r.sent(A, shown[0], Time::from_secs(6));
-        assert!(!r.is_idle(A), "it takes after all");
-    }
-
-    #[test]
-    fn what_left_with_its_only_holder_is_given_again() {
-        let mut r = reveal(2);
-        let part = next(&mut r, A).unwrap();
-        let other = next(&mut r, B).unwrap();
-        r.sent(B, other, Time::ZERO);
-        r.left(A, |p| u16::from(p == other));
-        assert_eq!(next(&mut r, B), Some(part));
-    }
-
-    #[test]
-    fn what_somebody_asked_for_unbidden_is_left_to_it_for_a_while() {
-        let mut r = reveal(2);
-        let g = Geometry::new(2, 1).unwrap();
-        let wanted = g.part(0).unwrap();
-        r.wanted(PeerKey(9), wanted, Time::ZERO);
-        assert_eq!(next(&mut r, A), g.part(1));
-        assert_eq!(next(&mut r, B), None);
-        r.look_again(Time::from_secs(10), Time::ZERO, |_| 0);
-        assert_eq!(next(&mut r, B), Some(wanted));
-    }
-
-    #[test]
-    fn it_is_over_when_all_was_sent_or_nobody_takes_the_rest() {
-        let mut r = reveal(50);
-        let g = Geometry::new(50, 1).unwrap();
-        for part in g.all_parts().take(49) {
-            r.sent(PeerKey(9), part, Time::from_secs(1));
-        }
-        assert!(!r.is_over(Time::from_millis(1200)));
-        assert!(r.is_over(Time::from_millis(1300)));
-        r.sent(PeerKey(9), g.part(49).unwrap(), Time::from_secs(1));
-        assert!(r.is_over(Time::from_secs(1)));
-    }
-}
+mod tests;

@@ -67,12 +67,6 @@ impl Ledger {
         self.accounts.get(&key).is_some_and(|account| account.shown.contains(&part))
     }
 
-    /// Who was shown most: how many and which.
-    pub fn fullest(&self) -> Option<(usize, &[PartIndex])> {
-        let all = self.accounts.values().map(|account| account.shown.as_slice());
-        all.max_by_key(|shown| shown.len()).map(|shown| (shown.len(), shown))
-    }
-
     /// How many parts it is shown; None: it gets no more for now.
     pub fn open(&self, key: PeerKey) -> Option<usize> {
         let account = self.accounts.get(&key)?;
