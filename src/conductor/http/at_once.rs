@@ -1,13 +1,13 @@
-//! Announces and scrapes that are answered where they are accepted.
+//! Announces and scrapes that are answered as soon as they are there.
 //!
-//! Nearly every announce comes over a connection of its own, and is there by the time that this is accepted. Then it is
-//! read, answered and closed at once: there is no task for it, no timer, and nobody watches it. What is not such a
-//! request, or not all there, is left unread.
+//! Nearly every announce comes over a connection of its own, and on a conductor that is busy it is there by the time that
+//! this is accepted. Then it is read, answered and closed: there is no task for it, no timer, and nobody watches it. What
+//! is not such a request, or not all there, is left unread.
 //!
 //! Faces the network: it never waits and keeps nothing. What it reads as an announce is one to any other reader of HTTP
 //! too, since hyper's own parser reads it.
 
-use std::{io::Write, net::TcpStream, time::SystemTime};
+use std::{io::Write, os::fd::AsFd, time::SystemTime};
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 use httpdate::HttpDate;
@@ -26,7 +26,7 @@ const MOST_HEADERS: usize = 32;
 const HEAD: usize = 160;
 
 /// Answers what has come over a new connection, which may then be closed; or returns false and leaves it as it is.
-pub fn answer(stream: &TcpStream, caller: &Caller, desk: &Desk) -> bool {
+pub fn answer(stream: &impl AsFd, caller: &Caller, desk: &Desk) -> bool {
     let mut buffer = [0; LONGEST];
     let Ok((_, len)) = recv(stream, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) else { return false };
     let Some(Question { version, target }) = read(&buffer[..len]) else { return false };

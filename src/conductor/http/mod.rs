@@ -4,8 +4,8 @@
 //! rest a conversation. Whatever is wrong with an announce is said with status 200
 //! and a `failure reason`, since clients show nothing else to people.
 //!
-//! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 15 seconds, of which 5 for a
-//! header; [`Room`] bounds how many there are at once, of one source and of all. A connection is closed after one answer
+//! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 20 seconds, of which 5 for the
+//! first byte and 5 for a header; [`Room`] bounds how many there are at once, of one source and of all. A connection is closed after one answer
 //! unless the client asks for keep-alive.
 
 mod at_once;
@@ -49,7 +49,7 @@ pub use tracked::TooMuch;
 
 /// The longest header that is read, in bytes; hyper takes no less.
 const MAX_HEADER: usize = 8 * 1024;
-/// How long a header may take.
+/// How long the first byte of a connection may take, and a header after it.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// When a connection is told to end after the answer under way.
 const LAST_CALL: Duration = Duration::from_secs(10);
@@ -72,13 +72,20 @@ pub async fn serve(sockets: Vec<TcpListener>, desk: Arc<Desk>, room: Room, stop:
                 // Who has had its share is let go.
                 let Some(place) = room.enter(caller.source) else { continue };
                 let Ok(stream) = watched(stream) else { continue };
-                let conversation = converse(stream, caller, desk.clone(), router.clone(), stop.clone());
+                let (desk, router, stop) = (desk.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
-                    let upgraded = conversation.await;
-                    drop(place);
-                    if let Some(link) = upgraded {
-                        link.await;
+                    if !says_something(&stream, &stop).await || at_once::answer(&stream, &caller, &desk) {
+                        return;
                     }
+                    // Most do not come here: the memory for the rest is taken for those who do.
+                    let rest = async move {
+                        let upgraded = converse(stream, caller, desk, router, stop).await;
+                        drop(place);
+                        if let Some(link) = upgraded {
+                            link.await;
+                        }
+                    };
+                    Box::pin(rest).await;
                 });
             }
             Err(error) => {
@@ -98,6 +105,16 @@ async fn next(doors: &Doors, room: &Room) -> io::Result<(std::net::TcpStream, Ca
 fn watched(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     stream.set_nonblocking(true)?;
     TcpStream::from_std(stream)
+}
+
+/// Waits until something has come.
+async fn says_something(stream: &TcpStream, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        biased;
+        readable = stream.readable() => readable.is_ok(),
+        () = tokio::time::sleep(HEADER_TIME) => false,
+        () = stop.cancelled() => false,
+    }
 }
 
 /// Answers what is asked over one connection. Where that becomes a live link, the link is given back to be run.
