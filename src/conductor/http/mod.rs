@@ -1,12 +1,12 @@
 //! The HTTP front: `/announce` and `/scrape`, with or without something behind them in the path.
 //!
 //! It owns the sockets of the conductor and decides nothing. What asks for one answer gets it [at once](at_once), and the
-//! rest a conversation. Whatever is wrong with an announce is said with status 200
-//! and a `failure reason`, since clients show nothing else to people.
+//! rest a conversation. Whatever is wrong with an announce is said with status 200 and a `failure reason`, since clients
+//! show nothing else to people.
 //!
 //! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 20 seconds, of which 5 for the
-//! first byte and 5 for a header; [`Room`] bounds how many there are at once, of one source and of all. A connection is closed after one answer
-//! unless the client asks for keep-alive.
+//! first byte and 5 for a header; [`Room`] bounds how many there are at once, of one source and of all. A connection is
+//! closed after one answer unless the client asks for keep-alive.
 
 mod at_once;
 mod doors;
