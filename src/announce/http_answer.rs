@@ -107,7 +107,8 @@ fn write_number(out: &mut Vec<u8>, key: &str, number: Option<u32>) {
 }
 
 fn write_compact(out: &mut Vec<u8>, peers: &[Listed]) {
-    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    let count = peers.iter().filter(|peer| peer.address.is_ipv4()).count();
+    let (mut v4, mut v6) = (Vec::with_capacity(6 * count), Vec::with_capacity(18 * (peers.len() - count)));
     for peer in peers {
         compact::write(peer.address, if peer.address.is_ipv4() { &mut v4 } else { &mut v6 });
     }

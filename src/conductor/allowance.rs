@@ -13,7 +13,7 @@ use core::{
     time::Duration,
 };
 
-use super::table::{Seed, is_private};
+use super::table::{Seed, is_private, octets};
 use crate::time::Time;
 
 /// Places for allowances: half a megabyte.
@@ -51,7 +51,7 @@ impl Allowances {
             return true;
         }
         let allowance = if is_private(source) { PRIVATE } else { PUBLIC };
-        let hash = self.seed.place(&one_customer(source));
+        let hash = self.seed.place(&octets(one_customer(source)));
         // Both are asked, so that two places do not make two allowances.
         self.take((hash >> 32) as usize, &allowance, now) | self.take(hash as usize, &allowance, now)
     }

@@ -321,7 +321,7 @@ impl Desk {
 
     /// The answer with its list as neutral data; [`Desk::hear`] gives it entry by entry.
     pub fn announce(&self, announce: &Announce, caller: &Caller) -> Reply {
-        let mut peers = Vec::new();
+        let mut peers = Vec::with_capacity(policy::wanted(announce.numwant));
         let list = |listed| {
             peers.push(listed);
             true

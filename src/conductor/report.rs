@@ -2,7 +2,7 @@
 //!
 //! One thread writes both, fed by a bounded queue, so that a full disk or a reader that does not read never holds up an
 //! announce. What does not fit into the queue is counted, and the log says how many. The thread rests in proportion to
-//! what it wrote: a flood of joins costs it a tenth of a core, and a flood of announces does not wake it each time.
+//! what it wrote: a flood of joins costs it a hundredth of a core or two, and a flood of announces does not wake it each time.
 
 use std::{
     io::{self, Write},
@@ -27,9 +27,9 @@ use super::{
 
 /// Happenings that may wait to be written.
 const QUEUE: usize = 4096;
-/// The rest after all that waited was written, and more for each of these; some 5,000 a second are written at most.
+/// The rest after all that waited was written, and more for each of these; some 2,000 a second are written at most.
 const REST: Duration = Duration::from_millis(5);
-const REST_FOR_EACH: Duration = Duration::from_micros(200);
+const REST_FOR_EACH: Duration = Duration::from_micros(500);
 
 /// Something to tell.
 #[derive(Clone, Debug)]

@@ -10,6 +10,8 @@
 //! - [`Allowances`](super::allowance::Allowances) bound the answers to one source, the proven and the unproven ones on
 //!   their own: who sends connects in another's name uses up the other's connects alone.
 
+mod post;
+
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -29,9 +31,11 @@ use crate::{
     },
     wire::utp,
 };
+use post::Post;
 
-/// What may come at once: datagrams of one source that the system has joined.
-const LONGEST: usize = 64 * 1024;
+/// What may come at once: datagrams of one source that the system has joined. It is no power of two: the beginnings of all
+/// buffers would have the same few places in the processor's caches.
+const LONGEST: usize = 64 * 1024 + 192;
 /// The pause when the system cannot give datagrams.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Batches of datagrams in a row, a few milliseconds.
@@ -68,13 +72,15 @@ impl Front {
         let mut buffers = vec![0; LONGEST * BATCH_SIZE];
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut answer = Vec::with_capacity(MAX_ANSWER);
+        let mut post = Post::default();
         for batch in 1u64.. {
             match self.receive(&mut buffers, &mut metas).await {
                 Ok(count) => {
                     let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
                     for (buffer, meta) in buffers.chunks(LONGEST).zip(&metas[..count]) {
-                        self.answer_joined(&buffer[..meta.len], meta, since_1970, &mut answer);
+                        self.answer_joined(&buffer[..meta.len], meta, since_1970, &mut answer, &mut post);
                     }
+                    post.send(&self.socket);
                     // A flood must not keep this thread from its other work.
                     if batch.is_multiple_of(BATCHES) {
                         tokio::task::yield_now().await;
@@ -99,30 +105,34 @@ impl Front {
     }
 
     /// Answers datagrams of one source that the system may have joined.
-    fn answer_joined(&self, joined: &[u8], meta: &RecvMeta, since_1970: Duration, answer: &mut Vec<u8>) {
+    fn answer_joined(
+        &self,
+        joined: &[u8],
+        meta: &RecvMeta,
+        since_1970: Duration,
+        answer: &mut Vec<u8>,
+        post: &mut Post,
+    ) {
         let reached = meta.dst_ip.unwrap_or(self.bound);
         let caller = Caller::new(meta.addr.ip(), reached);
         for question in joined.chunks(meta.stride.max(1)) {
             answer.clear();
             self.counter.answer(question, &caller, since_1970, answer);
             if !answer.is_empty() && meta.addr.port() != 0 {
-                self.send(meta.addr, reached, answer);
+                match self.bound.is_unspecified() && !reached.is_unspecified() {
+                    true => self.send(meta.addr, reached, answer),
+                    // It has one address alone, and need not say which.
+                    false => post.add(meta.addr, answer),
+                }
             }
         }
     }
 
-    /// Sends an answer, or loses it: who asked asks again (BEP 15).
+    /// Sends an answer from the address that was asked, or loses it: who asked asks again (BEP 15).
     fn send(&self, to: SocketAddr, from: IpAddr, contents: &[u8]) {
-        let sent = match self.bound.is_unspecified() && !from.is_unspecified() {
-            true => {
-                let from = Some(from);
-                let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: from };
-                self.state.try_send((&self.socket).into(), &transmit)
-            }
-            // It has one address alone, and need not say which.
-            false => self.socket.try_send_to(contents, to).map(drop),
-        };
-        if let Err(error) = sent {
+        let src_ip = Some(from);
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip };
+        if let Err(error) = self.state.try_send((&self.socket).into(), &transmit) {
             log::debug!("{to} is not answered: {error}");
         }
     }

@@ -7,10 +7,7 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, connection_id::ConnectionIds, http, room::Room, udp};
-use crate::net::{
-    front::{Front, Share},
-    listen::Listeners,
-};
+use crate::net::front::{Front, Share};
 
 /// More threads than this have not been seen to answer more.
 const MOST: usize = 16;
@@ -57,10 +54,7 @@ pub fn start(fronts: Vec<Front>, work: &Work) -> io::Result<()> {
 async fn answer_until_stopped(shares: Vec<Share>, work: Work) {
     let Work { desk, room, ids, stop } = work;
     for share in shares {
-        match Listeners::adopt(share.tcp) {
-            Ok(listeners) => drop(tokio::spawn(http::serve(listeners, desk.clone(), room.clone(), stop.clone()))),
-            Err(error) => log::error!("HTTP is not served: {error}"),
-        }
+        tokio::spawn(http::serve(share.tcp, desk.clone(), room.clone(), stop.clone()));
         for socket in share.udp {
             tokio::spawn(udp::serve(socket, desk.clone(), ids.clone(), stop.clone()));
         }

@@ -77,17 +77,6 @@ impl Listeners {
         }
     }
 
-    /// Takes over sockets that listen and do not block.
-    ///
-    /// Must be called inside the tokio runtime that is to serve them.
-    ///
-    /// # Errors
-    /// The runtime cannot watch them.
-    pub fn adopt(sockets: Vec<std::net::TcpListener>) -> io::Result<Self> {
-        let sockets: io::Result<_> = sockets.into_iter().map(TcpListener::from_std).collect();
-        Ok(Self { sockets: sockets? })
-    }
-
     /// The port, chosen by the system where 0 was asked for.
     pub fn port(&self) -> u16 {
         self.addresses().first().map_or(0, SocketAddr::port)

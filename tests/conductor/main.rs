@@ -5,6 +5,7 @@ mod live;
 mod udp;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
@@ -271,6 +272,28 @@ fn a_connection_is_kept_only_when_asked_and_a_long_header_is_refused() {
     assert!(second.contains("http/1.1 200"), "{second}");
     let long = format!("GET /scrape HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(10_000));
     assert_eq!(ask(connect(), &long).status, 431);
+}
+
+#[test]
+fn a_request_that_comes_in_pieces_is_answered_like_one_that_is_there_at_once() {
+    let conductor = Conductor::start();
+    conductor.announce(&SEED, "");
+    let connect = || TcpStream::connect(conductor.v4).unwrap();
+    let said = |response: Response| {
+        let head = response.head.lines().filter(|line| !line.starts_with("date: "));
+        (head.map(str::to_owned).collect::<BTreeSet<_>>(), response.body)
+    };
+    for version in ["1.0", "1.1"] {
+        let request = format!("GET {} HTTP/{version}\r\nHost: c\r\n\r\n", LEECHER.query(""));
+        let whole = said(ask(connect(), &request));
+        for at in [1, request.len() / 2, request.len() - 1] {
+            let mut stream = connect();
+            stream.write_all(&request.as_bytes()[..at]).unwrap();
+            // Others are answered meanwhile.
+            conductor.announce(&SEED, "");
+            assert_eq!(said(ask(stream, &request[at..])), whole, "cut at {at}");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,10 @@ use core::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{super::allowance::one_customer, seed::Seed};
+use super::{
+    super::allowance::one_customer,
+    seed::{Seed, octets},
+};
 
 /// Doors at one address, in all swarms together, at most: a hundredth of what the table holds.
 pub const MOST: u32 = 20_000;
@@ -45,7 +48,7 @@ impl Crowd {
     /// Both places of an address that is counted.
     fn of(&self, ip: IpAddr) -> Option<[&AtomicU32; 2]> {
         let ip = ip.to_canonical();
-        let hash = self.seed.place(&one_customer(ip)) as usize;
+        let hash = self.seed.place(&octets(one_customer(ip))) as usize;
         let places = [hash % PLACES, (hash >> 32) % PLACES];
         (!ip.is_loopback()).then(|| places.map(|place| &self.places[place]))
     }

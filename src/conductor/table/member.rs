@@ -4,13 +4,13 @@ use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::{
     address::{Caller, shown},
-    seed::Seed,
+    seed::{Seed, octets},
 };
 use crate::{announce::Announce, time::Time, wire::handshake::PeerId};
 
 /// What makes a member the same at its next announce. Peer ids are known to the whole swarm, so the id alone would let
 /// anybody speak for it; the key is known to the conductor alone. A member that sends none is known by where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Who {
     pub id: PeerId,
     /// The key or the source address, folded with the seed: as hard to guess as the key's own 32 bits.
@@ -20,10 +20,18 @@ pub struct Who {
 impl Who {
     pub fn new(announce: &Announce, caller: &Caller, seed: Seed) -> Self {
         let proof = match announce.key {
-            Some(key) => seed.place(&(0u8, key)),
-            None => seed.place(&(1u8, caller.source)),
+            Some(key) => seed.place(&key.to_be_bytes()),
+            None => seed.place(&octets(caller.source)),
         };
         Self { id: announce.id, proof: proof as u32 }
+    }
+
+    /// Where an index has it.
+    pub fn place(&self, seed: Seed) -> u64 {
+        let mut bytes = [0; 24];
+        bytes[..20].copy_from_slice(&self.id.0);
+        bytes[20..].copy_from_slice(&self.proof.to_be_bytes());
+        seed.place(&bytes)
     }
 }
 

@@ -33,7 +33,7 @@ pub use address::{Caller, home, is_private, shown};
 use crowd::Crowd;
 pub use crowd::MOST as MAX_AT_ADDRESS;
 use member::Who;
-pub use seed::Seed;
+pub use seed::{Seed, octets};
 use swarm::Swarm;
 
 use super::policy;
@@ -49,8 +49,9 @@ pub const MAX_MEMBERS: usize = 2_000_000;
 pub const MAX_SWARMS: usize = 250_000;
 /// Members in one swarm, at most. A row that grows is copied, which takes longer the longer it is: 10 ms at this length.
 pub const MAX_IN_SWARM: usize = 125_000;
-/// Locks over the whole table: enough that two cores seldom meet at one.
-const SHARDS: usize = 64;
+/// Locks over the whole table: so many that of a thousand announces one at most meets the lock that a thread holds which the
+/// system has taken from its core.
+const SHARDS: usize = 1024;
 
 /// Somebody joined or left a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,21 +158,28 @@ impl Table {
             return Ok(self.leave(&mut shard, &who, announce, caller, tell));
         }
         let ip = address::home(announce, caller).ip();
-        let known = match shard.get(&announce.info_hash) {
-            Some(swarm) => swarm.knows(&who) || !self.has_room(swarm.members(), ip)?,
-            None => !self.has_room(0, ip)?,
+        let shard = &mut *shard;
+        let swarm = match shard.get_mut(&announce.info_hash) {
+            Some(swarm) => swarm,
+            None => {
+                self.has_room(0, ip)?;
+                self.swarms.fetch_add(1, Ordering::Relaxed);
+                shard.entry(announce.info_hash).or_insert_with(|| Swarm::new(self.seed, self.crowd.clone()))
+            }
         };
-        let swarm = shard.entry(announce.info_hash).or_insert_with(|| {
-            self.swarms.fetch_add(1, Ordering::Relaxed);
-            Swarm::new(self.seed, self.crowd.clone())
-        });
         let before = swarm.members();
-        let interval = policy::interval(&announce.info_hash, before + usize::from(!known), self.members());
+        let known = swarm.find(&who);
+        if known.is_none() && before > 0 {
+            self.has_room(before, ip)?;
+        }
+        let interval = policy::interval(&announce.info_hash, before + usize::from(known.is_none()), self.members());
         let lifetime = policy::lifetime(&announce.id, interval);
-        let arrival = swarm.arrive(who, announce, caller, now.saturating_add(lifetime));
+        let arrival = swarm.arrive(who, known, announce, caller, now.saturating_add(lifetime));
         let members = swarm.members();
-        self.members.fetch_add(members, Ordering::Relaxed);
-        self.members.fetch_sub(before, Ordering::Relaxed);
+        if members != before {
+            self.members.fetch_add(members, Ordering::Relaxed);
+            self.members.fetch_sub(before, Ordering::Relaxed);
+        }
         let mut told = |what, members| tell(change(announce, caller, what, members));
         if arrival.replaced {
             told(What::Replaced, members - usize::from(arrival.new));
@@ -189,14 +197,14 @@ impl Table {
         Ok(Word { interval, counts: swarm.counts() })
     }
 
-    /// Whether a swarm with this many members may take one more, at this address; never false.
-    fn has_room(&self, in_swarm: usize, ip: IpAddr) -> Result<bool, Full> {
+    /// Whether a swarm with this many members may take one more, at this address.
+    fn has_room(&self, in_swarm: usize, ip: IpAddr) -> Result<(), Full> {
         if !self.crowd.has_room(ip) {
             return Err(Full::Address);
         }
         let table = self.members() < MAX_MEMBERS && (in_swarm > 0 || self.swarms() < MAX_SWARMS);
         match (table, in_swarm < MAX_IN_SWARM) {
-            (true, true) => Ok(true),
+            (true, true) => Ok(()),
             (false, _) => Err(Full::Table),
             (true, false) => Err(Full::Swarm),
         }
@@ -247,7 +255,7 @@ impl Table {
 
     fn shard(&self, info_hash: &InfoHash) -> MutexGuard<'_, Shard> {
         // The low bits place it within the shard.
-        let nth = (self.seed.place(info_hash) >> 32) as usize % self.shards.len();
+        let nth = (self.seed.place(&info_hash.0) >> 32) as usize % self.shards.len();
         lock(&self.shards[nth])
     }
 }

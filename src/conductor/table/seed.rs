@@ -1,6 +1,9 @@
 //! The secret that places what strangers send in tables, so that nobody can choose what collides.
 
-use core::hash::{BuildHasher, Hash};
+use core::{
+    hash::BuildHasher,
+    net::{IpAddr, SocketAddr},
+};
 
 use siphasher::sip::SipHasher13;
 
@@ -10,8 +13,16 @@ pub struct Seed(pub u64, pub u64);
 
 impl Seed {
     /// A number that only who knows the seed can foresee.
-    pub fn place(self, what: &impl Hash) -> u64 {
-        self.hash_one(what)
+    pub fn place(self, what: &[u8]) -> u64 {
+        self.build_hasher().hash(what)
+    }
+
+    /// The same of an address.
+    pub fn place_of(self, address: SocketAddr) -> u64 {
+        let mut bytes = [0; 18];
+        bytes[..16].copy_from_slice(&octets(address.ip()));
+        bytes[16..].copy_from_slice(&address.port().to_be_bytes());
+        self.place(&bytes)
     }
 }
 
@@ -20,5 +31,13 @@ impl BuildHasher for Seed {
 
     fn build_hasher(&self) -> SipHasher13 {
         SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+/// An IP address of either version, each unlike every other.
+pub fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
     }
 }

@@ -62,32 +62,35 @@ impl Swarm {
         }
     }
 
-    /// Whether somebody is in the swarm.
-    pub fn knows(&self, who: &Who) -> bool {
-        self.roll.find(who).is_some()
+    /// Where in the row somebody is, until the next change.
+    pub fn find(&self, who: &Who) -> Option<usize> {
+        self.roll.find(who)
     }
 
-    /// Takes a member in, or what is new of it.
-    pub fn arrive(&mut self, who: Who, announce: &Announce, caller: &Caller, expires: Time) -> Arrival {
+    /// Takes in a member who is at the place `known`, or is not in yet, or what is new of it.
+    pub fn arrive(
+        &mut self,
+        who: Who,
+        known: Option<usize>,
+        announce: &Announce,
+        caller: &Caller,
+        expires: Time,
+    ) -> Arrival {
         let door = Door { address: home(announce, caller), expires: Second::at_or_after(expires) };
-        let replaced = self.vacate(door.address, who);
-        let known = self.roll.find(&who);
         let version = Version::of(door.address.ip());
-        let moved =
-            known.and_then(|place| self.roll.door(place, version)).is_some_and(|old| old.address != door.address);
+        let before = known.and_then(|place| self.roll.door(place, version)).map(|door| door.address);
+        let moved = before.is_some_and(|before| before != door.address);
+        // Nobody else is at the address of who stays.
+        let replaced = before != Some(door.address) && self.vacate(door.address, who);
+        let known = if replaced { self.roll.find(&who) } else { known };
         let seed = announce.left == 0;
         let completed = seed && known.is_some_and(|place| !self.roll.is_seed(place));
         let place = match known {
-            Some(place) if self.roll.is_seed(place) == seed => {
+            Some(place) => {
+                self.downloaded = self.downloaded.saturating_add(u32::from(completed));
+                let place = self.roll.count_among(seed, place);
                 self.roll.open(place, door, announce.left);
                 place
-            }
-            Some(place) => {
-                let mut member = self.roll.remove(place);
-                member.open(door);
-                member.left = announce.left;
-                self.downloaded = self.downloaded.saturating_add(u32::from(seed));
-                self.roll.add(member, seed)
             }
             None => {
                 let mut member = Member::new(who);

@@ -9,7 +9,6 @@ use super::*;
 use crate::{
     conductor::{Desk, Voice, http, report, room::Room, table::Seed},
     manifest::Endpoint,
-    net::listen::Listeners,
 };
 
 const HASH: InfoHash = InfoHash([7; 20]);
@@ -55,11 +54,12 @@ fn endpoint(port: u16) -> Endpoint {
 
 /// A conductor on a free port.
 async fn conductor(stop: &CancellationToken) -> (Endpoint, Arc<Desk>) {
-    let listeners = Listeners::bind(Some(HERE.into()), 0, 0).expect("a free port");
-    let endpoint = endpoint(listeners.port());
+    let listener = std::net::TcpListener::bind((HERE, 0)).expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let endpoint = endpoint(listener.local_addr().expect("a port").port());
     let (reporter, _) = report::start(Voice::Silent);
     let desk = Arc::new(Desk::new(reporter, Seed(1, 2), None));
-    let serve = http::serve(listeners, desk.clone(), Room::new(), stop.clone());
+    let serve = http::serve(vec![listener], desk.clone(), Room::new(), stop.clone());
     tokio::spawn(serve);
     (endpoint, desk)
 }

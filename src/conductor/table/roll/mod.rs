@@ -19,6 +19,8 @@ use super::{
 };
 use crate::time::Time;
 
+/// Members in a row that are drawn together.
+const RUN: usize = 4;
 /// Rows that are no longer than this are never made shorter.
 const SMALL: usize = 64;
 
@@ -41,7 +43,7 @@ impl Spot {
 
     /// Where `by_address` has it: by the address of the door that it stands for.
     fn hash(self, row: &[Member], seed: Seed) -> u64 {
-        row[self.place()].door(self.version()).map_or(0, |door| seed.place(&door.address))
+        row[self.place()].door(self.version()).map_or(0, |door| seed.place_of(door.address))
     }
 }
 
@@ -96,14 +98,14 @@ impl Roll {
     }
 
     pub fn find(&self, who: &Who) -> Option<usize> {
-        let place = self.by_who.find(self.seed.place(who), |place| self.row[*place as usize].who == *who)?;
+        let place = self.by_who.find(who.place(self.seed), |place| self.row[*place as usize].who == *who)?;
         Some(*place as usize)
     }
 
     /// The place of who listens there.
     pub fn at(&self, address: SocketAddr) -> Option<usize> {
         let is_it = |spot: &Spot| self.row[spot.place()].door(spot.version()).is_some_and(|d| d.address == address);
-        self.by_address.find(self.seed.place(&address), is_it).map(|spot| spot.place())
+        self.by_address.find(self.seed.place_of(address), is_it).map(|spot| spot.place())
     }
 
     /// Takes in somebody who is not there; returns the place. Others' places change.
@@ -121,7 +123,7 @@ impl Roll {
         }
         self.next_expiry = self.next_expiry.min(member.next_expiry());
         let Self { seed, row, by_who, .. } = self;
-        by_who.insert_unique(seed.place(&member.who), place as u32, |other| seed.place(&row[*other as usize].who));
+        by_who.insert_unique(member.who.place(*seed), place as u32, |other| row[*other as usize].who.place(*seed));
         for version in Version::BOTH {
             self.enter_door(place, version);
         }
@@ -134,7 +136,7 @@ impl Roll {
         for version in Version::BOTH {
             self.strike_door(place, version);
         }
-        let entry = self.by_who.find_entry(self.seed.place(&member.who), |other| *other == place as u32);
+        let entry = self.by_who.find_entry(member.who.place(self.seed), |other| *other == place as u32);
         if let Ok(entry) = entry {
             entry.remove();
         }
@@ -147,6 +149,23 @@ impl Roll {
         self.shift(self.row.len() - 1, hole);
         self.row.pop();
         member
+    }
+
+    /// Has the member there stand among the seeds, or among the others; returns its place, which another had.
+    pub fn count_among(&mut self, seeds: bool, place: usize) -> usize {
+        let border = match (self.is_seed(place), seeds) {
+            (false, true) => {
+                self.seeds += 1;
+                self.seeds - 1
+            }
+            (true, false) => {
+                self.seeds -= 1;
+                self.seeds
+            }
+            (true, true) | (false, false) => return place,
+        };
+        self.swap(place, border);
+        border
     }
 
     /// Gives the member there, which lacks so many bytes now, a door in place of what it had in this version.
@@ -209,7 +228,7 @@ impl Roll {
         if self.row.capacity() > 2 * most {
             let Self { seed, row, by_who, by_address, .. } = self;
             row.shrink_to(most);
-            by_who.shrink_to(most, |place| seed.place(&row[*place as usize].who));
+            by_who.shrink_to(most, |place| row[*place as usize].who.place(*seed));
             by_address.shrink_to(most, |spot| spot.hash(row, *seed));
         }
     }
@@ -220,13 +239,13 @@ impl Roll {
             return;
         }
         let member = self.row[from];
-        let hash = self.seed.place(&member.who);
+        let hash = member.who.place(self.seed);
         if let Some(place) = self.by_who.find_mut(hash, |place| *place == from as u32) {
             *place = to as u32;
         }
         for version in Version::BOTH {
             let Some(door) = member.door(version) else { continue };
-            let hash = self.seed.place(&door.address);
+            let hash = self.seed.place_of(door.address);
             if let Some(spot) = self.by_address.find_mut(hash, |spot| *spot == Spot::new(from, version)) {
                 *spot = Spot::new(to, version);
             }
@@ -236,12 +255,33 @@ impl Roll {
         self.next_expiry = self.next_expiry.min(member.next_expiry());
     }
 
+    /// Lets who stands at two places change them.
+    fn swap(&mut self, one: usize, other: usize) {
+        if one == other {
+            return;
+        }
+        let Self { seed, row, by_who, by_address, next_expiry, .. } = self;
+        let places = [one, other];
+        let hashes = places.map(|place| row[place].who.place(*seed));
+        let found = by_who.get_disjoint_mut(hashes, |nth, place| *place as usize == places[nth]);
+        found.into_iter().zip([other, one]).for_each(|(found, to)| _ = found.map(|place| *place = to as u32));
+        for version in Version::BOTH {
+            let spots = places.map(|place| Spot::new(place, version));
+            let hashes = spots.map(|spot| spot.hash(row, *seed));
+            let found = by_address.get_disjoint_mut(hashes, |nth, spot| *spot == spots[nth]);
+            found.into_iter().zip([spots[1], spots[0]]).for_each(|(found, to)| _ = found.map(|spot| *spot = to));
+        }
+        row.swap(one, other);
+        // One of them may have come to a place that a walk under way has passed.
+        *next_expiry = places.iter().fold(*next_expiry, |first, place| first.min(row[*place].next_expiry()));
+    }
+
     fn enter_door(&mut self, place: usize, version: Version) {
         let Self { seed, row, by_address, crowd, .. } = self;
         let door = row[place].door(version);
         door.iter().for_each(|door| crowd.add(door.address.ip()));
         if let Some(door) = door.filter(|door| door.address.port() != 0) {
-            let hash = seed.place(&door.address);
+            let hash = seed.place_of(door.address);
             by_address.insert_unique(hash, Spot::new(place, version), |spot| spot.hash(row, *seed));
         }
     }
@@ -249,15 +289,25 @@ impl Roll {
     fn strike_door(&mut self, place: usize, version: Version) {
         let Some(door) = self.row[place].door(version) else { return };
         self.crowd.take_off(door.address.ip());
-        let hash = self.seed.place(&door.address);
+        let hash = self.seed.place_of(door.address);
         if let Ok(entry) = self.by_address.find_entry(hash, |spot| *spot == Spot::new(place, version)) {
             entry.remove();
         }
     }
 }
 
-/// Every number below this once, from a random one on in random steps. Taking k of them costs k.
+/// Every number below this once, in random runs of [`RUN`]. Taking k of them costs k, and what is at the places of a run is
+/// fetched from memory in one go.
 pub fn shuffled(len: usize, dice: &mut fastrand::Rng) -> impl Iterator<Item = usize> + use<> {
+    let first = if len == 0 { 0 } else { dice.usize(..len) };
+    let run = move |nth: usize| nth * RUN..len.min((nth + 1) * RUN);
+    steps(len.div_ceil(RUN), dice)
+        .flat_map(run)
+        .map(move |place| if first + place < len { first + place } else { first + place - len })
+}
+
+/// Every number below this once, from a random one on in random steps.
+fn steps(len: usize, dice: &mut fastrand::Rng) -> impl Iterator<Item = usize> + use<> {
     let (mut at, step) = match len {
         0 => (0, 0),
         _ => (dice.usize(..len), coprime_below(len, dice)),

@@ -44,6 +44,7 @@ fn member(n: u8) -> Member {
 enum Step {
     Add(u8, bool),
     Remove(u8),
+    CountAmong(bool, u8),
     /// Another port in IPv4.
     Move(u8, u16),
     CloseV4(u8),
@@ -55,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (n(), any::<bool>()).prop_map(|(n, seed)| Step::Add(n, seed)),
         1 => n().prop_map(Step::Remove),
+        2 => (any::<bool>(), n()).prop_map(|(seeds, n)| Step::CountAmong(seeds, n)),
         1 => (n(), 0u16..9).prop_map(|(n, port)| Step::Move(n, port)),
         1 => n().prop_map(Step::CloseV4),
         1 => n().prop_map(Step::Expire),
@@ -76,6 +78,13 @@ fn take(roll: &mut Roll, model: &mut Model, step: Step) {
         Step::Remove(n) => {
             let removed = roll.find(&who(n)).map(|place| roll.remove(place).who);
             assert_eq!(removed, model.remove(&n).map(|_| who(n)));
+        }
+        Step::CountAmong(seeds, n) => {
+            if let Some(place) = roll.find(&who(n)) {
+                let place = roll.count_among(seeds, place);
+                assert_eq!(roll.who(place), who(n));
+                model.get_mut(&n).unwrap().1 = seeds;
+            }
         }
         Step::Move(n, port) => {
             let door = door(&format!("10.1.0.{n}:{port}"), 400);

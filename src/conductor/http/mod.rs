@@ -1,17 +1,22 @@
 //! The HTTP front: `/announce` and `/scrape`, with or without something behind them in the path.
 //!
-//! It owns the sockets of the conductor and decides nothing. Whatever is wrong with an announce is said with status 200
-//! and a `failure reason`, since clients show nothing else to people.
+//! It owns the sockets of the conductor and decides nothing. What asks for one answer gets it [at once](at_once), and the
+//! rest a conversation. Whatever is wrong with an announce is said with status 200 and a `failure reason`, since clients
+//! show nothing else to people.
 //!
-//! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 15 seconds, of which 5 for a
-//! header; [`Room`] bounds how many there are at once, of one source and of all. A connection is closed after one answer
-//! unless the client asks for keep-alive.
+//! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 20 seconds, of which 5 for the
+//! first byte and 5 for a header; [`Room`] bounds how many there are at once, of one source and of all. A connection is
+//! closed after one answer unless the client asks for keep-alive.
+
+mod at_once;
+mod doors;
+mod tracked;
 
 use std::{
     convert::Infallible,
     future::{poll_fn, ready},
     io,
-    net::SocketAddr,
+    net::TcpListener,
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -38,20 +43,13 @@ use super::{
     room::{Place, Room},
     table::Caller,
 };
-use crate::{
-    announce::{
-        Reply,
-        http_answer::{ListForm, write_reply, write_scrape},
-        http_request::{read_announce, read_scrape},
-        live,
-    },
-    catalogue::answer::said,
-    net::listen::Listeners,
-};
+use crate::{announce::live, catalogue::answer::said};
+use doors::Doors;
+pub use tracked::TooMuch;
 
 /// The longest header that is read, in bytes; hyper takes no less.
 const MAX_HEADER: usize = 8 * 1024;
-/// How long a header may take.
+/// How long the first byte of a connection may take, and a header after it.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// When a connection is told to end after the answer under way.
 const LAST_CALL: Duration = Duration::from_secs(10);
@@ -60,22 +58,36 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The pause when the system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections and answers on them until it is told to stop.
-pub async fn serve(listeners: Listeners, desk: Arc<Desk>, room: Room, stop: CancellationToken) {
+/// Accepts connections on sockets that listen, and answers on them until it is told to stop.
+pub async fn serve(sockets: Vec<TcpListener>, desk: Arc<Desk>, room: Room, stop: CancellationToken) {
+    let doors = match Doors::open(sockets) {
+        Ok(doors) => doors,
+        Err(error) => return log::error!("HTTP is not served: {error}"),
+    };
     let router = catalogue::api::router(desk.clone()).merge(page::router(desk.clone()));
-    while let Some(accepted) = stop.run_until_cancelled(next(&listeners, &room)).await {
+    while let Some(accepted) = stop.run_until_cancelled(next(&doors, &room)).await {
         match accepted {
-            Ok(Some((stream, source, place))) => {
-                let conversation = converse(stream, source, desk.clone(), router.clone(), stop.clone());
+            Ok((stream, caller)) if at_once::answer(&stream, &caller, &desk) => {}
+            Ok((stream, caller)) => {
+                // Who has had its share is let go.
+                let Some(place) = room.enter(caller.source) else { continue };
+                let Ok(stream) = watched(stream) else { continue };
+                let (desk, router, stop) = (desk.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
-                    let upgraded = conversation.await;
-                    drop(place);
-                    if let Some(link) = upgraded {
-                        link.await;
+                    if !says_something(&stream, &stop).await || at_once::answer(&stream, &caller, &desk) {
+                        return;
                     }
+                    // Most do not come here: the memory for the rest is taken for those who do.
+                    let rest = async move {
+                        let upgraded = converse(stream, caller, desk, router, stop).await;
+                        drop(place);
+                        if let Some(link) = upgraded {
+                            link.await;
+                        }
+                    };
+                    Box::pin(rest).await;
                 });
             }
-            Ok(None) => {}
             Err(error) => {
                 log::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -84,23 +96,36 @@ pub async fn serve(listeners: Listeners, desk: Arc<Desk>, room: Room, stop: Canc
     }
 }
 
-/// The next connection with its place in the room; None where its source has had its share.
-async fn next(listeners: &Listeners, room: &Room) -> io::Result<Option<(TcpStream, SocketAddr, Place)>> {
+/// The next connection, once there is a place for one.
+async fn next(doors: &Doors, room: &Room) -> io::Result<(std::net::TcpStream, Caller)> {
     room.has_place().await;
-    let (stream, source) = listeners.accept().await?;
-    Ok(room.enter(source.ip()).map(|place| (stream, source, place)))
+    doors.accept().await
+}
+
+fn watched(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
+}
+
+/// Waits until something has come.
+async fn says_something(stream: &TcpStream, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        biased;
+        readable = stream.readable() => readable.is_ok(),
+        () = tokio::time::sleep(HEADER_TIME) => false,
+        () = stop.cancelled() => false,
+    }
 }
 
 /// Answers what is asked over one connection. Where that becomes a live link, the link is given back to be run.
 async fn converse(
     stream: TcpStream,
-    source: SocketAddr,
+    caller: Caller,
     desk: Arc<Desk>,
     router: Router,
     stop: CancellationToken,
 ) -> Option<impl Future<Output = ()>> {
-    let reached = stream.local_addr().ok()?;
-    let caller = Caller::new(source.ip(), reached.ip());
+    let source = caller.source;
     let link = Mutex::new(None);
     let front = Front { desk, caller, router: TowerToHyperService::new(router), link };
     let mut connection = http1::Builder::new()
@@ -210,36 +235,9 @@ impl Front {
 
     /// What a tracker answers; None to what is not for one.
     fn tracked(&self, request: &Request<Incoming>) -> Option<Vec<u8>> {
-        if request.method() != Method::GET {
-            return None;
-        }
-        let query = request.uri().query().unwrap_or_default().as_bytes();
-        let answer = match request.uri().path().split('/').nth(1)? {
-            "announce" => Self::announce,
-            "scrape" => Self::scrape,
-            _ => return None,
-        };
-        Some(match self.desk.admits(self.caller.source) {
-            true => answer(self, query),
-            false => failure(TooMuch),
-        })
-    }
-
-    fn announce(&self, query: &[u8]) -> Vec<u8> {
-        match read_announce(query) {
-            Ok(announce) => {
-                let announce = self.desk.without_claims(announce);
-                write_reply(&self.desk.announce(&announce, &self.caller), ListForm::asked_by(&announce))
-            }
-            Err(error) => failure(error),
-        }
-    }
-
-    fn scrape(&self, query: &[u8]) -> Vec<u8> {
-        match read_scrape(query) {
-            Ok(hashes) => write_scrape(&self.desk.counts(&hashes)),
-            Err(error) => failure(error),
-        }
+        let query = request.uri().query().unwrap_or_default();
+        let path = Some(request.uri().path()).filter(|_| request.method() == Method::GET)?;
+        tracked::answer(&self.desk, &self.caller, path, query)
     }
 }
 
@@ -248,15 +246,6 @@ fn asks_to_keep(headers: &HeaderMap) -> bool {
         .get(header::CONNECTION)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("keep-alive")))
-}
-
-/// Said to a source that asks more than its share.
-#[derive(Debug, thiserror::Error)]
-#[error("too many questions from your address, ask less often")]
-pub struct TooMuch;
-
-fn failure(error: impl std::error::Error) -> Vec<u8> {
-    write_reply(&Reply::Failure(error.to_string()), ListForm::Compact)
 }
 
 fn plain(body: Vec<u8>) -> Response<Body> {
