@@ -55,7 +55,7 @@ impl Swarm {
             self.known.connected(introduction.address, key, now);
             self.known.dialled(introduction.address, now);
         }
-        let show = self.first_show(key, now);
+        let show = self.first_show(now);
         let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
         let mut neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
         neighbour.guest = guest;

@@ -3,8 +3,8 @@
 //! While no other member is complete and some parts were never sent, the seed shows itself empty and reveals to each
 //! connection a few parts from a shuffled list, each part to one connection only; the next is shown once one is fully
 //! *sent*. (Waiting until a part is seen elsewhere, as BEP 16 does, is what makes super-seeding slow.)
-//! A part that still has at most one holder a while after it was sent, or whose holder left, is given again, when all
-//! others were given once. Who gets parts and spreads none has its credit stopped (see [`ledger`]).
+//! A part whose holder left or spreads nothing is given again; one that has but one holder a while after it was sent, when
+//! nothing else is left. Who gets parts and spreads none has its credit stopped (see [`ledger`]).
 //!
 //! What it costs an attacker: who does not take what it was shown holds it back from others for [`TAKE_TIME`], and is
 //! then left out until it takes something; near the end, when nothing else is left to show, for [`LAST_TIME`]. Who takes
@@ -222,8 +222,8 @@ impl Reveal {
         let part = self
             .next_lost(key, &theirs, &holders)
             .or_else(|| self.next_fresh(&holders))
-            .or_else(|| self.next_last(key, shown, now, &theirs))
-            .or_else(|| self.next_again(key, shown, &theirs, &holders))?;
+            .or_else(|| self.next_last(key, now, &theirs).filter(|_| shown == 0))
+            .or_else(|| self.next_again(key, &theirs, &holders))?;
         let gift = self.gifts.entry(part).or_insert(Gift::new(key, now));
         self.ledger.settle(gift.to, part);
         *gift = Gift { sent: gift.sent, ..Gift::new(key, now) };
@@ -245,6 +245,7 @@ impl Reveal {
         None
     }
 
+    /// One that who was given it will not spread, for who spreads what it gets.
     fn next_lost(
         &mut self,
         key: PeerKey,
@@ -261,25 +262,18 @@ impl Reveal {
     }
 
     /// One that another was shown and does not ask for.
-    fn next_last(
-        &self,
-        key: PeerKey,
-        shown: usize,
-        now: Time,
-        theirs: impl Fn(PartIndex) -> bool,
-    ) -> Option<PartIndex> {
+    fn next_last(&self, key: PeerKey, now: Time, theirs: impl Fn(PartIndex) -> bool) -> Option<PartIndex> {
         let waits = |part: &PartIndex| {
             let gift = self.gifts.get(part).filter(|gift| gift.to != key && !gift.asked && !theirs(*part));
             gift.is_some_and(|gift| now >= gift.shown + LAST_TIME)
         };
-        let mut all = self.ledger.all_shown().filter(|_| shown == 0);
-        all.find(waits)
+        self.ledger.all_shown().find(waits)
     }
 
+    /// One that is not spread yet, though who has it does as the others do: soon enough when there is nothing else.
     fn next_again(
         &mut self,
         key: PeerKey,
-        shown: usize,
         theirs: impl Fn(PartIndex) -> bool,
         holders: impl Fn(PartIndex) -> u16,
     ) -> Option<PartIndex> {

@@ -67,7 +67,7 @@ impl Swarm {
     }
 
     /// What a new neighbour is told that we have.
-    pub(super) fn first_show(&mut self, key: PeerKey, now: Time) -> Show {
+    pub(super) fn first_show(&self, now: Time) -> Show {
         if self.is_revealing(self.incomplete() + 1, now) {
             return Show::Nothing;
         }
