@@ -121,13 +121,13 @@ impl Reveal {
 
     /// A part was sent to somebody, whether we chose it or not. `holders` members have it so far.
     pub fn sent(&mut self, key: PeerKey, part: PartIndex, holders: u16, now: Time) {
+        self.ledger.settle(key, part);
         self.ledger.took(key, now);
         let gift = self.gifts.entry(part).or_insert(Gift::new(key, now));
         self.sent_once += u32::from(!std::mem::replace(&mut gift.sent, true));
         if gift.to != key {
             return;
         }
-        self.ledger.settle(key, part);
         if holders <= 1 && !std::mem::replace(&mut gift.lonely, true) {
             self.ledger.owes(key, 1);
         }

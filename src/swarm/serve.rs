@@ -60,10 +60,10 @@ impl Swarm {
         incomplete > 1 && !another_seed
     }
 
-    /// Neighbours that fetch: not those that have it all, or let lie what they are shown.
+    /// Neighbours that fetch and spread: not those that have it all, let lie what they are shown, or spread nothing.
     fn incomplete(&self) -> usize {
         let idle = |key: &PeerKey| self.reveal.as_ref().is_some_and(|r| r.is_idle(*key));
-        self.neighbours.iter().filter(|(key, n)| !n.is_complete() && !idle(key)).count()
+        self.neighbours.iter().filter(|(key, n)| !n.is_complete() && !n.overdrawn && !idle(key)).count()
     }
 
     /// What a new neighbour is told that we have.

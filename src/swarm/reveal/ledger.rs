@@ -20,8 +20,8 @@ struct Account {
     shown: Vec<PartIndex>,
     /// Parts that it was sent and that were not spread.
     owed: u32,
-    /// When it last took something, or was shown something again.
-    since: Time,
+    /// Since when something lies there that it was shown: it took nothing since.
+    since: Option<Time>,
     /// It let lie what it was shown, and took nothing since.
     idle: bool,
     /// It owed more than its credit, and still owes more than the others.
@@ -80,9 +80,7 @@ impl Ledger {
 
     pub fn show(&mut self, key: PeerKey, part: PartIndex, now: Time) {
         let account = self.accounts.entry(key).or_default();
-        if account.shown.is_empty() {
-            account.since = now;
-        }
+        account.since.get_or_insert(now);
         account.shown.push(part);
     }
 
@@ -90,7 +88,7 @@ impl Ledger {
     pub fn took(&mut self, key: PeerKey, now: Time) {
         if let Some(account) = self.accounts.get_mut(&key) {
             account.idle = false;
-            account.since = now;
+            account.since = (!account.shown.is_empty()).then_some(now);
         }
     }
 
@@ -109,12 +107,16 @@ impl Ledger {
 
     /// All that was on offer to it.
     pub fn recall(&mut self, key: PeerKey) -> Vec<PartIndex> {
-        self.accounts.get_mut(&key).map_or(Vec::new(), |account| std::mem::take(&mut account.shown))
+        let Some(account) = self.accounts.get_mut(&key) else {
+            return Vec::new();
+        };
+        account.since = None;
+        std::mem::take(&mut account.shown)
     }
 
     /// Those that took nothing for so long of what they were shown.
     pub fn find_idle(&mut self, now: Time, patience: Time) -> Vec<PeerKey> {
-        let lazy = |a: &Account| !a.shown.is_empty() && !a.idle && now >= a.since + patience;
+        let lazy = |a: &Account| !a.idle && a.since.is_some_and(|since| now >= since + patience);
         let found = self.accounts.iter_mut().filter(|(_, account)| lazy(account));
         let found = found.map(|(key, account)| {
             account.idle = true;
@@ -125,7 +127,7 @@ impl Ledger {
 
     /// What a member may owe that does nothing wrong.
     fn usual(&self) -> u32 {
-        let mut owed: Vec<u32> = self.accounts.values().filter(|a| !a.idle).map(|a| a.owed).collect();
+        let mut owed: Vec<u32> = self.accounts.values().filter(|a| !a.idle && !a.closed).map(|a| a.owed).collect();
         owed.sort_unstable();
         1 + 2 * owed.get(owed.len().saturating_sub(1) / 2).copied().unwrap_or(0)
     }

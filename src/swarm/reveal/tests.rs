@@ -153,3 +153,17 @@ fn it_is_over_when_all_was_sent_or_nobody_takes_the_rest() {
     r.sent(PeerKey(9), g.part(49).unwrap(), 0, Time::from_secs(1));
     assert!(r.is_over(Time::from_secs(1)));
 }
+
+#[test]
+fn who_is_shown_what_others_let_lie_and_takes_nothing_either_is_idle_as_soon() {
+    let mut r = reveal(2);
+    for seconds in 0..5 {
+        for key in [A, B] {
+            r.next(key, 2, Time::from_secs(seconds), |_| false, |_| 0);
+        }
+    }
+    r.take_back(Time::from_secs(5), TAKE_TIME.0);
+    assert!(r.is_idle(A), "it was shown both, and B later");
+    r.take_back(Time::from_secs(6), TAKE_TIME.0);
+    assert!(r.is_idle(B), "what goes to and fro between them starts no time anew");
+}
