@@ -35,7 +35,8 @@ pub(super) struct Neighbour {
     pub introduction: Introduction,
     /// It leaves as soon as it was told of others: there is no place for it.
     pub guest: bool,
-    /// It spreads nothing of what we, the first seed, give it.
+    /// It spreads nothing of what we give it, being the first seed: as [`Reveal`](super::reveal::Reveal) saw it at the last
+    /// tick.
     pub overdrawn: bool,
     /// When it was admitted.
     pub since: Time,
@@ -128,7 +129,8 @@ impl Neighbour {
         !self.choked && self.stall.is_none()
     }
 
-    /// Its parts count for rarity: a complete member says nothing about it, a stalling one has them in vain.
+    /// Its parts count for rarity: a complete member says nothing about it, one that stalls or spreads nothing has them in
+    /// vain.
     pub fn counts(&self) -> bool {
         !self.is_complete() && self.stall.is_none() && !self.overdrawn
     }

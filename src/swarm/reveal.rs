@@ -200,13 +200,19 @@ impl Reveal {
 
     /// Some of the holders do not count any more: which parts were spread among them only?
     pub fn look_at_all(&mut self, holders: impl Fn(PartIndex) -> u16) {
-        let soon: BTreeSet<_> = self.spreading.iter().map(|(_, part)| *part).collect();
+        let known = self.spreading.iter().map(|(_, part)| part).chain(&self.lost).copied();
+        let known: BTreeSet<_> = known.collect();
         let lost = |part: &PartIndex, gift: &Gift| {
-            let dead = !self.ledger.is_proven(gift.to) && !self.ledger.is_shown(gift.to, *part);
-            gift.sent && dead && holders(*part) <= 1 && !soon.contains(part)
+            gift.sent && !self.ledger.is_proven(gift.to) && !known.contains(part) && self.is_lonely(*part, &holders)
         };
-        self.lost = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
-        self.again.retain(|part| !self.lost.contains(part));
+        let lost: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
+        self.again.retain(|part| !lost.contains(part));
+        self.lost.extend(lost);
+    }
+
+    /// It has one holder at most, and nobody is shown it.
+    fn is_lonely(&self, part: PartIndex, holders: impl Fn(PartIndex) -> u16) -> bool {
+        holders(part) <= 1 && self.gifts.get(&part).is_none_or(|gift| !self.ledger.is_shown(gift.to, part))
     }
 
     /// The next part to show to this connection, while fewer than `ahead` that it sees are unsent.
@@ -222,7 +228,7 @@ impl Reveal {
         let part = self
             .next_lost(key, &theirs, &holders)
             .or_else(|| self.next_fresh(&holders))
-            .or_else(|| self.next_last(key, now, &theirs).filter(|_| shown == 0))
+            .or_else(|| if shown == 0 { self.next_last(key, now, &theirs) } else { None })
             .or_else(|| self.next_again(key, &theirs, &holders))?;
         let gift = self.gifts.entry(part).or_insert(Gift::new(key, now));
         self.ledger.settle(gift.to, part);
@@ -255,10 +261,15 @@ impl Reveal {
         if !self.ledger.is_proven(key) {
             return None;
         }
-        self.lost.retain(|part| holders(*part) <= 1);
-        let fits = |p: &PartIndex| !theirs(*p) && self.gifts.get(p).is_none_or(|g| g.to != key);
-        let at = self.lost.iter().position(fits)?;
+        let lost = std::mem::take(&mut self.lost);
+        self.lost = lost.into_iter().filter(|part| self.is_lonely(*part, &holders)).collect();
+        let at = self.lost.iter().position(|part| self.suits(key, *part, &theirs))?;
         Some(self.lost.swap_remove(at))
+    }
+
+    /// It lacks this part, and was not given it before.
+    fn suits(&self, key: PeerKey, part: PartIndex, theirs: impl Fn(PartIndex) -> bool) -> bool {
+        !theirs(part) && self.gifts.get(&part).is_none_or(|gift| gift.to != key)
     }
 
     /// One that another was shown and does not ask for.
@@ -281,8 +292,7 @@ impl Reveal {
             return None;
         }
         self.again.retain(|part| holders(*part) <= 1);
-        let fits = |p: &PartIndex| !theirs(*p) && self.gifts.get(p).is_none_or(|g| g.to != key);
-        let at = self.again.iter().position(fits)?;
+        let at = self.again.iter().position(|part| self.suits(key, *part, &theirs))?;
         self.again.remove(at)
     }
 }

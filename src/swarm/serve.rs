@@ -1,5 +1,7 @@
 //! Who is served, and what a first seed shows.
 
+use std::collections::BTreeSet;
+
 use super::{Swarm, reveal::TAKE_TIME};
 use crate::{
     choker::{self, Neighbours, Waiting},
@@ -120,7 +122,7 @@ impl Swarm {
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
-        self.doubt_the_overdrawn();
+        self.doubt_the_overdrawn(now);
         let round = self.round().unwrap_or(Time::ZERO);
         if let Some(reveal) = &mut self.reveal {
             reveal.take_back(now, (round * TAKE_ROUNDS).clamp(TAKE_TIME.0, TAKE_TIME.1));
@@ -129,12 +131,12 @@ impl Swarm {
         }
     }
 
-    /// What those have who spread too little does not count as spread.
-    fn doubt_the_overdrawn(&mut self) {
+    /// What those have who spread too little does not count as spread, until all was given.
+    fn doubt_the_overdrawn(&mut self, now: Time) {
         let Some(reveal) = &mut self.reveal else {
             return;
         };
-        let overdrawn = reveal.review();
+        let overdrawn = if reveal.is_over(now) { BTreeSet::new() } else { reveal.review() };
         let changed = self.neighbours.iter().filter(|(key, n)| n.overdrawn != overdrawn.contains(key));
         let changed: Vec<_> = changed.map(|(key, _)| *key).collect();
         for key in &changed {
