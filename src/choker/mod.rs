@@ -16,7 +16,17 @@ use crate::{peer::PeerKey, time::Time};
 
 /// Members that are served at the same time. Two keep the uplink busy while the next leave is being given; with five, 24
 /// simulated leechers were done sooner than with two, while 200 did not mind.
-pub const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 5;
+/// A first seed serves fewer: what it gives is new to all and can be passed on when it is whole, so the sooner the better.
+/// But only where a part is so small that it leaves in one go; a larger one goes as fast as its receiver takes it, and
+/// more are needed to keep the uplink busy.
+const AT_ONCE_OF_FIRST_SEED: usize = 2;
+const SMALL_PART: u32 = 64 << 10;
+
+/// How many members are served at the same time, when each gets so many bytes in its turn.
+pub fn at_once(is_first_seed: bool, bytes: u32) -> usize {
+    if is_first_seed && bytes <= SMALL_PART { AT_ONCE_OF_FIRST_SEED } else { AT_ONCE }
+}
 
 /// One who waits to be served.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +86,13 @@ mod tests {
         let last = Waiting { last: true, ..waiting(1, 0, 1) };
         assert_eq!(next([last, waiting(2, 100, 9)].into_iter(), AROUND), Some(PeerKey(2)));
         assert_eq!(next([last].into_iter(), AROUND), Some(PeerKey(1)));
+    }
+
+    #[test]
+    fn a_first_seed_gives_small_parts_to_few_at_a_time() {
+        assert_eq!(at_once(true, 64 << 10), AT_ONCE_OF_FIRST_SEED);
+        assert_eq!(at_once(true, 256 << 10), AT_ONCE);
+        assert_eq!(at_once(false, 64 << 10), AT_ONCE);
     }
 
     #[test]

@@ -20,11 +20,13 @@ use crate::{
 };
 
 /// Offers are made while no more members than this are served or wait to be: they take a while to be answered.
-const FEW_ASK: usize = 12;
+const FEW_ASK: usize = 20;
 /// Members that are told so at a time; not all of them have a use for it.
 const OFFERS: usize = 8;
 /// The same one is not told again sooner.
 const OFFER_AGAIN: Time = Time::from_millis(100);
+/// Who offered itself for a part keeps it for this share of the time that the part should take; then it is late.
+const KEEPS: f64 = 0.15;
 
 impl Swarm {
     /// With hardly anybody to serve, says so to a few who lack something that we have.
@@ -64,7 +66,7 @@ impl Swarm {
     }
 
     /// Of the parts that this member has and that have not begun to come from another, the one that will take longest,
-    /// and who was asked for it. Who offered itself for a part keeps it for the time that it should take.
+    /// and who was asked for it.
     fn waits_longest(&self, free: &Neighbour, key: PeerKey, now: Time) -> Option<(PeerKey, PartIndex)> {
         let mean = self.mean_rate();
         let mut longest: Option<(f64, PeerKey, PartIndex)> = None;
@@ -75,7 +77,7 @@ impl Swarm {
                 ahead += f64::from(fetch.left);
                 let rate = n.rate.get();
                 let time = ahead / rate.max(1.0) - waited;
-                let late = waited > ahead / if rate > 0.0 { rate } else { mean.max(1.0) };
+                let late = waited > KEEPS * ahead / if rate > 0.0 { rate } else { mean.max(1.0) };
                 if self.is_movable(fetch, *other, free, late) && longest.is_none_or(|(most, ..)| time > most) {
                     longest = Some((time, *other, fetch.part));
                 }

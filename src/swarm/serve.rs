@@ -26,7 +26,9 @@ impl Swarm {
     /// Gives leave to who is next, while few enough have it.
     pub(super) fn serve(&mut self, now: Time) {
         let bytes = ((self.up.get(now) * LEAVE_TIME) as u32).max(self.geometry().part_size()).max(LEAST_LEAVE);
-        while self.neighbours.values().filter(|n| n.serving && !n.clogged).count() < choker::AT_ONCE {
+        let is_first_seed = self.reveal.as_ref().is_some_and(|reveal| !reveal.is_over(now));
+        let at_once = choker::at_once(is_first_seed, bytes);
+        while self.neighbours.values().filter(|n| n.serving && !n.clogged).count() < at_once {
             let waiting = self.neighbours.iter().filter(|(_, n)| n.asks && !n.serving);
             let waiting =
                 waiting.map(|(k, n)| Waiting { key: *k, parts: n.has.count(), served: n.served, last: n.overdrawn });

@@ -2,11 +2,12 @@
 
 mod crowd;
 mod live;
+#[path = "../programs/signals.rs"]
+mod signals;
 mod udp;
 
 use std::{
     collections::BTreeSet,
-    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     process::{Child, ChildStdout, Command, Stdio},
@@ -308,16 +309,9 @@ fn a_taken_port_is_refused() {
     assert!(said.contains(&listen) && said.contains("another program"), "{said}");
 }
 
-/// Not under nohup: who starts the programs there wants them to stay, and they do.
-fn a_hang_up_counts() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.and_then(|signals| u64::from_str_radix(signals.trim(), 16).ok()).is_none_or(|signals| signals & 1 == 0)
-}
-
 #[test]
 fn every_signal_that_asks_to_end_ends_it_cleanly() {
-    for signal in [Signal::TERM, Signal::INT].into_iter().chain(a_hang_up_counts().then_some(Signal::HUP)) {
+    for signal in signals::that_end() {
         let mut conductor = Conductor::start();
         conductor.announce(&SEED, "");
         assert_eq!(conductor.told()["event"], "joined");

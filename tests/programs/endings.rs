@@ -4,7 +4,10 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{Place, Program, bytes, compose, conductor, fetch, member, port, seed};
+use crate::{
+    signals,
+    support::{Place, Program, bytes, compose, conductor, fetch, member, port, seed},
+};
 
 #[test]
 fn wrong_usage_is_2() {
@@ -112,18 +115,11 @@ fn a_taken_port_is_1() {
     ended.says(&address);
 }
 
-/// Not under nohup: who starts the programs there wants them to stay, and they do.
-fn a_hang_up_counts() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.and_then(|signals| u64::from_str_radix(signals.trim(), 16).ok()).is_none_or(|signals| signals & 1 == 0)
-}
-
 #[test]
 fn interrupted_when_whole_is_0() {
     let place = Place::new();
     let manifest = compose(&place, "x.bin", &bytes(40_000, 37), &[]);
-    for signal in [Signal::TERM, Signal::INT].into_iter().chain(a_hang_up_counts().then_some(Signal::HUP)) {
+    for signal in signals::that_end() {
         let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
         seed.event_named("whole");
         seed.signal(signal);

@@ -28,6 +28,7 @@ mod room;
 mod search;
 mod service;
 mod share;
+mod signals;
 mod stage;
 mod support;
 mod udp_tracker;
