@@ -3,7 +3,7 @@
 //! A part is asked of one member as soon as there is one who has it, and then waits in that member's queue, however
 //! many others have it by the time its turn comes. With equal links the queues soon differ in length: some stand idle
 //! while others have more to send than they can, and what is lost so can never be caught up. In a simulation of 200
-//! members that was some 8 % of the whole time, and the offers won a quarter of it back.
+//! members that was some 8 % of the whole time, and the offers won a third of it back.
 //!
 //! What an offer costs: a message of six bytes now and then, to few. What a liar gains: one part at a time, which the next
 //! who offers itself takes over when it is late.
