@@ -77,6 +77,8 @@ fn wants_more(header: &Header<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn target(request: &str) -> Option<&str> {
@@ -115,6 +117,25 @@ mod tests {
             "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe",
         ] {
             assert_eq!(target(request), None, "{request}");
+        }
+    }
+
+    const ASKED: &str = "GET /announce?info_hash=%00%ff&port=1 HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n";
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_left(bytes in vec(any::<u8>(), 0..200)) {
+            read(&bytes);
+        }
+
+        #[test]
+        fn a_wrong_byte_leaves_no_more_than_there_is(at in 0..ASKED.len(), byte: u8) {
+            let mut bytes = ASKED.as_bytes().to_vec();
+            bytes[at] = byte;
+            if let Some(question) = read(&bytes) {
+                prop_assert!(question.version <= 1 && question.target.len() < ASKED.len());
+                prop_assert!(question.target.starts_with('/') && !question.target.contains(['#', ' ']));
+            }
         }
     }
 }
