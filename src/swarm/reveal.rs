@@ -101,8 +101,11 @@ impl Reveal {
     }
 
     /// Once in a while: who spreads too little of what it was given? What was shown to those is for others, and what they
-    /// have nobody else need ever get from them.
-    pub fn review(&mut self) -> BTreeSet<PeerKey> {
+    /// have nobody else need ever get from them. Nobody does any more when all was given.
+    pub fn review(&mut self, now: Time) -> BTreeSet<PeerKey> {
+        if self.is_over(now) {
+            return BTreeSet::new();
+        }
         let closed = self.ledger.review();
         closed.iter().for_each(|key| self.recall(*key));
         closed
@@ -203,7 +206,7 @@ impl Reveal {
         let known = self.spreading.iter().map(|(_, part)| part).chain(&self.lost).copied();
         let known: BTreeSet<_> = known.collect();
         let lost = |part: &PartIndex, gift: &Gift| {
-            gift.sent && !self.ledger.is_proven(gift.to) && !known.contains(part) && self.is_lonely(*part, &holders)
+            gift.sent && !self.ledger.is_proven(gift.to) && !known.contains(part) && self.is_stranded(*part, &holders)
         };
         let lost: Vec<_> = self.gifts.iter().filter(|(p, g)| lost(p, g)).map(|(p, _)| *p).collect();
         self.again.retain(|part| !lost.contains(part));
@@ -211,7 +214,7 @@ impl Reveal {
     }
 
     /// It has one holder at most, and nobody is shown it.
-    fn is_lonely(&self, part: PartIndex, holders: impl Fn(PartIndex) -> u16) -> bool {
+    fn is_stranded(&self, part: PartIndex, holders: impl Fn(PartIndex) -> u16) -> bool {
         holders(part) <= 1 && self.gifts.get(&part).is_none_or(|gift| !self.ledger.is_shown(gift.to, part))
     }
 
@@ -262,7 +265,7 @@ impl Reveal {
             return None;
         }
         let lost = std::mem::take(&mut self.lost);
-        self.lost = lost.into_iter().filter(|part| self.is_lonely(*part, &holders)).collect();
+        self.lost = lost.into_iter().filter(|part| self.is_stranded(*part, &holders)).collect();
         let at = self.lost.iter().position(|part| self.suits(key, *part, &theirs))?;
         Some(self.lost.swap_remove(at))
     }

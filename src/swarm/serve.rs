@@ -1,8 +1,9 @@
 //! Who is served, and what a first seed shows.
 
-use std::collections::BTreeSet;
-
-use super::{Swarm, reveal::TAKE_TIME};
+use super::{
+    Swarm,
+    reveal::{Reveal, TAKE_TIME},
+};
 use crate::{
     choker::{self, Neighbours, Waiting},
     geometry::PartIndex,
@@ -26,8 +27,7 @@ impl Swarm {
     /// Gives leave to who is next, while few enough have it.
     pub(super) fn serve(&mut self, now: Time) {
         let bytes = ((self.up.get(now) * LEAVE_TIME) as u32).max(self.geometry().part_size()).max(LEAST_LEAVE);
-        let is_first_seed = self.reveal.as_ref().is_some_and(|reveal| !reveal.is_over(now));
-        let at_once = choker::at_once(is_first_seed, bytes);
+        let at_once = choker::at_once(self.gives_away(now).is_some(), bytes);
         while self.neighbours.values().filter(|n| n.serving && !n.clogged).count() < at_once {
             let waiting = self.neighbours.iter().filter(|(_, n)| n.asks && !n.serving);
             let waiting =
@@ -55,9 +55,14 @@ impl Swarm {
         }
     }
 
+    /// We are the first seed, and have not given everything yet.
+    fn gives_away(&self, now: Time) -> Option<&Reveal> {
+        self.reveal.as_ref().filter(|reveal| !reveal.is_over(now))
+    }
+
     /// Whether parts are revealed one by one: we are the first seed, and there are members to spread them.
     fn is_revealing(&self, incomplete: usize, now: Time) -> bool {
-        let Some(reveal) = self.reveal.as_ref().filter(|r| !r.is_over(now)) else {
+        let Some(reveal) = self.gives_away(now) else {
             return false;
         };
         let another_seed = reveal.is_helped() && self.neighbours.values().any(|n| n.is_complete());
@@ -138,7 +143,7 @@ impl Swarm {
         let Some(reveal) = &mut self.reveal else {
             return;
         };
-        let overdrawn = if reveal.is_over(now) { BTreeSet::new() } else { reveal.review() };
+        let overdrawn = reveal.review(now);
         let changed = self.neighbours.iter().filter(|(key, n)| n.overdrawn != overdrawn.contains(key));
         let changed: Vec<_> = changed.map(|(key, _)| *key).collect();
         for key in &changed {

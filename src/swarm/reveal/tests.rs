@@ -37,7 +37,7 @@ fn give_all_it_may_owe(r: &mut Reveal) -> Vec<PartIndex> {
     while let Some(part) = next(r, A) {
         r.sent(A, part, 0, Time::ZERO);
         given.push(part);
-        r.review();
+        r.review(Time::ZERO);
     }
     given
 }
@@ -51,7 +51,7 @@ fn who_spreads_nothing_gets_nothing_new_until_it_has_spread_most_of_it() {
     for part in &given[1..] {
         assert_eq!(next(&mut r, A), None);
         r.seen(B, *part, 2, Time::ZERO);
-        r.review();
+        r.review(Time::ZERO);
     }
     assert!(next(&mut r, A).is_some());
 }
@@ -62,7 +62,7 @@ fn who_comes_back_owes_what_it_owed() {
     give_all_it_may_owe(&mut r);
     r.left(A, id(A), |_| 1);
     r.joined(A, id(A));
-    r.review();
+    r.review(Time::ZERO);
     assert_eq!(next(&mut r, A), None);
 }
 
@@ -75,7 +75,7 @@ fn what_was_lost_with_who_spreads_nothing_is_given_to_another_soon() {
     assert!(given.contains(&part));
     r.sent(B, part, 0, Time::from_secs(2));
     r.seen(B, part, 2, Time::from_secs(2));
-    assert_eq!(r.review().into_iter().collect::<Vec<_>>(), [A], "what another spread for it is still owed");
+    assert_eq!(r.review(Time::ZERO).into_iter().collect::<Vec<_>>(), [A], "what another spread for it is still owed");
 }
 
 #[test]
