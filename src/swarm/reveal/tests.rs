@@ -67,6 +67,17 @@ fn who_comes_back_owes_what_it_owed() {
 }
 
 #[test]
+fn when_all_was_given_nobody_is_doubted_any_more() {
+    let mut r = reveal(40);
+    give_all_it_may_owe(&mut r);
+    assert!(r.review(Time::ZERO).contains(&A));
+    for part in Geometry::new(40, 1).unwrap().all_parts() {
+        r.sent(B, part, 2, Time::ZERO);
+    }
+    assert!(r.review(Time::from_secs(600)).is_empty());
+}
+
+#[test]
 fn what_was_lost_with_who_spreads_nothing_is_given_to_another_soon() {
     let mut r = reveal(40);
     let given = give_all_it_may_owe(&mut r);
