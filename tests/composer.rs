@@ -141,8 +141,11 @@ fn what_was_composed_is_remembered() {
     desk.done(&["a.bin"]);
     let notes = fs::read_dir(desk.path(".state/orchestra/proofs")).unwrap();
     let notes: Vec<_> = notes.map(|note| fs::read_to_string(note.unwrap().path()).unwrap()).collect();
-    assert_eq!(notes.len(), 1);
-    assert!(notes[0].contains(&desk.manifest("a.orch").info_hash().to_string()));
+    assert_eq!(notes.len(), 2, "the file's, and the composition's");
+    let manifest = desk.manifest("a.orch");
+    assert!(notes.iter().all(|note| note.contains(&manifest.info_hash().to_string())));
+    let whole = manifest.whole.unwrap().to_string();
+    assert!(notes.iter().any(|note| note.contains(&whole)));
 }
 
 #[test]

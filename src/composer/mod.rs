@@ -116,6 +116,7 @@ struct Composed {
 struct Proof {
     path: PathBuf,
     info_hash: InfoHash,
+    whole: Option<Digest>,
     stamp: Stamp,
     synced: JoinHandle<io::Result<()>>,
 }
@@ -188,6 +189,7 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
     let proof = synced.ok().map(|synced| Proof {
         path: path.to_owned(),
         info_hash: report.info_hash,
+        whole: report.whole,
         stamp: *reading.stamp(),
         synced,
     });
@@ -281,7 +283,7 @@ fn remember(proof: Proof) {
     let Some(proofs) = Proofs::of_this_user() else {
         return log::warn!("{path} is not remembered: neither HOME nor XDG_STATE_HOME is set");
     };
-    match proofs.remember(&proof.path, proof.info_hash, &proof.stamp) {
+    match proofs.remember(&proof.path, proof.info_hash, &proof.stamp, proof.whole) {
         Ok(()) => log::info!("{path} is remembered as whole"),
         Err(error) => log::warn!("{path} is not remembered: {error}"),
     }

@@ -61,7 +61,9 @@ impl Home {
     /// Remembers the proof. A member works without: what fails is only logged.
     pub fn remember(&self, shared: &Shared, stamp: &Stamp) {
         let Some(proofs) = &self.proofs else { return };
-        if let Err(error) = proofs.remember(&self.names.whole, shared.contents.info_hash, stamp) {
+        let contents = &shared.contents;
+        let whole = contents.whole.filter(|_| !shared.parts_must_do());
+        if let Err(error) = proofs.remember(&self.names.whole, contents.info_hash, stamp, whole) {
             log::warn!("the file will be checked again next time: {error}");
         }
     }

@@ -38,7 +38,7 @@ pub struct Contents {
     pub geometry: Geometry,
     /// SHA-1 of each part.
     pub parts: Arc<[Digest]>,
-    /// SHA-1 of the whole file, if it is known.
+    /// SHA-1 of the whole file, if it is known, and is still to be verified beside the parts.
     pub whole: Option<Digest>,
     pub info_hash: InfoHash,
 }
@@ -136,7 +136,8 @@ pub fn open_on(
     let Start { files, found, have, place, sources } = start;
     if matches!(place, Place::Final { .. }) {
         // All of it is there, or said to be.
-        contents.only = None;
+        let whole = contents.whole.filter(|whole| !ask.knows(*whole));
+        (contents.whole, contents.only) = (whole, None);
     }
     let home = Home { names, place, proofs };
     let pool = wishes.pool.clone();
@@ -200,8 +201,15 @@ impl Ask<'_> {
 
     /// Whether a note that is believed says that what has the final name, with this stamp, is the composition.
     pub fn is_proven(&self, stamp: &Stamp) -> bool {
-        let holds = |proofs: &Proofs| proofs.holds(&self.names.whole, stamp, self.contents.info_hash);
+        let Contents { info_hash, whole, .. } = *self.contents;
+        let holds = |proofs: &Proofs| proofs.holds(&self.names.whole, stamp, info_hash, whole);
         self.wishes.notes == Notes::Believed && self.proofs.is_some_and(holds)
+    }
+
+    /// Whether a note that is believed says that right parts make a whole of this SHA-1.
+    fn knows(&self, whole: Digest) -> bool {
+        let make_whole = |proofs: &Proofs| proofs.make_whole(self.contents.info_hash, whole);
+        self.wishes.notes == Notes::Believed && self.proofs.is_some_and(make_whole)
     }
 
     /// Whether all that is there is looked at, also what cannot be the composition any more.

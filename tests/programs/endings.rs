@@ -43,6 +43,7 @@ fn parts_right_and_the_whole_wrong_is_3() {
     fs::write(&manifest, text.replace(whole, &"5".repeat(40))).expect("written");
     fetch(&place, &manifest, "copy", &["--peer", &peer]).with(3);
     assert!(!place.path("copy/x.bin").exists(), "no name for what is not verified");
+    fetch(&place, &manifest, "seed", &[]).with(3);
 }
 
 #[test]

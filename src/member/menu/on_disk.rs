@@ -19,7 +19,8 @@ pub fn found(there: &[Composition], folder: &Path) -> Vec<(InfoHash, Here)> {
         let path = folder.join(name.as_str());
         let stamp =
             fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).map(|meta| Stamp::from_metadata(&meta));
-        let is_whole = |stamp: &Stamp| proofs.as_ref().is_some_and(|proofs| proofs.holds(&path, stamp, one.info_hash));
+        let is_whole =
+            |stamp: &Stamp| proofs.as_ref().is_some_and(|proofs| proofs.holds(&path, stamp, one.info_hash, None));
         if stamp.as_ref().is_some_and(is_whole) {
             return Some((one.info_hash, Here::OnDisk { whole: true }));
         }

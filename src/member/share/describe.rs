@@ -99,7 +99,8 @@ fn is_same(beside: &Composition, there: &Manifest) -> bool {
 
 /// Whether a note says that the file of this stamp is this composition: composer leaves one.
 fn is_proven(path: &Path, stamp: &Stamp, composition: &Composition) -> bool {
-    Proofs::of_this_user().is_some_and(|proofs| proofs.holds(path, stamp, composition.info_hash))
+    Proofs::of_this_user()
+        .is_some_and(|proofs| proofs.holds(path, stamp, composition.info_hash, composition.manifest.whole))
 }
 
 /// What a manifest or a `.torrent` beside this file or folder says of one of its name, if one does.

@@ -166,14 +166,16 @@ fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash) -> Option
     if Look::at(path).ok()?.stamp != *stamp {
         return None;
     }
+    let recalled = memory.recall(path, stamp).unwrap_or_else(|error| {
+        log::error!("{}: {error}", path.display());
+        None
+    });
+    let composition = recalled?;
     // The proof in the form in which the storage reads it; without one it would hash the file.
     if let Some(proofs) = Proofs::of_this_user()
-        && let Err(error) = proofs.remember(path, hash, stamp)
+        && let Err(error) = proofs.remember(path, hash, stamp, composition.manifest.whole)
     {
         log::warn!("{error}");
     }
-    memory.recall(path, stamp).unwrap_or_else(|error| {
-        log::error!("{}: {error}", path.display());
-        None
-    })
+    Some(composition)
 }

@@ -91,6 +91,44 @@ async fn a_wrong_whole_is_told_of_a_file_that_is_there() {
 }
 
 #[tokio::test]
+async fn of_a_composition_once_whole_the_parts_do() {
+    let mut lab = Lab::new();
+    // Only who believes the note does not find out.
+    lab.contents.whole = Some(Digest([1; 20]));
+    fs::write(lab.path(""), &lab.bytes).unwrap();
+    let old = Stamp { changed: 0, ..Stamp::from_metadata(&fs::metadata(lab.path("")).unwrap()) };
+    lab.proofs().remember(&lab.path(""), lab.contents.info_hash, &old, lab.contents.whole).unwrap();
+    let mut opened = lab.open();
+    assert_eq!(opened.found, Found::Unproven);
+    let check = opened.store.check();
+    let (parts, end) = proven(&mut opened.events).await;
+    assert_eq!(parts.len(), 4);
+    assert!(matches!(end, DiskEvent::Checked), "{end:?}");
+    drop(check);
+    finish(&opened.store).await.unwrap();
+    assert_eq!(lab.open().found, Found::Whole);
+    let mut opened = lab.open_anew();
+    let _check = opened.store.check();
+    let (_, end) = proven(&mut opened.events).await;
+    assert!(matches!(end, DiskEvent::WholeWrong(_)), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_remembered_file_has_one_whole() {
+    let mut lab = Lab::new();
+    let mut opened = lab.open();
+    lab.fetch_all(&mut opened).await;
+    finish(&opened.store).await.unwrap();
+    end(opened).await;
+    lab.contents.whole = Some(Digest([1; 20]));
+    let mut opened = lab.open();
+    assert_eq!(opened.found, Found::Unproven);
+    let _check = opened.store.check();
+    let (_, end) = proven(&mut opened.events).await;
+    assert!(matches!(end, DiskEvent::WholeWrong(_)), "{end:?}");
+}
+
+#[tokio::test]
 async fn without_a_whole_checksum_the_parts_do() {
     let mut lab = Lab::new();
     lab.contents.whole = None;

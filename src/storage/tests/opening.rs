@@ -20,7 +20,7 @@ async fn a_remembered_file_is_whole_at_once() {
     fs::write(lab.path(""), &lab.bytes).unwrap();
     let file = fs::File::open(lab.path("")).unwrap();
     let stamp = Stamp::of(&file).unwrap();
-    lab.proofs().remember(&lab.path(""), lab.contents.info_hash, &stamp).unwrap();
+    lab.proofs().remember(&lab.path(""), lab.contents.info_hash, &stamp, lab.contents.whole).unwrap();
     let opened = lab.open();
     assert_eq!(opened.found, Found::Whole);
     assert!(opened.have.is_full());
