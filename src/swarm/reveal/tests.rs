@@ -131,6 +131,21 @@ fn who_takes_nothing_holds_nothing_back() {
 }
 
 #[test]
+fn what_was_taken_back_is_not_forgotten_when_some_holders_do_not_count_any_more() {
+    let mut r = reveal(40);
+    give_all_it_may_owe(&mut r);
+    r.look_again(Time::from_secs(2), Time::ZERO, |_| 0);
+    let lain = [next(&mut r, B), next(&mut r, B)].map(Option::unwrap);
+    r.take_back(TAKE_TIME.0, TAKE_TIME.0);
+    assert!(r.is_idle(B));
+    r.look_at_all(|_| 1);
+    let other = PeerKey(3);
+    r.joined(other, id(other));
+    let given: Vec<_> = std::iter::from_fn(|| r.next(other, 100, Time::ZERO, |_| false, |_| 0)).collect();
+    assert!(lain.iter().all(|part| given.contains(part)), "{lain:?} {given:?}");
+}
+
+#[test]
 fn what_left_with_its_only_holder_is_given_again() {
     let mut r = reveal(2);
     let part = next(&mut r, A).unwrap();
