@@ -86,7 +86,7 @@ impl Link {
     }
 
     fn say(&self, text: String) {
-        self.desk.reporter.tell(Happening::Warning(text));
+        self.desk.reporter().tell(Happening::Warning(text));
     }
 
     /// Shares until Redis goes away, or until it is told to stop.
