@@ -26,8 +26,8 @@ use crate::geometry::{Geometry, PartIndex};
 const CHUNK: usize = 512 << 10;
 /// Buffers that go round between the reader and the two hashers.
 const BUFFERS: usize = 16;
-/// Threads for parts alone; more would only wait for the disk.
-const MAX_WORKERS: usize = 16;
+/// Threads for parts alone; more would only wait for the disk, and hurt one that turns.
+const MAX_WORKERS: usize = 4;
 
 /// What a composition is read from.
 pub trait Source: Sync {

@@ -155,7 +155,7 @@ impl Beginning {
             pool: self.station.pool.clone(),
         };
         let only = self.select(composition)?;
-        Ok(open(composition, output.clone(), only, wishes).await?)
+        Ok(open(contents(composition, only), output.clone(), wishes).await?)
     }
 
     /// The files that `--only` means; None: all.
@@ -285,15 +285,10 @@ pub fn parts(
     }
 }
 
-/// What is on the disk of a composition in this folder, or room for it.
-pub async fn open(
-    composition: &Composition,
-    folder: PathBuf,
-    only: Option<Selection>,
-    wishes: Wishes,
-) -> Result<Opened, StorageError> {
+/// What the disk is to have of a composition.
+pub fn contents(composition: &Composition, only: Option<Selection>) -> Contents {
     let manifest = &composition.manifest;
-    let contents = Contents {
+    Contents {
         name: manifest.name.as_str().to_owned(),
         geometry: manifest.geometry,
         parts: manifest.parts.clone(),
@@ -302,7 +297,11 @@ pub async fn open(
         files: composition.files.clone(),
         executable: manifest.is_executable(),
         only,
-    };
+    }
+}
+
+/// What is on the disk of it in this folder, or room for it.
+pub async fn open(contents: Contents, folder: PathBuf, wishes: Wishes) -> Result<Opened, StorageError> {
     let proofs = Proofs::of_this_user();
     blocking(move || storage::open(contents, &folder, &wishes, proofs)).await
 }

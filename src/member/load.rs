@@ -7,7 +7,7 @@ use crate::{
         Exit,
         input::{self, InputError},
     },
-    manifest::{FileEntry, Manifest, ManifestError, shown},
+    manifest::{FileEntry, Manifest, ManifestError, NOT_KNOWN, shown},
     metainfo::{
         Info, InfoHash, Magnet, Torrent, Tracker,
         info::InfoError,
@@ -120,7 +120,7 @@ impl Composition {
 
     fn of_torrent(torrent: &Torrent) -> Self {
         let mut manifest = Manifest::from(torrent.info());
-        manifest.whole = torrent.whole;
+        manifest.whole = torrent.whole.filter(|whole| *whole != NOT_KNOWN);
         Self {
             manifest,
             files: torrent.info().files.clone(),

@@ -280,16 +280,16 @@ impl Owner {
                 return end(Exit::OtherData, error.to_string());
             }
             DiskEvent::Checked => {
-                // The whole may have been verified in the same pass: then it is being named already.
-                if let Stage::Checking(_) = self.stage {
-                    self.stage = Stage::Fetching;
-                }
                 self.noted = self.parts.swarm.have().count();
                 let missing = self.missing();
                 self.tell_checked(&missing, screen);
                 self.hear(Input::Checked);
                 self.progress = self.now();
-                self.tell_first(screen);
+                // The whole may have been verified in the same pass: then it is being named already, or has its name.
+                if let Stage::Checking(_) = self.stage {
+                    self.stage = Stage::Fetching;
+                    self.tell_first(screen);
+                }
             }
             DiskEvent::Whole => {
                 let store = self.parts.store.clone();

@@ -1,6 +1,7 @@
 //! Proving what was on the disk at the start: every part's SHA-1, on all cores, each part told as soon as it is proven.
 //!
-//! A file with its final name goes through [`crate::hashing::file::hash_file`], from end to end with the whole file's SHA-1 in the same pass.
+//! A file with its final name goes through [`crate::hashing::file::hash_file`]: with the whole file's SHA-1 in the same pass,
+//! unless it is known that right parts make a right whole.
 //! A `NAME.part` is full of holes and a file to repair has to be copied: these go part by part.
 
 use std::{
@@ -27,8 +28,9 @@ const MAX_THREADS: usize = 4;
 /// Where parts may be found.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// A file with its final name: every part must be right. `thorough`: all wrong ones are found.
-    Final { right_size: bool, thorough: bool },
+    /// A file with its final name: every part must be right, and the whole have this SHA-1, if that is to be verified.
+    /// `thorough`: all wrong ones are found.
+    Final { right_size: bool, thorough: bool, whole: Option<Digest> },
     /// `NAME.part`: what is right counts, and what was never written is not read.
     Partial,
     /// Another file, whose right parts are taken over.
@@ -95,7 +97,7 @@ impl Work {
     fn run(&self, sources: &[Source]) {
         for source in sources {
             let done = match source {
-                Source::Final { right_size: true, thorough } => self.look_at_all(*thorough),
+                Source::Final { right_size: true, thorough, whole } => self.look_at_all(*thorough, *whole),
                 Source::Final { right_size: false, .. } => {
                     self.look_through(source).and_then(|()| Err(Stop::Different(self.missing())))
                 }
@@ -133,8 +135,8 @@ impl Work {
         geometry.all_parts().find(wrong)
     }
 
-    /// A file with its final name: every part must be right, and the whole too.
-    fn look_at_all(&self, thorough: bool) -> Result<(), Stop> {
+    /// A file with its final name, of the right size.
+    fn look_at_all(&self, thorough: bool, whole: Option<Digest>) -> Result<(), Stop> {
         let Shared { contents, files, .. } = &*self.shared;
         let mut stop = Ok(());
         let mut wrong = Vec::new();
@@ -153,19 +155,15 @@ impl Work {
             }
             ControlFlow::Break(())
         };
-        let whole = files
-            .hash(&contents.geometry, contents.whole.is_some(), &mut on_part)
-            .map_err(|e| Stop::Failed(None, "read", e))?;
+        let found =
+            files.hash(&contents.geometry, whole.is_some(), &mut on_part).map_err(|e| Stop::Failed(None, "read", e))?;
         stop?;
         if !wrong.is_empty() {
             return Err(Stop::Different(wrong));
         }
-        match whole {
-            Some(digest) if contents.whole != Some(digest) => {
-                self.shared.tell(DiskEvent::WholeWrong(digest));
-            }
-            Some(_) => self.shared.is_whole(),
-            None => {}
+        match found {
+            Some(digest) if whole != found => self.shared.tell(DiskEvent::WholeWrong(digest)),
+            _ => self.shared.is_whole(),
         }
         Ok(())
     }

@@ -16,9 +16,9 @@ pub enum DiskEvent {
     Different(Vec<PartIndex>),
     /// What was on the disk at the start is all known now.
     Checked,
-    /// Every part is in, and the whole file's SHA-1 is right (or not known: then the parts have to do). Of a file under
-    /// its final name this comes before [`DiskEvent::Checked`]; of one whose last part was there already, on either
-    /// side of it.
+    /// Every part is in, and the whole file's SHA-1 is right (or not known, or known to follow from the parts: then they
+    /// have to do). Of a file under its final name this comes right before [`DiskEvent::Checked`]; of one whose last
+    /// part was there already, on either side of it.
     Whole,
     /// Every part is in and right, and yet the whole file's SHA-1 is this one: the manifest contradicts itself.
     WholeWrong(Digest),

@@ -62,7 +62,7 @@ impl Home {
     pub fn remember(&self, shared: &Shared, stamp: &Stamp) {
         let Some(proofs) = &self.proofs else { return };
         let contents = &shared.contents;
-        let whole = contents.whole.filter(|_| !shared.parts_must_do());
+        let whole = contents.whole.filter(|_| contents.only.is_none());
         if let Err(error) = proofs.remember(&self.names.whole, contents.info_hash, stamp, whole) {
             log::warn!("the file will be checked again next time: {error}");
         }

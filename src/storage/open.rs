@@ -18,7 +18,7 @@ use super::{
     folder, os,
     partial::{self, Partial},
     pool::Pool,
-    store::{Parts, Shared},
+    store::{Judge, Parts, Shared},
     whole::{Follower, Task},
     writer,
 };
@@ -38,7 +38,7 @@ pub struct Contents {
     pub geometry: Geometry,
     /// SHA-1 of each part.
     pub parts: Arc<[Digest]>,
-    /// SHA-1 of the whole file, if it is known, and is still to be verified beside the parts.
+    /// SHA-1 of the whole file, if it is known.
     pub whole: Option<Digest>,
     pub info_hash: InfoHash,
 }
@@ -136,8 +136,7 @@ pub fn open_on(
     let Start { files, found, have, place, sources } = start;
     if matches!(place, Place::Final { .. }) {
         // All of it is there, or said to be.
-        let whole = contents.whole.filter(|whole| !ask.knows(*whole));
-        (contents.whole, contents.only) = (whole, None);
+        contents.only = None;
     }
     let home = Home { names, place, proofs };
     let pool = wishes.pool.clone();
@@ -189,27 +188,30 @@ impl Ask<'_> {
         let file = os::open_existing(&names.whole, false).map_err(|e| StorageError::io(&names.whole, "open it", e))?;
         let right_size = meta.len() == self.contents.geometry.size();
         let stamp = stamp(&file, &names.whole)?;
-        let proven = right_size && self.is_proven(&stamp);
+        let parts_are_proven = right_size && self.are_parts_proven(&stamp);
         match self.wishes.existing {
-            Existing::Repair if !proven => self.fetch(Some((file, stamp))),
+            Existing::Repair if !parts_are_proven => self.fetch(Some((file, stamp))),
             _ if right_size || self.is_thorough() => {
-                Ok(self.share(Files::One(Arc::new(file)), stamp, right_size, proven))
+                Ok(self.share(Files::One(Arc::new(file)), stamp, right_size, parts_are_proven))
             }
             _ => Err(StorageError::Different { path: names.whole.clone() }),
         }
     }
 
-    /// Whether a note that is believed says that what has the final name, with this stamp, is the composition.
-    pub fn is_proven(&self, stamp: &Stamp) -> bool {
-        let Contents { info_hash, whole, .. } = *self.contents;
-        let holds = |proofs: &Proofs| proofs.holds(&self.names.whole, stamp, info_hash, whole);
-        self.wishes.notes == Notes::Believed && self.proofs.is_some_and(holds)
+    /// Whether a note that is believed says that what has the final name, with this stamp, has all parts right.
+    pub fn are_parts_proven(&self, stamp: &Stamp) -> bool {
+        let holds = |proofs: &Proofs| proofs.holds(&self.names.whole, stamp, self.contents.info_hash, None);
+        self.believed().is_some_and(holds)
     }
 
-    /// Whether a note that is believed says that right parts make a whole of this SHA-1.
-    fn knows(&self, whole: Digest) -> bool {
-        let make_whole = |proofs: &Proofs| proofs.make_whole(self.contents.info_hash, whole);
-        self.wishes.notes == Notes::Believed && self.proofs.is_some_and(make_whole)
+    /// The SHA-1 of the whole, unless a note that is believed says that right parts make it.
+    fn whole_to_verify(&self) -> Option<Digest> {
+        let known = |whole: &Digest| self.believed().is_some_and(|p| p.make_whole(self.contents.info_hash, *whole));
+        self.contents.whole.filter(|whole| !known(whole))
+    }
+
+    fn believed(&self) -> Option<&Proofs> {
+        self.proofs.filter(|_| self.wishes.notes == Notes::Believed)
     }
 
     /// Whether all that is there is looked at, also what cannot be the composition any more.
@@ -218,10 +220,11 @@ impl Ask<'_> {
     }
 
     /// What is under the final name is shared, once it is proven; what of it has not the right size, part by part.
-    pub fn share(&self, files: Files, stamp: Stamp, right_size: bool, proven: bool) -> Start {
-        let source = Source::Final { right_size, thorough: self.is_thorough() };
+    pub fn share(&self, files: Files, stamp: Stamp, right_size: bool, parts_are_proven: bool) -> Start {
+        let whole = self.whole_to_verify();
+        let source = Source::Final { right_size, thorough: self.is_thorough(), whole };
         let geometry = &self.contents.geometry;
-        let (found, have, sources) = match proven {
+        let (found, have, sources) = match parts_are_proven && whole.is_none() {
             true => (Found::Whole, Bitfield::all(geometry), vec![]),
             false => (Found::Unproven, Bitfield::none(geometry), vec![source]),
         };
@@ -295,8 +298,9 @@ impl Setup {
         let whole = Arc::new(AtomicBool::new(self.found == Found::Whole));
         let path: PathBuf = home.path().to_owned();
         let under_final_name = matches!(self.found, Found::Whole | Found::Unproven);
-        let follower = match self.contents.whole {
-            Some(expected) if !under_final_name && self.contents.only.is_none() => {
+        let judge = match self.contents.whole {
+            _ if under_final_name => Judge::Check,
+            Some(expected) if self.contents.only.is_none() => {
                 let task = Task {
                     geometry: self.contents.geometry,
                     expected,
@@ -305,9 +309,9 @@ impl Setup {
                     events: events.clone(),
                     whole: whole.clone(),
                 };
-                Some(Follower::start(task, self.have.clone())?)
+                Judge::Follower(Follower::start(task, self.have.clone())?)
             }
-            _ => None,
+            _ => Judge::Parts,
         };
         let unchecked = matches!(self.found, Found::Unproven | Found::Unchecked);
         let only = self.contents.only.as_ref().map(|only| only.parts().clone());
@@ -318,13 +322,13 @@ impl Setup {
             files: self.files,
             disk: self.disk,
             events,
-            follower,
+            judge,
             whole,
             unchecked: AtomicBool::new(unchecked),
             parts: Mutex::new(Parts::new(self.have.clone(), only)),
             lost: Mutex::new(false),
         });
-        if self.found != Found::Whole && shared.parts_must_do() && shared.lock().are_all_in() {
+        if matches!(shared.judge, Judge::Parts) && shared.lock().are_all_in() {
             shared.is_whole();
         }
         let jobs = writer::start(shared.clone())?;

@@ -3,8 +3,8 @@
 //!
 //! A note on a file counts only while the file's [`Stamp`] is the one in it, and it is written after the data was
 //! synced, so that after a crash a note never speaks of data that did not reach the disk. A note on a composition
-//! counts for good, as parts with these SHA-1s make one whole: who found all of them in a file that was moved, linked
-//! or touched need not hash it a second time from end to end, which only one core could do.
+//! counts for good, as parts with these SHA-1s make one whole (as far as SHA-1 can tell): who found all of them in a file
+//! that was moved, linked or touched need not hash it a second time from end to end, which only one core could do.
 
 use std::{
     env, fs,
@@ -54,7 +54,7 @@ impl Proofs {
         whole: Option<Digest>,
     ) -> Result<(), StorageError> {
         fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
-        if let Some(whole) = whole {
+        if let Some(whole) = whole.filter(|whole| !self.make_whole(info_hash, *whole)) {
             note::write(&self.place_of_whole(info_hash), &body_of_whole(info_hash, whole))?;
         }
         let place = self.place(path, info_hash).map_err(|e| StorageError::io(path, "find it", e))?;

@@ -59,14 +59,23 @@ pub(super) struct Shared {
     pub files: Files,
     pub disk: Arc<dyn Disk>,
     pub events: mpsc::UnboundedSender<DiskEvent>,
-    /// The whole file's SHA-1 in the making; None if it is not known, or comes with the check.
-    pub follower: Option<Follower>,
+    pub judge: Judge,
     pub whole: Arc<AtomicBool>,
     /// What is on the disk is still to be checked: nothing may be written.
     pub unchecked: AtomicBool,
     pub parts: Mutex<Parts>,
     /// Whether data was lost on its way to the disk.
     pub lost: Mutex<bool>,
+}
+
+/// What tells that everything is right.
+pub(super) enum Judge {
+    /// The parts, as soon as all that are wanted are on the disk: the whole's SHA-1 is not known, or not all of it wanted.
+    Parts,
+    /// The whole's SHA-1, which follows the parts.
+    Follower(Follower),
+    /// The check of what is under its final name.
+    Check,
 }
 
 /// Where each part is. What is neither is missing.
@@ -103,16 +112,11 @@ impl Shared {
             parts.on_disk.insert(part) && wanted && parts.are_all_in()
         };
         self.tell(event);
-        match &self.follower {
-            Some(follower) => follower.landed(part, bytes),
-            None if full && self.parts_must_do() => self.is_whole(),
-            None => {}
+        match &self.judge {
+            Judge::Follower(follower) => follower.landed(part, bytes),
+            Judge::Parts if full => self.is_whole(),
+            Judge::Parts | Judge::Check => {}
         }
-    }
-
-    /// Whether there is no more to verify than the parts: the whole's SHA-1 is not known, or not all of it is wanted.
-    pub fn parts_must_do(&self) -> bool {
-        self.contents.whole.is_none() || self.contents.only.is_some()
     }
 
     /// Every part is in, and there is no more to verify.

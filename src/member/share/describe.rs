@@ -52,7 +52,7 @@ pub fn describe(
     if believed && let Some(mut known) = logged(memory.recall(path, stamp)).flatten() {
         match &beside {
             None => return Ok(described(known, *stamp, Vec::new())),
-            Some(beside) if beside.info_hash == known.info_hash => {
+            Some(beside) if beside.info_hash == known.info_hash && has_same_whole(beside, &known.manifest) => {
                 known.trackers = beside.trackers.clone();
                 known.mirrors = beside.mirrors.clone();
                 return Ok(described(known, *stamp, Vec::new()));
@@ -91,10 +91,13 @@ fn hash(
 /// Whether what a manifest beside it says is what is there.
 fn is_same(beside: &Composition, there: &Manifest) -> bool {
     let said = &beside.manifest;
-    let whole = said.whole.is_none() || said.whole == there.whole;
     let files = beside.files.iter().map(|file| (file.size, file.path.clone()));
     let same_files = files.eq(there.files().map(|file| (file.size, file.path)));
-    said.geometry == there.geometry && said.parts == there.parts && same_files && whole
+    said.geometry == there.geometry && said.parts == there.parts && same_files && has_same_whole(beside, there)
+}
+
+fn has_same_whole(beside: &Composition, there: &Manifest) -> bool {
+    beside.manifest.whole.is_none() || beside.manifest.whole == there.whole
 }
 
 /// Whether a note says that the file of this stamp is this composition: composer leaves one.
@@ -136,7 +139,7 @@ fn logged<T>(result: Result<T, MemoryError>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::share::look::Look;
+    use crate::{hashing::Digest, member::share::look::Look};
 
     struct Desk {
         folder: tempfile::TempDir,
@@ -192,6 +195,10 @@ mod tests {
         desk.write("x.orch", manifest.render());
         let (with, hashed) = desk.describe(&path, true);
         assert_eq!((with.composition.trackers.asked.len(), hashed), (1, false));
+        manifest.whole = Some(Digest([5; 20]));
+        desk.write("x.orch", manifest.render());
+        let (wrong, hashed) = desk.describe(&path, true);
+        assert!(hashed && wrong.warnings.len() == 1 && wrong.composition.trackers.asked.is_empty());
         desk.write("x.iso", "date");
         let (other, _) = desk.describe(&path, true);
         assert!(other.warnings.len() == 1 && other.composition.trackers.asked.is_empty());

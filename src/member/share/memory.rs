@@ -2,7 +2,7 @@
 //! nobody wants it its manifest takes no memory.
 //!
 //! A row counts only while the file's [`Stamp`] is the one in it, and it is written after the data was synced. Nothing
-//! else is believed: a manifest counts only under its info-hash. Where the database cannot be used it is kept in memory,
+//! else is believed: a manifest counts only under its info-hash, and vouches for nothing but this row's file. Where the database cannot be used it is kept in memory,
 //! and everything is hashed again at the next start.
 
 use std::{
@@ -25,7 +25,7 @@ use crate::{
 /// How long another process may hold the database.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Another table is another version: what is remembered in an older one is hashed again.
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS file_1 (
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS file_2 (
     path BLOB PRIMARY KEY, stamp TEXT NOT NULL, info_hash BLOB NOT NULL, manifest TEXT NOT NULL, info BLOB
 ) WITHOUT ROWID";
 
@@ -92,7 +92,7 @@ impl Memory {
             let (hash, manifest, info) = (row.get("info_hash")?, row.get("manifest")?, row.get("info")?);
             Ok::<([u8; 20], String, Option<Vec<u8>>), _>((hash, manifest, info))
         };
-        let select = "SELECT info_hash, manifest, info FROM file_1 WHERE path = ?1 AND stamp = ?2";
+        let select = "SELECT info_hash, manifest, info FROM file_2 WHERE path = ?1 AND stamp = ?2";
         let key = params![path.as_os_str().as_bytes(), stamp.to_string()];
         let row = self.lock().query_row(select, key, read).optional().map_err(|error| self.failed(error))?;
         Ok(row.and_then(|(hash, manifest, info)| composition(InfoHash(hash), &manifest, info)))
@@ -102,13 +102,13 @@ impl Memory {
     pub fn remember(&self, path: &Path, stamp: &Stamp, is: &Composition) -> Result<(), MemoryError> {
         let info = (is.manifest.info_hash() != is.info_hash).then_some(&is.info[..]);
         let row = params![path.as_os_str().as_bytes(), stamp.to_string(), is.info_hash.0, is.manifest.render(), info];
-        let written = self.lock().execute("INSERT OR REPLACE INTO file_1 VALUES (?1, ?2, ?3, ?4, ?5)", row);
+        let written = self.lock().execute("INSERT OR REPLACE INTO file_2 VALUES (?1, ?2, ?3, ?4, ?5)", row);
         written.map(drop).map_err(|error| self.failed(error))
     }
 
     /// There is no such file any more.
     pub fn forget(&self, path: &Path) -> Result<(), MemoryError> {
-        let gone = self.lock().execute("DELETE FROM file_1 WHERE path = ?1", [path.as_os_str().as_bytes()]);
+        let gone = self.lock().execute("DELETE FROM file_2 WHERE path = ?1", [path.as_os_str().as_bytes()]);
         gone.map(drop).map_err(|error| self.failed(error))
     }
 

@@ -26,7 +26,7 @@ use crate::{
         teller::Teller,
     },
     metainfo::InfoHash,
-    storage::{Found, Opened, Proofs, Stamp, Wishes},
+    storage::{Contents, Found, Opened, Proofs, Stamp, Wishes},
     swarm::Input,
 };
 
@@ -150,7 +150,9 @@ impl Sleeper {
         let composition = recalled.ok_or(Gone::Changed)?;
         let folder = self.path.parent().map(PathBuf::from).unwrap_or_default();
         let wishes = Wishes { pool: self.station.pool.clone(), ..Wishes::default() };
-        match begin::open(&composition, folder, None, wishes).await {
+        // The whole was verified with the parts when it was described; a row says nothing that would last longer.
+        let contents = Contents { whole: None, ..begin::contents(&composition, None) };
+        match begin::open(contents, folder, wishes).await {
             Ok(opened) if matches!(opened.found, Found::Whole | Found::Unproven) => Ok((composition, opened)),
             Ok(_) => Err(Gone::Changed),
             Err(error) => {
@@ -170,10 +172,10 @@ fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash) -> Option
         log::error!("{}: {error}", path.display());
         None
     });
-    let composition = recalled?;
+    let composition = recalled.filter(|composition| composition.info_hash == hash)?;
     // The proof in the form in which the storage reads it; without one it would hash the file.
     if let Some(proofs) = Proofs::of_this_user()
-        && let Err(error) = proofs.remember(path, hash, stamp, composition.manifest.whole)
+        && let Err(error) = proofs.remember(path, hash, stamp, None)
     {
         log::warn!("{error}");
     }

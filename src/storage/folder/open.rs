@@ -39,10 +39,10 @@ pub fn look_around(ask: &Ask<'_>) -> Result<Start, StorageError> {
     let survey = tree.survey().map_err(looked)?;
     let complete = tree.is_all_there(&survey);
     let stamp = tree.stamp_of(&survey).map_err(looked)?;
-    let proven = complete && ask.is_proven(&stamp);
+    let parts_are_proven = complete && ask.are_parts_proven(&stamp);
     match ask.wishes.existing {
-        Existing::Repair if !proven => fetch(ask, Some(Old { tree, survey })),
-        _ if complete => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, true, proven)),
+        Existing::Repair if !parts_are_proven => fetch(ask, Some(Old { tree, survey })),
+        _ if complete => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, true, parts_are_proven)),
         _ if is_kept_apart(ask)? => fetch(ask, None),
         _ if ask.is_thorough() => Ok(ask.share(Files::Folder(Arc::new(tree)), stamp, false, false)),
         _ => Err(StorageError::Different { path: names.whole.clone() }),

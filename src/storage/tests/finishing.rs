@@ -92,17 +92,25 @@ async fn a_wrong_whole_is_told_of_a_file_that_is_there() {
 
 #[tokio::test]
 async fn of_a_composition_once_whole_the_parts_do() {
-    let mut lab = Lab::new();
+    for lab in [Lab::new(), Lab::of(0, BLOCK), Lab::of_folder()] {
+        of_this_once_whole_the_parts_do(lab).await;
+    }
+}
+
+async fn of_this_once_whole_the_parts_do(mut lab: Lab) {
     // Only who believes the note does not find out.
     lab.contents.whole = Some(Digest([1; 20]));
-    fs::write(lab.path(""), &lab.bytes).unwrap();
+    match lab.contents.files.is_empty() {
+        true => fs::write(lab.path(""), &lab.bytes).unwrap(),
+        false => lab.write_all(),
+    }
     let old = Stamp { changed: 0, ..Stamp::from_metadata(&fs::metadata(lab.path("")).unwrap()) };
     lab.proofs().remember(&lab.path(""), lab.contents.info_hash, &old, lab.contents.whole).unwrap();
     let mut opened = lab.open();
     assert_eq!(opened.found, Found::Unproven);
     let check = opened.store.check();
     let (parts, end) = proven(&mut opened.events).await;
-    assert_eq!(parts.len(), 4);
+    assert_eq!(parts.len(), lab.contents.parts.len());
     assert!(matches!(end, DiskEvent::Checked), "{end:?}");
     drop(check);
     finish(&opened.store).await.unwrap();
@@ -121,11 +129,27 @@ async fn a_remembered_file_has_one_whole() {
     finish(&opened.store).await.unwrap();
     end(opened).await;
     lab.contents.whole = Some(Digest([1; 20]));
-    let mut opened = lab.open();
-    assert_eq!(opened.found, Found::Unproven);
-    let _check = opened.store.check();
-    let (_, end) = proven(&mut opened.events).await;
-    assert!(matches!(end, DiskEvent::WholeWrong(_)), "{end:?}");
+    for existing in [Existing::Share, Existing::Repair] {
+        let mut opened = lab.try_open(existing).unwrap();
+        assert_eq!(opened.found, Found::Unproven, "there is nothing to repair either");
+        let _check = opened.store.check();
+        let (_, end) = proven(&mut opened.events).await;
+        assert!(matches!(end, DiskEvent::WholeWrong(_)), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_never_whole() {
+    for mut lab in [Lab::new(), Lab::of(0, BLOCK)] {
+        lab.contents.whole = None;
+        fs::write(lab.path(""), [&lab.bytes[..], b"and more"].concat()).unwrap();
+        let mut opened = lab.open_anew();
+        let _check = opened.store.check();
+        let (parts, end) = proven(&mut opened.events).await;
+        assert_eq!(parts.len(), lab.contents.parts.len());
+        assert!(matches!(end, DiskEvent::Different(ref wrong) if wrong.is_empty()), "{end:?}");
+        assert!(matches!(finish(&opened.store).await, Err(StorageError::NotWhole { .. })));
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ const FILES: [(&str, u64); 6] =
     [(".hidden", 0), ("a/b/c", 100), ("a/d", 2 * PART as u64), ("e", 7), ("empty/f", 0), ("g", PART as u64)];
 
 impl Lab {
-    fn of_folder() -> Self {
+    pub(super) fn of_folder() -> Self {
         let files = FILES.map(|(path, size)| FileEntry::new(size, path.parse().unwrap()));
         let mut lab = Self::of(files.iter().map(|file| file.size).sum::<u64>() as usize, PART);
         lab.contents.files = files.to_vec();
@@ -68,7 +68,7 @@ impl Lab {
     }
 
     /// Makes a whole copy under the final name.
-    fn write_all(&self) {
+    pub(super) fn write_all(&self) {
         for (path, _) in FILES {
             let to = self.path("").join(path);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
