@@ -291,23 +291,6 @@ impl Asking<'_> {
             log::error!("{text}");
             screen.event(&Report::Error { name: Some(name.clone()), code: exit, text });
         }
-        screen.event(&Report::End(End {
-            name,
-            code: exit,
-            path: self.setup.station.settings.output.clone(),
-            size: 0,
-            have: 0,
-            fetched: 0,
-            mirror: 0,
-            uploaded: 0,
-            seconds: self.now(),
-            whole_after: None,
-        }));
+        screen.event(&Report::End(End::early(Some(name), exit, self.now())));
     }
-}
-
-/// What a magnet link's composition is called until its name is known.
-pub fn name_of(magnet: &crate::metainfo::Magnet) -> String {
-    let name = magnet.name.as_deref().map(crate::manifest::shown).filter(|name| !name.is_empty());
-    name.map_or_else(|| magnet.hash.to_string(), |name| name.chars().take(100).collect())
 }

@@ -8,7 +8,7 @@ use super::{
     asking, blocking,
     ledger::Ledger,
     links::{self, Links, Visitors},
-    load::{Composition, Named, Trackers},
+    load::{self, Composition, Named, Trackers},
     lookout::Lookout,
     mirrors::{self, Mirrors},
     owner::{Owner, Parts},
@@ -43,11 +43,12 @@ impl Beginning {
     /// Fetches and shares what is named, until it is to end.
     pub async fn run(self, named: Named, pending: Pending) -> Exit {
         let mut lookout = self.station.lookout(&self.station.stop);
+        let name = named.name();
         match self.begin(named, pending, &mut lookout).await {
             Ok(parts) => Owner::new(parts, lookout).run(&self.screen).await,
             Err(error) => {
                 self.screen.finish();
-                let exit = error.told(&self.station.screen);
+                let exit = error.told(Some(name), self.station.start, &self.station.screen);
                 lookout.leave().await;
                 exit
             }
@@ -115,7 +116,7 @@ impl Beginning {
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
         self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
-        let name = asking::name_of(magnet);
+        let name = load::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
         let remembered = match infos.clone() {

@@ -51,6 +51,22 @@ pub enum Named {
     Magnet(Magnet),
 }
 
+impl Named {
+    /// What people call it; safe for a terminal.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Composition(composition) => composition.manifest.name.shown().into_owned(),
+            Self::Magnet(magnet) => name_of(magnet),
+        }
+    }
+}
+
+/// What a magnet link's composition is called until its name is known.
+pub fn name_of(magnet: &Magnet) -> String {
+    let name = magnet.name.as_deref().map(shown).filter(|name| !name.is_empty());
+    name.map_or_else(|| magnet.hash.to_string(), |name| name.chars().take(100).collect())
+}
+
 /// A composition, and the swarm that shares it.
 #[derive(Debug)]
 pub struct Composition {

@@ -54,7 +54,7 @@ use crate::{
     metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
-    ui::{Phase, Report, Screen, View, keys::Keys},
+    ui::{End, Phase, Report, Screen, View, keys::Keys},
 };
 use ask::Person;
 use begin::Beginning;
@@ -118,14 +118,16 @@ impl StartError {
         }
     }
 
-    /// Says it, unless that was done; gives the exit code.
-    fn told(&self, screen: &Screen) -> Exit {
+    /// Says it, unless that was done; gives the exit code. `name`: what people call what was to begin then.
+    fn told(&self, name: Option<String>, start: Instant, screen: &Screen) -> Exit {
+        let code = self.exit();
         if !matches!(self, Self::Ended(_)) {
             let text = self.to_string();
             log::error!("{text}");
-            screen.event(&Report::Error { name: None, code: self.exit(), text });
+            screen.event(&Report::Error { name: None, code, text });
+            screen.event(&Report::End(End::early(name, code, start.elapsed())));
         }
-        self.exit()
+        code
     }
 }
 
@@ -136,16 +138,16 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     let stop = stop.child_token();
     let mut ends = Vec::new();
     let mut all = Vec::new();
-    for loaded in load(&settings, &stop).await {
+    for (typed, loaded) in load(&settings, &stop).await {
         match loaded {
             Ok(named) => all.push(named),
-            Err(error) => ends.push(error.told(&screen)),
+            Err(error) => ends.push(error.told(Some(typed), start, &screen)),
         }
     }
     if !all.is_empty() {
         match Station::open(settings, start, screen.clone(), stop, false).await {
             Ok(station) => ends.extend(run_all(all, station).await),
-            Err(error) => ends.push(error.told(&screen)),
+            Err(error) => ends.push(error.told(None, start, &screen)),
         }
     }
     Exit::worst(ends)
@@ -158,16 +160,23 @@ enum Loaded {
     Coming(Get),
 }
 
-/// What is named, each with what came of reading it.
-async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loaded, StartError>> {
+/// What is named, as it was typed, each with what came of reading it.
+async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<(String, Result<Loaded, StartError>)> {
     let person = (!settings.screen.json).then(Person::default);
-    let gets = settings.gets.iter().map(|get| loaded(get, person.as_ref(), stop));
+    let person = person.as_ref();
+    let gets = settings.gets.iter().map(async |get| (name_of(get), loaded(get, person, stop).await));
     let mut all: Vec<_> = stream::iter(gets).buffered(AT_ONCE).collect().await;
     for named in settings.compositions.clone() {
+        let typed = named.to_string_lossy().into_owned();
         let loaded = blocking(move || load::load(named)).await;
-        all.push(loaded.map(Loaded::Named).map_err(StartError::from));
+        all.push((typed, loaded.map(Loaded::Named).map_err(StartError::from)));
     }
     all
+}
+
+/// What people call what is asked for.
+fn name_of(get: &Get) -> String {
+    get.typed.key.as_ref().map_or_else(|| "the composition".to_owned(), ToString::to_string)
 }
 
 /// What came of asking for a composition by its name.
@@ -210,7 +219,7 @@ async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
             match hashed(&get, &begins).await {
                 Ok(Some(known)) => drop(running.spawn(begins.run(known, pending))),
                 Ok(None) => coming.push((get, begins, pending)),
-                Err(error) => ends.push(error.told(&station.screen)),
+                Err(error) => ends.push(error.told(Some(name_of(&get)), station.start, &station.screen)),
             }
         }
         let _ = station.stop.run_until_cancelled(sleep(ASK_AGAIN)).await;
@@ -227,9 +236,14 @@ async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Named>, StartErr
         Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),
         got => return got.map(Some),
     }
-    let name = get.typed.key.as_ref().map_or_else(|| "the composition".to_owned(), ToString::to_string);
     let phase = Phase::Seeking { asked: 0, waiting_for: "its hashing to end, where it is shared" };
-    begins.screen.update(&View { name, phase, swarm: Snapshot::default(), eta: None, elapsed: start.elapsed() });
+    begins.screen.update(&View {
+        name: name_of(get),
+        phase,
+        swarm: Snapshot::default(),
+        eta: None,
+        elapsed: start.elapsed(),
+    });
     Ok(None)
 }
 

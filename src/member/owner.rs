@@ -6,10 +6,13 @@
 mod ending;
 mod mirrors;
 mod telling;
+mod vigil;
 
 use std::{path::PathBuf, sync::Arc};
 
 use ending::Ending;
+use vigil::Vigil;
+
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -79,6 +82,8 @@ enum Stage {
     Whole {
         since: Time,
     },
+    /// It was whole, and somebody changed it or took it away.
+    Spoilt,
 }
 
 pub struct Owner {
@@ -94,6 +99,7 @@ pub struct Owner {
     reported: Time,
     /// It may sleep while nobody wants it; when somebody was last there.
     wanted: Option<Time>,
+    vigil: Vigil,
 }
 
 /// What is left of a composition that sleeps.
@@ -125,6 +131,7 @@ impl Owner {
             noting: None,
             wanted: None,
             reported: Time::ZERO,
+            vigil: Vigil::default(),
         }
     }
 
@@ -353,7 +360,7 @@ impl Owner {
         self.note(now);
         self.parts.acquaintances.tick(|| self.parts.swarm.reached(), now);
         self.parts.ledger.tick();
-        self.is_over().or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
+        self.watch(screen).or_else(|| self.is_over()).or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 
     /// How far this member is, for its conductors.

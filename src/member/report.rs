@@ -15,7 +15,11 @@ use crate::{
 /// The exit code of what went wrong with the disk.
 pub fn exit_of(error: &StorageError) -> Exit {
     match error {
-        StorageError::Different { .. } | StorageError::Appeared { .. } => Exit::OtherData,
+        StorageError::Different { .. }
+        | StorageError::Foreign { .. }
+        | StorageError::Changed { .. }
+        | StorageError::ChangedSince { .. }
+        | StorageError::Appeared { .. } => Exit::OtherData,
         error if error.is_about_room() => Exit::Disk,
         _ => Exit::Other,
     }

@@ -47,6 +47,12 @@ pub enum StorageError {
     /// Exit code 6: somebody wrote to it after it was opened.
     #[error("{path}: it was changed while it was being checked: start again")]
     Changed { path: PathBuf },
+    /// Exit code 6: somebody wrote to it while it was shared.
+    #[error("{path}: it was changed while it was shared, and nobody is given any more of it: start again to check it")]
+    ChangedSince { path: PathBuf },
+    /// Somebody moved or removed what was shared; who has it open can read it still.
+    #[error("{path}: it is not there any more: it was moved or removed while it was shared")]
+    Gone { path: PathBuf },
     /// Exit code 6: it appeared while we fetched.
     #[error(
         "{path}: something of this name appeared meanwhile and is left as it is: what was fetched stays in {part}; move one of them away and start again"

@@ -81,6 +81,24 @@ pub(super) fn save_state(shared: &Shared, home: &Home) -> Result<(), StorageErro
     State::new(shared.contents.info_hash, stamp, &parts).write(&home.names.state)
 }
 
+/// See [`super::Store::look_after`].
+pub(super) fn look_after(shared: &Shared, home: &Home) -> Result<(), StorageError> {
+    let Place::Final { stamp } = &home.place else { return Ok(()) };
+    let path = &home.names.whole;
+    let gone = || StorageError::Gone { path: path.clone() };
+    let there = stamp_at(path).ok_or_else(gone)?;
+    let now = match &shared.files {
+        Files::One(file) => Stamp::of(file),
+        // Its files may have got their names one by one, in another folder than they came in.
+        Files::Folder(tree) => folder::finish::stamp_of(path, tree),
+    };
+    let now = now.map_err(|e| StorageError::io(path, "look at it", e))?;
+    if !stamp.is_same_data(&now) {
+        return Err(StorageError::ChangedSince { path: path.clone() });
+    }
+    if there.is_same_file(&now) { Ok(()) } else { Err(gone()) }
+}
+
 /// See [`super::Store::finish`].
 pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, StorageError> {
     if !shared.whole.load(Ordering::Acquire) {

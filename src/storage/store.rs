@@ -353,6 +353,14 @@ impl Store {
         finish::finish(&self.0.shared, &mut self.home())
     }
 
+    /// Whether what has its final name still is what was verified. Blocks; it looks at every file of a folder.
+    ///
+    /// # Errors
+    /// [`StorageError::ChangedSince`] or [`StorageError::Gone`], or it cannot be looked at.
+    pub fn look_after(&self) -> Result<(), StorageError> {
+        finish::look_after(&self.0.shared, &self.home())
+    }
+
     /// Bytes of memory that parts on their way take, at most [`super::pool::LIMIT`] but for very many connections.
     pub fn memory(&self) -> usize {
         self.0.pool.held()

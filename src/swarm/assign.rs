@@ -18,6 +18,8 @@ const AHEAD_OF_STRANGER: f64 = 2.0;
 const LEAST_OUTSTANDING: u64 = 32 << 10;
 /// More is never asked of one member at a time.
 const MOST_OUTSTANDING: u64 = 64 << 20;
+/// Nor more parts, however small: each is a command in a queue that has to take others too.
+const MOST_PARTS: usize = 512;
 /// With less than this outstanding in all, a complete member may be asked for anything.
 const HUNGRY: u64 = 64 << 10;
 /// A pending part is taken from who would need this many times as long as the one who could have it instead.
@@ -51,7 +53,7 @@ impl Swarm {
             let by_rate = (n.rate.get() * ahead) as u64;
             let part_size = u64::from(self.config.geometry.part_size());
             let target = by_rate.min(MOST_OUTSTANDING).max(part_size).max(LEAST_OUTSTANDING);
-            if n.outstanding() >= target {
+            if n.outstanding() >= target || n.fetches.len() >= MOST_PARTS {
                 return;
             }
             match self.pick_for(key) {

@@ -118,7 +118,7 @@ impl<W: Write> Json<W> {
     /// Says what happened; before the end of a composition, once more how far it was.
     pub fn event(&self, report: &Report) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Report::Whole { name, .. } | Report::End(super::End { name, .. }) = report {
+        if let Report::Whole { name, .. } | Report::End(super::End { name: Some(name), .. }) = report {
             for slot in 0..state.slots.len() {
                 if state.slots[slot].latest.as_ref().is_some_and(|view| view.name == *name) {
                     state.progress((self.clock)(), slot);
@@ -275,7 +275,7 @@ mod tests {
             }
             view.swarm.fetched = 4 << 30;
             json.update(0, &view);
-            let end = super::super::End { name: view.name.clone(), ..report::tests::end() };
+            let end = super::super::End { name: Some(view.name.clone()), ..report::tests::end() };
             json.event(&Report::End(end.clone()));
             json.event(&Report::End(end));
         });
@@ -304,8 +304,10 @@ mod tests {
     #[test]
     fn a_path_that_is_not_utf8_is_still_a_line() {
         use std::os::unix::ffi::OsStringExt;
-        let path = std::ffi::OsString::from_vec(vec![b'x', 0xff]).into();
-        let lines = lines(|json| json.event(&Report::End(super::super::End { path, ..report::tests::end() })));
+        let path = std::ffi::OsString::from_vec(vec![b'x', 0xff]);
+        let lines = lines(|json| {
+            json.event(&Report::End(super::super::End { path: Some(path.into()), ..report::tests::end() }))
+        });
         assert_eq!(lines[0]["path"], "x\u{fffd}");
     }
 

@@ -94,12 +94,13 @@ pub struct Begun {
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct End {
-    pub name: String,
+    /// None: of what was asked for nothing is known.
+    pub name: Option<String>,
     #[serde(serialize_with = "write_code")]
     pub code: Exit,
-    /// Where the file is, or would have been.
-    #[serde(serialize_with = "write_path")]
-    pub path: PathBuf,
+    /// Where the file is, or would have been, if that is known.
+    #[serde(serialize_with = "write_maybe_path")]
+    pub path: Option<PathBuf>,
     pub size: u64,
     /// Bytes on disk that are verified.
     pub have: u64,
@@ -166,13 +167,19 @@ impl Report {
 }
 
 impl End {
+    /// It ended before anything came of it.
+    pub fn early(name: Option<String>, code: Exit, seconds: Duration) -> Self {
+        let (path, whole_after) = (None, None);
+        Self { name, code, path, size: 0, have: 0, fetched: 0, mirror: 0, uploaded: 0, seconds, whole_after }
+    }
+
     /// The last line for people. An error has had its line before.
     fn line(&self) -> Option<String> {
-        let (name, size) = (&self.name, self.size);
+        let (name, size) = (self.name.as_ref()?, self.size);
         match (self.whole_after, self.code) {
             (Some(after), _) => {
                 let whole = whole(size, self.fetched, self.mirror, after);
-                Some(format!("{name}: {whole}: {}", place(&self.path)))
+                Some(format!("{name}: {whole}: {}", place(self.path.as_ref()?)))
             }
             (None, Exit::Interrupted) if size == 0 => Some(format!("{name}: interrupted before its manifest came")),
             (None, Exit::Interrupted) => {
@@ -238,6 +245,13 @@ fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(&path.to_string_lossy())
 }
 
+fn write_maybe_path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => write_path(path, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn write_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     // To the millisecond: no more is meant.
     serializer.serialize_f64(time.as_millis() as f64 / 1000.0)
@@ -260,9 +274,9 @@ pub(super) mod tests {
 
     pub fn end() -> End {
         End {
-            name: "vm.qcow2".to_owned(),
+            name: Some("vm.qcow2".to_owned()),
             code: Exit::Done,
-            path: "vm.qcow2".into(),
+            path: Some("vm.qcow2".into()),
             size: 20_000_000_000,
             have: 20_000_000_000,
             fetched: 20_000_000_000,
@@ -281,7 +295,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_was_there_already_took_no_time() {
-        let end = End { fetched: 0, path: "/data/vm.qcow2".into(), ..end() };
+        let end = End { fetched: 0, path: Some("/data/vm.qcow2".into()), ..end() };
         assert_eq!(end.line().unwrap(), "vm.qcow2: 18.6 GiB whole and verified: /data/vm.qcow2");
     }
 

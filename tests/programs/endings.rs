@@ -88,6 +88,43 @@ fn other_data_is_6_and_stays_as_it_is() {
 }
 
 #[test]
+fn what_is_changed_while_it_is_shared_ends_it_with_6() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = compose(&place, "x.bin", &bytes(400_000, 36), &[&address]);
+    let cut = seed(&place, &manifest, &[]);
+    fs::OpenOptions::new().write(true).open(place.path("seed/x.bin")).expect("a file").set_len(1000).expect("cut");
+    let ended = cut.end().with(6);
+    ended.says("changed while it was shared");
+    assert!(ended.last()["whole_after"].is_null());
+}
+
+#[test]
+fn what_is_taken_away_while_it_is_shared_is_not_called_whole() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = compose(&place, "x.bin", &bytes(400_000, 37), &[&address]);
+    let mut robbed = seed(&place, &manifest, &[]);
+    fs::remove_file(place.path("seed/x.bin")).expect("a file");
+    robbed.event("a warning", |event| event["event"] == "warning");
+    fetch(&place, &manifest, "copy", &[]).with(0);
+    robbed.signal(Signal::TERM);
+    robbed.end().with(1).says("not there any more");
+}
+
+#[test]
+fn whatever_it_fails_of_an_end_comes_last() {
+    let place = Place::new();
+    let manifest = compose(&place, "x.bin", &bytes(40_000, 38), &[]);
+    fs::write(place.folder("copy").join("x.bin"), "mine").expect("written");
+    let ended = fetch(&place, &manifest, "copy", &[]).with(6);
+    assert_eq!((&ended.last()["code"], &ended.last()["name"]), (&6.into(), &"x.bin".into()));
+    let ended = fetch(&place, &place.path("nothing.orch"), "copy", &[]).with(1);
+    assert_eq!(ended.last()["code"], 1);
+    assert!(ended.last()["name"].as_str().expect("what was typed").ends_with("nothing.orch"));
+}
+
+#[test]
 fn an_output_that_is_taken_is_1() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");

@@ -2,6 +2,7 @@
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 
+use orchestra::hashing::Digest;
 use rustix::process::Signal;
 
 use crate::support::{PATIENCE, Place, bytes, compose, conductor, fetch, member, port, seed};
@@ -92,6 +93,21 @@ fn without_a_conductor_an_address_is_enough() {
     let place = Place::new();
     let data = bytes(1 << 20, 7);
     let manifest = compose(&place, "x.bin", &data, &[]);
+    let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
+    let port = port(&mut seed);
+    fetch(&place, &manifest, "copy", &["--peer", &format!("127.0.0.1:{port}")]).with(0);
+    assert!(fs::read(place.path("copy/x.bin")).expect("a file") == data);
+}
+
+#[test]
+fn ten_thousand_parts_of_a_byte_arrive() {
+    let place = Place::new();
+    let data = bytes(10_000, 39);
+    let parts: Vec<String> = data.iter().map(|byte| Digest::of(&[*byte]).to_string()).collect();
+    let text = format!("0.0.0.0:0\nx.bin\n{}\n10000\n1\n10000\n{}\n", Digest::of(&data), parts.join("\n"));
+    let manifest = place.path("x.orch");
+    fs::write(&manifest, text).expect("written");
+    fs::write(place.folder("seed").join("x.bin"), &data).expect("written");
     let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
     let port = port(&mut seed);
     fetch(&place, &manifest, "copy", &["--peer", &format!("127.0.0.1:{port}")]).with(0);

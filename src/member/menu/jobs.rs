@@ -181,7 +181,7 @@ impl Jobs {
             }
             Err(_) if station.stop.is_cancelled() => self.ended(Ended::Fetch(info_hash, Exit::Interrupted), state),
             Err(error) => {
-                let exit = error.told(&station.screen);
+                let exit = error.told(None, station.start, &station.screen);
                 self.ended(Ended::Fetch(info_hash, exit), state);
             }
         }

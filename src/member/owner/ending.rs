@@ -120,6 +120,7 @@ impl Owner {
 
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
     pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
+        let ending = self.look_a_last_time(ending).await;
         self.lookout.ended().cancel();
         let swarm = &self.parts.swarm;
         let went = self.parts.ledger.end(|key| swarm.name_of(key).unwrap_or_default());

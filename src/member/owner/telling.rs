@@ -78,7 +78,7 @@ impl Owner {
                 report::waiting(snapshot, self.lookout.contact.reach(), self.progress, now).unwrap_or(Phase::Fetching)
             }
             Stage::Naming(_) => Phase::Verifying,
-            Stage::Whole { .. } => Phase::Sharing,
+            Stage::Whole { .. } | Stage::Spoilt => Phase::Sharing,
         };
         let eta = report::eta(snapshot);
         screen.update(&View { name: self.name(), phase, swarm: *snapshot, eta, elapsed: now });
@@ -100,9 +100,9 @@ impl Owner {
             screen.event(&Report::Error { name: Some(self.name()), code: ending.exit, text: text.clone() });
         }
         screen.event(&Report::End(End {
-            name: self.name(),
+            name: Some(self.name()),
             code: ending.exit,
-            path: self.parts.store.path(),
+            path: Some(self.parts.store.path()),
             size: snapshot.bytes,
             have: snapshot.bytes_done,
             fetched: snapshot.fetched,

@@ -40,7 +40,7 @@ use crate::{
     manifest::shown,
     net::own_address::own_addresses,
     swarm::Snapshot,
-    ui::{Phase, Report, Screen, View},
+    ui::{End, Phase, Report, Screen, View},
 };
 use memory::Memory;
 use register::Registrar;
@@ -64,7 +64,7 @@ pub async fn run(offer: Offer, stop: CancellationToken) -> Exit {
     let screen = Arc::new(Screen::new(offer.settings.screen, &offer.settings.log_dir, SystemTime::now));
     match share(offer, start, screen.clone(), stop.child_token()).await {
         Ok(exit) => exit,
-        Err(error) => error.told(&screen),
+        Err(error) => error.told(None, start, &screen),
     }
 }
 
@@ -270,5 +270,7 @@ impl Work {
         let sent = self.sum.snapshot().uploaded;
         log::info!("ends: {sent} bytes sent");
         self.station.screen.say(&format!("shared no more; {} sent", units::size(sent)));
+        let early = End::early(Some(self.shelf.title()), Exit::Done, self.station.start.elapsed());
+        self.station.screen.event(&Report::End(End { uploaded: sent, ..early }));
     }
 }

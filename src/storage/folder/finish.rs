@@ -55,7 +55,8 @@ pub fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, StorageError>
     Ok(home.names.whole.clone())
 }
 
-fn stamp_of(whole: &Path, tree: &Tree) -> io::Result<Stamp> {
+/// Of what has the final name now.
+pub fn stamp_of(whole: &Path, tree: &Tree) -> io::Result<Stamp> {
     let files: Vec<_> = tree.files().cloned().collect();
     Tree::to_read(Root::open(whole)?, &files).stamp()
 }

@@ -139,6 +139,25 @@ async fn a_remembered_file_has_one_whole() {
 }
 
 #[tokio::test]
+async fn what_was_changed_or_taken_away_while_it_was_shared_is_told() {
+    for lab in [Lab::new(), Lab::of_folder()] {
+        let mut opened = lab.open();
+        lab.fetch_all(&mut opened).await;
+        let store = &opened.store;
+        store.look_after().unwrap();
+        finish(store).await.unwrap();
+        store.look_after().unwrap();
+        fs::rename(lab.path(""), lab.path(".elsewhere")).unwrap();
+        assert!(matches!(store.look_after(), Err(StorageError::Gone { .. })));
+        fs::rename(lab.path(".elsewhere"), lab.path("")).unwrap();
+        store.look_after().unwrap();
+        let suffix = if lab.contents.files.is_empty() { "" } else { "/e" };
+        fs::OpenOptions::new().write(true).open(lab.path(suffix)).unwrap().set_len(3).unwrap();
+        assert!(matches!(store.look_after(), Err(StorageError::ChangedSince { .. })));
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_long_is_never_whole() {
     for mut lab in [Lab::new(), Lab::of(0, BLOCK)] {
         lab.contents.whole = None;
