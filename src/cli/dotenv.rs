@@ -15,8 +15,9 @@ use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
 use super::options::{is_switch, parse_switch};
 
-/// What `.env` may set.
-const ALLOWED: [&str; 23] = [
+/// What `.env` may set: nothing that runs a command, names a file or a folder, replaces data, holds a secret, or tells more
+/// people than usual; it may have come with a download.
+const ALLOWED: [&str; 30] = [
     "ORCHESTRA_ADVERTISE",
     "ORCHESTRA_CHECK",
     "ORCHESTRA_COLOR",
@@ -25,13 +26,19 @@ const ALLOWED: [&str; 23] = [
     "ORCHESTRA_CONDUCTOR_LISTEN",
     "ORCHESTRA_DOWNLOAD",
     "ORCHESTRA_EXIT_WHEN_DONE",
+    "ORCHESTRA_HOPS",
     "ORCHESTRA_INTERFACE",
     "ORCHESTRA_JSON",
     "ORCHESTRA_LAN",
+    "ORCHESTRA_LINKS",
     "ORCHESTRA_LISTEN",
     "ORCHESTRA_NAME",
+    "ORCHESTRA_NEIGHBOUR",
+    "ORCHESTRA_NO_CONDUCTOR",
     "ORCHESTRA_NO_LAN",
     "ORCHESTRA_NO_PROGRESS",
+    "ORCHESTRA_NO_SEARCH",
+    "ORCHESTRA_ONLY",
     "ORCHESTRA_PART_SIZE",
     "ORCHESTRA_PEER",
     "ORCHESTRA_PORT",
@@ -40,6 +47,7 @@ const ALLOWED: [&str; 23] = [
     "ORCHESTRA_SEED_TIME",
     "ORCHESTRA_TIMEOUT",
     "ORCHESTRA_UPLOAD",
+    "ORCHESTRA_VERBOSE",
 ];
 
 /// No sensible `.env` is larger; what is beyond is not read.

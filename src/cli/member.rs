@@ -207,7 +207,8 @@ pub(super) struct Args {
 
     /// Run this program once the file is whole
     ///
-    /// It is started without a shell; the file's path is its argument and in ORCHESTRA_PATH.
+    /// It is started without a shell; the file's path is its argument and in ORCHESTRA_PATH. It is not waited for; that it
+    /// failed is a warning.
     #[arg(long, value_name = "CMD", env = "ORCHESTRA_ON_COMPLETE", hide_env_values = true)]
     on_complete: Option<PathBuf>,
 

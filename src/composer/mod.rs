@@ -41,7 +41,7 @@ use crate::{
     hashing::{self, Digest},
     manifest::Manifest,
     metainfo::{InfoHash, convert},
-    net::own_address::own_address,
+    net::own_address::likeliest_address,
     storage::{Proofs, Stamp},
 };
 use plan::{Places, Plan};
@@ -58,7 +58,7 @@ pub async fn run(mut settings: Settings, stop: CancellationToken) -> Exit {
     for note in &settings.notes {
         screen.say(note);
     }
-    if let Some(text) = hint::name_this_machine(&mut settings.conductor, own_address()) {
+    if let Some(text) = hint::name_this_machine(&mut settings.conductor, likeliest_address()) {
         screen.say(&text);
     }
     let register = settings.register.clone();
@@ -69,7 +69,7 @@ pub async fn run(mut settings: Settings, stop: CancellationToken) -> Exit {
     log::info!("{} is written", composed.report.manifest.display());
     if let Some(told) = register {
         let orch = &composed.report.manifest;
-        match register::register(&composed.manifest, orch, &told, own_address(), &stop).await {
+        match register::register(&composed.manifest, orch, &told, likeliest_address(), &stop).await {
             Ok(get) => composed.report.registered = Some(get),
             Err(error) => {
                 screen.written(&composed.report);

@@ -211,18 +211,18 @@ fn end(report: &Report, elapsed: Duration) -> String {
     })
 }
 
-/// The objects of `--json` when nothing was composed: the message, and the end.
+/// The objects of `--json` when nothing was composed: why, and the end.
 #[derive(Serialize)]
 struct Failure<'a> {
     v: u8,
     time: String,
     event: &'static str,
     code: u8,
-    message: &'a str,
+    text: &'a str,
 }
 
 fn failure(event: &'static str, error: &ComposeError) -> String {
-    json(&Failure { v: 1, time: now(), event, code: error.exit().code(), message: &error.to_string() })
+    json(&Failure { v: 1, time: now(), event, code: error.exit().code(), text: &error.to_string() })
 }
 
 /// As one line. Plain data with text for keys always can be written.

@@ -35,7 +35,7 @@ use crate::{
     catalogue::token::Owned,
     discovery::dns_sd::{Kind, Notice, Words},
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
-    net::{front::Front, listen::ListenError, own_address::own_address, service, via::Via},
+    net::{front::Front, listen::ListenError, own_address::likeliest_address, service, via::Via},
 };
 use catalogue::{Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
@@ -220,7 +220,7 @@ fn reach(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let first = addresses.first()?;
     let ip = match first.ip() {
         ip if !ip.is_unspecified() => ip,
-        ip => own_address().unwrap_or(match ip {
+        ip => likeliest_address().unwrap_or(match ip {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         }),

@@ -178,7 +178,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    text: Option<&'a str>,
 }
 
 fn line(happening: &Happening, time: String) -> Line<'_> {
@@ -193,7 +193,7 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         address: None,
         members: None,
         why: None,
-        message: None,
+        text: None,
     };
     match happening {
         Happening::Listening { addresses, reach, metrics } => {
@@ -217,7 +217,7 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
                 ..empty(event)
             }
         }
-        Happening::Warning(text) => Line { message: Some(text), ..empty("warning") },
+        Happening::Warning(text) => Line { text: Some(text), ..empty("warning") },
         Happening::End => empty("end"),
     }
 }

@@ -17,7 +17,7 @@ pub struct Extra {
 pub enum ExtraError {
     #[error("expected `key value` or the end of the manifest")]
     Form,
-    #[error("{0:?} is no key: expected lower-case letters, digits, - and _")]
+    #[error("{0:?} is no key: expected up to 64 letters, digits and signs")]
     Key(String),
     #[error("the value of `{0}` has a control character in it")]
     Control(String),
@@ -34,8 +34,8 @@ pub enum ExtraError {
 impl Extra {
     /// A line of this key and value.
     pub fn new(key: &str, value: &str) -> Result<Self, ExtraError> {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if key.is_empty() || key.len() > 64 || !key.bytes().all(known) {
+        // A later version may have keys of any look.
+        if key.is_empty() || key.len() > 64 || !key.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ExtraError::Key(key.chars().take(64).collect()));
         }
         if value.is_empty() {
@@ -66,7 +66,7 @@ impl Extra {
         Self { key: "executable".to_owned(), value: path.as_str().to_owned() }
     }
 
-    /// Lower-case letters, digits, `-` and `_`.
+    /// Visible ASCII, no space.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -136,7 +136,7 @@ fn sizes_that_no_composition_has_are_refused() {
 fn what_follows_the_parts_is_checked() {
     for extra in [
         "d53bff7979a4ac6f56da2f7085e6c2dff49656eb",
-        "Key value",
+        "Kéy value",
         "key",
         "key ",
         " value",
@@ -152,6 +152,8 @@ fn what_follows_the_parts_is_checked() {
     }
     let long = format!("{ORIGINAL}comment {}\n", "x".repeat(MAX_LINE));
     assert_eq!(line_of(&long), 16);
+    let later = format!("{ORIGINAL}Of.a/LATER+version 1\n");
+    assert_eq!(Manifest::parse(later.as_bytes()).unwrap().render(), later);
 }
 
 #[test]

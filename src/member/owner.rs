@@ -214,6 +214,9 @@ impl Owner {
                     self.lookout.contact.met();
                     self.parts.links.admit(key, show);
                     log::info!("{} joins", self.name_of(key));
+                    if screen.is_verbose() {
+                        screen.verbose(&format!("{} joins", self.name_of(key)));
+                    }
                 }
                 Effect::Refuse(key, why) => {
                     log::debug!("a connection is refused: {why}");
@@ -252,7 +255,9 @@ impl Owner {
                 }
                 Event::Node(port) => self.parts.station.greet(self.parts.links.address(key), *port),
                 Event::Closed(why) => {
-                    log::info!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
+                    let text = format!("{} leaves: {}", self.name_of(key), shown(&why.to_string()));
+                    log::info!("{text}");
+                    screen.verbose(&text);
                     self.parts.links.closed(key);
                 }
                 _ => {}
@@ -326,11 +331,15 @@ impl Owner {
         self.progress = self.now();
         self.tell_whole(screen);
         log::info!("{}: whole and verified", self.name());
-        if let Some(program) = &self.parts.station.settings.on_complete
-            && let Err(text) = on_complete::start(program, &path)
-        {
-            log::error!("{text}");
-            screen.event(&Report::Warning { name: Some(self.name()), text });
+        if let Some(program) = &self.parts.station.settings.on_complete {
+            let (teller, name) = (screen.clone(), self.name());
+            let warn = move |text: String| {
+                log::warn!("{text}");
+                teller.event(&Report::Warning { name: Some(name), text });
+            };
+            if let Err(text) = on_complete::start(program, &path, warn.clone()) {
+                warn(text);
+            }
         }
         self.is_over()
     }

@@ -6,10 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 ///
 /// The system's routing table answers: a UDP socket is connected to a documentation address (RFC 5737, RFC 3849), which
 /// sends nothing.
-pub fn own_address() -> Option<IpAddr> {
+fn own_address() -> Option<IpAddr> {
     let v4 = Ipv4Addr::new(192, 0, 2, 1).into();
     let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into();
     [v4, v6].into_iter().find_map(|far| own_address_towards(SocketAddr::new(far, 9)))
+}
+
+/// The address of this machine that others most likely reach; also where it has no way out of its own network.
+pub fn likeliest_address() -> Option<IpAddr> {
+    own_addresses().into_iter().next()
 }
 
 /// All addresses of this machine that others may reach, the likeliest first: that of [`own_address`], then IPv4 before

@@ -131,7 +131,7 @@ fn a_conductor_that_dies_keeps_its_catalogue() {
     // Another one beside it does not write into the same file.
     let (mut third, beside) = conductor(&place, "127.0.0.1:0");
     let warning = third.event_named("warning");
-    assert!(warning["message"].as_str().expect("text").contains("in use by another conductor"), "{warning}");
+    assert!(warning["text"].as_str().expect("text").contains("in use by another conductor"), "{warning}");
     assert!(names(&place, &beside).is_empty());
     let mut told = conductor_command(&place, "127.0.0.1:0");
     told.arg(format!("--store=sqlite:{}", place.path("data/orchestra/catalogue.sqlite").display()));

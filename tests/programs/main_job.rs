@@ -190,6 +190,18 @@ fn a_program_is_told_without_a_shell() {
 }
 
 #[test]
+fn that_the_program_failed_is_a_warning() {
+    let place = Place::new();
+    let manifest = compose(&place, "x.bin", &bytes(1000, 40), &[]);
+    let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
+    let peer = format!("127.0.0.1:{}", port(&mut seed));
+    let arguments = ["--peer", &peer, "--on-complete", "/bin/false"];
+    let mut told = member(&place, &manifest, &place.path("copy"), &arguments);
+    let warning = told.event("a warning of the program", |event| event["event"] == "warning");
+    assert!(warning["text"].as_str().expect("text").contains("/bin/false failed"), "{warning}");
+}
+
+#[test]
 fn a_member_that_has_it_all_ends_at_once() {
     let place = Place::new();
     let manifest = compose(&place, "x.bin", &bytes(100_000, 13), &["127.0.0.1:1"]);

@@ -97,7 +97,7 @@ fn joined(conductor: &mut Program) {
 
 fn warned(conductor: &mut Program, words: &str) {
     conductor.event(words, |event| {
-        event["event"] == "warning" && event["message"].as_str().is_some_and(|text| text.contains(words))
+        event["event"] == "warning" && event["text"].as_str().is_some_and(|text| text.contains(words))
     });
 }
 

@@ -24,7 +24,7 @@ use super::{
     sighting::{self, Sender, Sighting},
     since_1970,
 };
-use crate::net::own_address::{own_address, own_address_towards};
+use crate::net::own_address::{likeliest_address, own_address_towards};
 
 /// The channel on which sightings are published. The number is that of their form.
 const SIGHTINGS: &str = "orchestra:1:sightings";
@@ -292,5 +292,5 @@ fn late(_: tokio::time::error::Elapsed) -> RedisError {
 /// This machine's address towards Redis, where the other conductors are too, or towards the world where Redis is here.
 async fn own_address_to(place: &RedisPlace) -> Option<IpAddr> {
     let redis = tokio::net::lookup_host(place.host()).await.ok().and_then(|mut found| found.next());
-    redis.and_then(own_address_towards).or_else(own_address)
+    redis.and_then(own_address_towards).or_else(likeliest_address)
 }
