@@ -81,6 +81,7 @@ impl Owner {
             geometry: *store.geometry(),
             info: Arc::default(),
             name: String::new(),
+            copy: None,
             listen_port: 1,
             remote,
             show,
