@@ -17,7 +17,13 @@ use core::{
 use serde::{Deserialize, Serialize};
 
 use super::{Announce, Event};
-use crate::{metainfo::InfoHash, wire::handshake::PeerId};
+use crate::{
+    metainfo::InfoHash,
+    wire::{
+        copy_id::{self, CopyId, Holder},
+        handshake::PeerId,
+    },
+};
 
 /// Where a conductor takes live links.
 pub const PATH: &str = "/live";
@@ -85,6 +91,9 @@ pub struct Hello {
     pub near: Vec<IpAddr>,
     /// How people see it.
     pub name: String,
+    /// Which copy it holds, whole or not; older members do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "copy_id::hex_or_none")]
+    pub copy: Option<CopyId>,
     #[serde(flatten)]
     pub progress: Progress,
 }
@@ -150,6 +159,16 @@ pub struct Copy {
     #[serde(with = "hex_text")]
     pub peer_id: PeerId,
     pub name: String,
+    /// The same however often its member is started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "copy_id::hex_or_none")]
+    pub copy: Option<CopyId>,
+}
+
+impl Copy {
+    /// What it is counted under.
+    pub fn holder(&self) -> Holder {
+        Holder::of(self.copy, self.peer_id)
+    }
 }
 
 impl Hello {
@@ -267,6 +286,7 @@ mod tests {
             ip: None,
             near: vec!["10.0.0.5".parse().unwrap()],
             name: "node1".to_owned(),
+            copy: None,
             progress: Progress { left: 5, map: "f80".to_owned(), ..Progress::default() },
         }
     }
@@ -291,6 +311,33 @@ mod tests {
         let text = serde_json::to_string(&said).unwrap();
         assert!(text.starts_with(&format!(r#"{{"type":"progress","info_hash":"{hash}","uploaded":0"#)), "{text}");
         assert_eq!(serde_json::from_str::<Said>(&text).unwrap(), said);
+    }
+
+    #[test]
+    fn a_copy_is_named_in_hex_or_not_at_all() {
+        let copy = Some(CopyId([0xcd; 8]));
+        let text = serde_json::to_string(&Said::Hello(Hello { copy, ..hello() })).unwrap();
+        assert!(text.contains(r#""name":"node1","copy":"cdcdcdcdcdcdcdcd","uploaded":0"#), "{text}");
+        let read = |text: &str| match serde_json::from_str::<Said>(text).unwrap() {
+            Said::Hello(hello) => hello.copy,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(&text), copy);
+        for wrong in [r#""cd""#, r#""cdcdcdcdcdcdcdcg""#, "7", "null", "[]", r#"{"a":[1e9]}"#] {
+            assert_eq!(read(&text.replace(r#""cdcdcdcdcdcdcdcd""#, wrong)), None, "{wrong}");
+        }
+        let hash = "ab".repeat(20);
+        let whole = |copy| {
+            let members = vec![Copy { peer_id: PeerId([0xab; 20]), name: "vm".to_owned(), copy }];
+            Word { told: Told::Whole { members }, info_hash: InfoHash([0xab; 20]) }
+        };
+        for (key, copy) in [(r#","copy":"cdcdcdcdcdcdcdcd""#, copy), ("", None)] {
+            let text = format!(
+                r#"{{"type":"whole","members":[{{"peer_id":"{hash}","name":"vm"{key}}}],"info_hash":"{hash}"}}"#
+            );
+            assert_eq!(serde_json::to_string(&whole(copy)).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Word>(&text).unwrap(), whole(copy));
+        }
     }
 
     #[test]
@@ -323,6 +370,16 @@ mod tests {
         fn hostile_text_is_refused_or_read(text in "\\PC{0,200}") {
             let _ = serde_json::from_str::<Said>(&text);
             let _ = serde_json::from_str::<Word>(&text);
+        }
+
+        #[test]
+        fn whatever_stands_for_a_copy_is_an_id_or_none(text in "[0-9a-f]{14,18}|\\PC{0,20}", copy: Option<[u8; 8]>) {
+            let said = Said::Hello(Hello { copy: copy.map(CopyId), ..hello() });
+            let written = serde_json::to_string(&said).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Said>(&written).unwrap(), said);
+            let named = |copy: &str| serde_json::json!({ "peer_id": "ab".repeat(20), "name": "vm", "copy": copy });
+            let read: Copy = serde_json::from_value(named(&text)).unwrap();
+            prop_assert_eq!(read.copy, CopyId::from_hex(&text));
         }
 
         #[test]

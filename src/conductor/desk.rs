@@ -254,8 +254,8 @@ impl Desk {
     pub fn tell_parted(&self, hello: &Hello, caller: &Caller) {
         if let Some(outbox) = &self.outbox {
             let home = table::home(&hello.announce(None, None), caller);
-            let Hello { info_hash, peer_id, key, name, .. } = hello.clone();
-            outbox.note_parted(Glimpse { info_hash, peer_id, key, home, name, progress: None });
+            let Hello { info_hash, peer_id, key, name, copy, .. } = hello.clone();
+            outbox.note_parted(Glimpse { info_hash, peer_id, key, home, name, copy, progress: None });
         }
     }
 

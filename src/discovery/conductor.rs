@@ -30,7 +30,7 @@ use crate::{
     manifest::Host,
     metainfo::{InfoHash, Tracker},
     net::{tls, via::Via},
-    wire::handshake::PeerId,
+    wire::{copy_id::CopyId, handshake::PeerId},
 };
 
 /// How long one announce may take.
@@ -60,6 +60,8 @@ pub struct Identity {
     pub key: u32,
     /// How people see us.
     pub name: String,
+    /// Which copy we hold; None: that is nobody's concern.
+    pub copy: Option<CopyId>,
     /// The port on which others reach us.
     pub port: u16,
     /// The address at which others reach us, where we know better than the conductor, which gives others the address

@@ -432,6 +432,7 @@ async fn greet(socket: &mut Socket, kept: &mut Kept, near: IpAddr) -> Result<(),
         ip: identity.ip,
         near: vec![near],
         name: identity.name.clone(),
+        copy: identity.copy,
         progress: progress.borrow_and_update().clone(),
     };
     kept.state = State::Said;

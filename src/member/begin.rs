@@ -10,6 +10,7 @@ use super::{
     links::{self, Links, Visitors},
     load::{self, Composition, Named, Trackers},
     lookout::Lookout,
+    machine,
     mirrors::{self, Mirrors},
     owner::{Owner, Parts},
     repertoire::Performed,
@@ -18,14 +19,17 @@ use super::{
 };
 use crate::{
     cli::{Exit, member::Settings},
-    discovery::conductor::Stats,
+    discovery::conductor::{Identity, Stats},
     manifest::{Endpoint, FilePath},
     metainfo::{InfoHash, Magnet, info::is_private},
     mirror::{address::Mirror, layout::Layout},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
     swarm::{Config, Swarm},
     ui::{Report, report::Begun},
-    wire::handshake::{Handshake, PeerId},
+    wire::{
+        copy_id::CopyId,
+        handshake::{Handshake, PeerId},
+    },
 };
 
 /// Connections at most, and up to how many of them more are dialled.
@@ -66,23 +70,31 @@ impl Beginning {
                     self.look_beyond(composition.info_hash, lookout);
                 }
                 let (trackers, left) = (composition.trackers.clone(), left(&opened));
-                let info_hash = composition.info_hash;
-                let parts = self.share(composition, opened, acquaintances, pending)?;
-                self.look_for(&trackers, &[], info_hash, left, lookout);
+                let identity = self.identity(composition.info_hash).await;
+                let parts = self.share(composition, opened, acquaintances, identity.copy, pending)?;
+                self.look_for(&trackers, &[], &identity, left, lookout);
                 Ok(parts)
             }
             Named::Magnet(magnet) => {
                 let acquaintances = Acquaintances::of(magnet.hash);
                 lookout.known = acquaintances.recall().await;
-                let composition = self.resolve(&magnet, lookout).await?;
+                let identity = self.identity(magnet.hash).await;
+                let composition = self.resolve(&magnet, &identity, lookout).await?;
                 if is_private(&composition.info) {
                     lookout.keep_to_conductors();
                 }
                 let opened = self.open(&composition).await?;
                 lookout.tell(left(&opened));
-                self.share(composition, opened, acquaintances, pending)
+                self.share(composition, opened, acquaintances, identity.copy, pending)
             }
         }
+    }
+
+    /// Whom others hear of, with the copy that it holds or will hold.
+    async fn identity(&self, info_hash: InfoHash) -> Identity {
+        let folder = self.station.settings.output.clone();
+        let copy = blocking(move || machine::copy_in(&folder, info_hash)).await;
+        self.station.identity(info_hash, Some(copy))
     }
 
     /// Starts to look for members: at these trackers and addresses, and where the settings say.
@@ -90,14 +102,13 @@ impl Beginning {
         &self,
         trackers: &Trackers,
         peers: &[Endpoint],
-        info_hash: InfoHash,
+        identity: &Identity,
         stats: Stats,
         lookout: &mut Lookout,
     ) {
         let settings = &self.station.settings;
         let peers = [&settings.peers, peers].concat();
-        let identity = self.station.identity(info_hash);
-        lookout.start(trackers, &settings.conductors, peers, &identity, stats, &self.screen);
+        lookout.start(trackers, &settings.conductors, peers, identity, stats, &self.screen);
     }
 
     /// Looks where no conductor is needed.
@@ -111,11 +122,16 @@ impl Beginning {
     }
 
     /// The composition that a magnet link names: remembered, or asked of other members.
-    async fn resolve(&self, magnet: &Magnet, lookout: &mut Lookout) -> Result<Composition, StartError> {
+    async fn resolve(
+        &self,
+        magnet: &Magnet,
+        identity: &Identity,
+        lookout: &mut Lookout,
+    ) -> Result<Composition, StartError> {
         let trackers = Trackers::of(&magnet.trackers);
         // What is left is not known; less than all of it would be a lie, and nothing would make this a seed.
         let stats = Stats { left: magnet.size.unwrap_or(1).max(1), ..Stats::default() };
-        self.look_for(&trackers, &magnet.peers, magnet.hash, stats, lookout);
+        self.look_for(&trackers, &magnet.peers, identity, stats, lookout);
         let name = load::name_of(magnet);
         let hash = magnet.hash;
         let infos = Infos::of_this_user();
@@ -180,6 +196,7 @@ impl Beginning {
         composition: Composition,
         opened: Opened,
         acquaintances: Acquaintances,
+        copy: Option<CopyId>,
         pending: Pending,
     ) -> Result<Parts, StartError> {
         let station = &self.station;
@@ -211,7 +228,8 @@ impl Beginning {
             self.screen.event(&Report::Selected { name, wanted: only.count(), files, size: only.size() });
         }
         let left = left(&opened).left;
-        let mut parts = Parts { acquaintances, ..parts(station, composition, usable, opened, visitors, Some(pending)) };
+        let mut parts =
+            Parts { acquaintances, ..parts(station, composition, usable, opened, copy, visitors, Some(pending)) };
         let manifest = parts.manifest.clone();
         station.neighbours.may_be_at(manifest.conductors());
         let of = Performed::new(info_hash, &parts.manifest, left, Arc::new(move || Some(manifest.clone())));
@@ -226,6 +244,7 @@ pub fn parts(
     composition: Composition,
     usable: Vec<Mirror>,
     opened: Opened,
+    copy: Option<CopyId>,
     visitors: Visitors,
     pending: Option<Pending>,
 ) -> Parts {
@@ -240,6 +259,7 @@ pub fn parts(
         ours: station.ours(info_hash),
         info,
         name: station.settings.name.clone(),
+        copy,
         port: station.reached.port,
         via: station.via(),
         start: station.start,
@@ -251,6 +271,7 @@ pub fn parts(
     let mut swarm = Swarm::new(Config {
         geometry: manifest.geometry,
         id: station.id,
+        copy,
         have,
         checked: found == Found::Ready,
         max_peers: MAX_PEERS,

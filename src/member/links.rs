@@ -22,7 +22,7 @@ use crate::{
         session::{Session, Setup, Show},
     },
     storage::Store,
-    wire::handshake::Handshake,
+    wire::{copy_id::CopyId, handshake::Handshake},
 };
 
 /// Commands that wait for one neighbour.
@@ -41,6 +41,7 @@ pub struct Common {
     /// The raw info dictionary.
     pub info: Arc<[u8]>,
     pub name: String,
+    pub copy: Option<CopyId>,
     /// The port on which others reach us.
     pub port: u16,
     /// What connections are dialled through.
@@ -152,6 +153,7 @@ impl Links {
             geometry: common.geometry,
             info: common.info.clone(),
             name: common.name.clone(),
+            copy: common.copy,
             listen_port: common.port,
             remote: met.introduction,
             show,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{contact::Contact, load::Trackers, news::News, teller::Teller};
 use crate::{
-    announce::live::Progress,
+    announce::live::{Copy, Progress},
     discovery::{
         Discovered,
         conductor::{self, Http, Identity, Stats},
@@ -21,7 +21,7 @@ use crate::{
     },
     manifest::{Endpoint, shown},
     metainfo::{InfoHash, Tracker},
-    swarm::Input,
+    swarm::{Input, Whole},
     ui::Report,
 };
 
@@ -170,7 +170,8 @@ impl Lookout {
             Discovered::Left(addresses) => return Some(Input::Left(addresses)),
             Discovered::NoNodes => warn(NO_NODES.to_owned(), screen),
             Discovered::Whole(members) => {
-                return Some(Input::Whole(members.into_iter().map(|copy| (copy.peer_id, copy.name)).collect()));
+                let whole = |told: Copy| Whole { id: told.peer_id, name: Some(told.name), copy: told.copy };
+                return Some(Input::Whole(members.into_iter().map(whole).collect()));
             }
             Discovered::Reachable { conductor, address, open: true } => {
                 log::info!("conductor {conductor} reaches this member at {address}");

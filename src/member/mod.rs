@@ -21,6 +21,7 @@ mod ledger;
 mod links;
 mod load;
 mod lookout;
+mod machine;
 pub mod menu;
 mod mirrors;
 mod neighbours;

@@ -38,7 +38,10 @@ use crate::{
     storage::{pool::Pool, state_folder},
     time::Time,
     ui::Screen,
-    wire::handshake::{Handshake, PeerId},
+    wire::{
+        copy_id::CopyId,
+        handshake::{Handshake, PeerId},
+    },
 };
 
 /// Ports tried after the first one above the conductor's, where the default one is taken.
@@ -180,10 +183,10 @@ impl Station {
     }
 
     /// Whom the conductors hear of.
-    pub fn identity(&self, info_hash: InfoHash) -> Identity {
+    pub fn identity(&self, info_hash: InfoHash, copy: Option<CopyId>) -> Identity {
         let Reached { port, ip } = self.reached;
         let (name, via) = (self.settings.name.clone(), self.via());
-        Identity { info_hash, id: self.id, key: self.key, name, port, ip, via }
+        Identity { info_hash, id: self.id, key: self.key, name, copy, port, ip, via }
     }
 }
 

@@ -37,10 +37,10 @@ impl Met {
 }
 
 /// Of those that are waited for with `--until-all`, who has it whole and who has not: this member and those that left
-/// counted.
+/// counted, and each copy once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
-    /// So many have it whole.
+    /// So many have it whole: as many as there are copies.
     pub copies: usize,
     /// So many are waited for.
     pub wanted: usize,
@@ -137,6 +137,9 @@ mod tests {
         let two = Copies::of_number(3, own.clone(), names(&["b"]).into_iter(), names(&["c"]).into_iter());
         assert_eq!((two.copies, two.is_enough(), two.whole.as_slice()), (2, false, names(&["b", "seed"]).as_slice()));
         assert_eq!(two.missing(), "2 of 3 have it whole, not c");
+        let of_one_machine =
+            Copies::of_number(3, own.clone(), names(&["seed", "seed"]).into_iter(), std::iter::empty());
+        assert!(of_one_machine.is_enough(), "each copy counts, whatever its member is called");
         let wanted = names(&["c", "seed", "b", "b"]);
         let some = Copies::of_names(&wanted, own.clone(), names(&["b", "x"]).into_iter());
         assert_eq!((some.copies, some.wanted, some.lacking.clone()), (2, 3, names(&["c"])));

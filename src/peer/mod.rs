@@ -21,7 +21,7 @@ mod uploads;
 
 use crate::{
     geometry::PartIndex,
-    wire::{bitfield::Bitfield, extension::pex::Exchange, handshake::PeerId},
+    wire::{bitfield::Bitfield, copy_id::CopyId, extension::pex::Exchange, handshake::PeerId},
 };
 
 /// Names one connection in this process; never used again after it.
@@ -98,6 +98,8 @@ pub struct Hello {
     pub client: String,
     /// How people see it, if it is one of our own members. Not safe for a terminal.
     pub name: Option<String>,
+    /// Which copy it holds, if it is one of our own members.
+    pub copy: Option<CopyId>,
     /// The port it listens on.
     pub port: Option<u16>,
     /// One of our own members: it agreed on requests of this many bytes.

@@ -21,6 +21,7 @@ use crate::{
     time::Time,
     wire::{
         bitfield::Bitfield,
+        copy_id::CopyId,
         message::{Message, RawBlock},
     },
 };
@@ -60,6 +61,8 @@ pub struct Setup {
     pub info: Arc<[u8]>,
     /// How people see this member.
     pub name: String,
+    /// Which copy it holds, if others are to know.
+    pub copy: Option<CopyId>,
     pub listen_port: u16,
     pub remote: Introduction,
     pub show: Show,
@@ -130,7 +133,7 @@ enum Shown {
 impl Session {
     /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let Setup { geometry, info, name, listen_port, remote, show } = setup;
+        let Setup { geometry, info, name, copy, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
             haves_left: geometry.parts(),
@@ -162,7 +165,7 @@ impl Session {
         };
         if session.remote.extended {
             let complete = show == Show::Everything;
-            session.say_hello(Some(listen_port), Some(name), complete);
+            session.say_hello(Some(listen_port), Some(name), copy, complete);
         } else {
             session.events.push_back(Event::Hello(Hello::default()));
         }
@@ -254,7 +257,7 @@ impl Session {
             Command::Offer => self.say_offer(),
             Command::Node(port) => self.messages.push_back(Message::Port(port)),
             Command::Exchange(exchange) => self.say_exchange(&exchange),
-            Command::Complete if self.remote.extended => self.say_hello(None, None, true),
+            Command::Complete if self.remote.extended => self.say_hello(None, None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
         self.pump();

@@ -174,7 +174,8 @@ mod tests {
         let geometry = Geometry::new(64 << 20, 16 << 10).unwrap();
         let have = Bitfield::none(&geometry);
         let id = PeerId([9; 20]);
-        let mut swarm = Swarm::new(Config { geometry, id, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
+        let mut swarm =
+            Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
         let address = SocketAddr::from(([10, 0, 0, 1], 51413));
         let introduction = Introduction { id: PeerId([1; 20]), address, dialled: true, fast: true, extended: true };
         swarm.handle(Input::Introduced(KEY, introduction), Time::ZERO);

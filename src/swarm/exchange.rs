@@ -136,6 +136,7 @@ mod tests {
         Swarm::new(Config {
             geometry,
             id: PeerId([9; 20]),
+            copy: None,
             have,
             checked: true,
             max_peers: 99,

@@ -12,9 +12,11 @@
 //! | `mirrors` | when an HTTP server is asked, and for what |
 //! | `exchange` | whom a neighbour is told of, and whom we believe in |
 //! | `on_tick` | whom to dial, who stalls |
+//! | `copies` | who has everything, and which of them are one |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
 
 mod assign;
+mod copies;
 mod exchange;
 mod known_peers;
 mod mirrors;
@@ -28,6 +30,8 @@ mod serve;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use copies::Whole;
+use copies::{Copies, Source};
 pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
 use reveal::Reveal;
@@ -38,7 +42,7 @@ use crate::{
     peer::{Command, Event, Introduction, PeerKey, rates::Meter, session::Show},
     picker::{PartState, Picker},
     time::Time,
-    wire::{bitfield::Bitfield, handshake::PeerId},
+    wire::{bitfield::Bitfield, copy_id::CopyId, handshake::PeerId},
 };
 
 /// Members that are here for a moment, while all places are taken.
@@ -47,6 +51,8 @@ pub const MOST_GUESTS: usize = 4;
 pub struct Config {
     pub geometry: Geometry,
     pub id: PeerId,
+    /// Which copy this member holds, if it tells others.
+    pub copy: Option<CopyId>,
     /// What is on the disk and verified at the start.
     pub have: Bitfield,
     /// Whether anything may be fetched yet: false while what is on the disk is still being checked.
@@ -68,8 +74,8 @@ pub enum Input {
     Hearsay(Vec<SocketAddr>),
     /// Where members listened that are gone, as a conductor says.
     Left(Vec<SocketAddr>),
-    /// Members that have everything and their names, as a conductor says.
-    Whole(Vec<(PeerId, String)>),
+    /// Members that have everything, as a conductor says.
+    Whole(Vec<Whole>),
     /// Somebody's 68 bytes came; answered with [`Effect::Admit`] or [`Effect::Refuse`].
     Introduced(PeerKey, Introduction),
     /// An address of [`Effect::Dial`] did not lead to an introduction.
@@ -123,7 +129,7 @@ pub struct Snapshot {
     pub complete_members: usize,
     /// Mirrors that may still be asked, now or later.
     pub mirrors: usize,
-    /// Members that were ever seen to have everything, we not counted.
+    /// Copies that were ever seen to be whole, ours not counted.
     pub copies: usize,
     /// Wrong parts that came.
     pub wrong_parts: u64,
@@ -155,8 +161,8 @@ pub struct Swarm {
     lots: u64,
     /// Bytes a second that we move when there is something to move, in the busier direction.
     pace: f64,
-    /// Members that were seen to have everything, and their names where they said them.
-    copies: BTreeMap<PeerId, Option<String>>,
+    /// Members that were seen to have everything.
+    copies: Copies,
     dice: fastrand::Rng,
     effects: VecDeque<Effect>,
     down: Meter,
@@ -180,6 +186,7 @@ impl Swarm {
             bytes_done: bytes_of(&geometry, &config.have),
             left: geometry.size() - bytes_of(&geometry, &config.have),
             checked: config.checked,
+            copies: Copies::new(config.id, config.copy),
             config,
             neighbours: BTreeMap::new(),
             mirrors: mirrors::Mirrors::default(),
@@ -188,7 +195,6 @@ impl Swarm {
             suspect: BTreeSet::new(),
             lots: dice.u64(..),
             pace: 0.0,
-            copies: BTreeMap::new(),
             dice,
             effects: VecDeque::new(),
             down: Meter::default(),
@@ -224,7 +230,7 @@ impl Swarm {
                 self.dial(now);
             }
             Input::Left(addresses) => addresses.into_iter().for_each(|address| self.known.left(address)),
-            Input::Whole(members) => members.into_iter().for_each(|(id, name)| self.has_copy(id, Some(name))),
+            Input::Whole(members) => members.into_iter().for_each(|who| self.copies.count(who, Source::Conductor)),
             Input::Introduced(key, introduction) => self.on_introduced(key, introduction, now),
             Input::DialFailed(address) => {
                 self.known.failed(address, now);
@@ -335,12 +341,10 @@ impl Swarm {
         self.known.reached()
     }
 
-    /// Who was ever seen to have everything, we not counted: its name, or what its id says it runs. Not safe for a terminal.
+    /// Who was ever seen to have everything, ourselves not: for each copy the name of its holder, or what its id says that
+    /// it runs. Not safe for a terminal.
     pub fn copies(&self) -> impl Iterator<Item = String> {
-        self.copies.iter().map(|(id, name)| match name {
-            Some(name) => name.clone(),
-            None => format!("a member without a name ({})", String::from_utf8_lossy(&id.0[..8])),
-        })
+        self.copies.names()
     }
 
     /// The neighbours that lack something.
@@ -374,6 +378,7 @@ fn bytes_of(geometry: &Geometry, parts: &Bitfield) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::{Closed, Hello};
 
     fn introduction(id: u8) -> Introduction {
         let address = SocketAddr::from(([10, 0, 0, id], 9998));
@@ -395,7 +400,42 @@ mod tests {
 
     fn swarm(have: Bitfield, checked: bool) -> Swarm {
         let geometry = Geometry::new(100, 1).unwrap();
-        Swarm::new(Config { geometry, id: PeerId([9; 20]), have, checked, max_peers: 9, max_dialled: 9, seed: 1 })
+        Swarm::new(Config {
+            geometry,
+            id: PeerId([9; 20]),
+            copy: Some(CopyId([9; 8])),
+            have,
+            checked,
+            max_peers: 9,
+            max_dialled: 9,
+            seed: 1,
+        })
+    }
+
+    /// A neighbour that says which copy it holds, and then that it has all of it.
+    fn is_whole(swarm: &mut Swarm, key: u32, copy: Option<CopyId>) {
+        swarm.handle(Input::Introduced(PeerKey(key), introduction(key as u8)), Time::ZERO);
+        let hello = Hello { name: Some("vm".to_owned()), copy, ..Hello::default() };
+        for event in [Event::Hello(hello), Event::HasAll, Event::Closed(Closed::ByThem)] {
+            swarm.handle(Input::Peer(PeerKey(key), event), Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_started_anew_is_the_same_copy() {
+        let mut swarm = swarm(Bitfield::none(&Geometry::new(100, 1).unwrap()), true);
+        (1..5).for_each(|life| is_whole(&mut swarm, life, Some(CopyId([1; 8]))));
+        assert_eq!(swarm.snapshot(Time::ZERO).copies, 1);
+        let told = |id: u8, copy: u8| Whole {
+            id: PeerId([id; 20]),
+            name: Some("vm".to_owned()),
+            copy: Some(CopyId([copy; 8])),
+        };
+        // The same in two other lives, our own copy in an earlier life, and another.
+        swarm.handle(Input::Whole(vec![told(11, 1), told(12, 1), told(13, 9), told(14, 2)]), Time::ZERO);
+        assert_eq!(swarm.copies().collect::<Vec<_>>(), ["vm", "vm"]);
+        (5..7).for_each(|key| is_whole(&mut swarm, key, None));
+        assert_eq!(swarm.snapshot(Time::ZERO).copies, 4, "a foreign client is known by its peer id alone");
     }
 
     #[test]

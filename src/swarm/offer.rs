@@ -128,7 +128,8 @@ mod tests {
             bits
         };
         let (id, have) = (PeerId([9; 20]), bits(ours));
-        let config = Config { geometry: geometry(), id, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 };
+        let config =
+            Config { geometry: geometry(), id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 };
         let mut swarm = Swarm::new(config);
         for key in [A, B] {
             let n = key.0 as u8;

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::{
-    Effect, MOST_GUESTS, Swarm,
+    Effect, MOST_GUESTS, Source, Swarm, Whole,
     known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
@@ -18,8 +18,6 @@ use crate::{
 
 /// A member that refuses this often what it says it has is left alone for a while.
 const MAX_REFUSALS: u32 = 16;
-/// Ids that are remembered to have had everything: whoever says so under ever new ones cannot fill the memory.
-const MAX_COPIES: usize = 50_000;
 
 /// Two connections with one member that are opened within this time may both be on their way before either side knows.
 const AT_ONCE: Time = Time::from_secs(2);
@@ -258,22 +256,11 @@ impl Swarm {
 
     fn after_has(&mut self, key: PeerKey, now: Time) {
         if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
-            let name = n.hello.as_ref().and_then(|h| h.name.clone());
-            self.has_copy(n.introduction.id, name);
+            let (name, copy) = n.hello.as_ref().map(|h| (h.name.clone(), h.copy)).unwrap_or_default();
+            self.copies.count(Whole { id: n.introduction.id, name, copy }, Source::Itself);
         }
         self.part_if_both_complete(key);
         self.update_reveal(now);
-    }
-
-    /// Counts a member that has everything, ourselves not.
-    pub(super) fn has_copy(&mut self, id: PeerId, name: Option<String>) {
-        if id == self.config.id {
-            return;
-        }
-        if self.copies.len() < MAX_COPIES || self.copies.contains_key(&id) {
-            let known = self.copies.entry(id).or_default();
-            *known = name.or(known.take());
-        }
     }
 
     /// Stock clients end a conversation in which there is nothing to gain; our own stay, to hear who has it all.

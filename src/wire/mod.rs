@@ -6,6 +6,7 @@
 
 pub mod bitfield;
 pub mod compact;
+pub mod copy_id;
 pub mod decode;
 pub mod encode;
 pub mod extension;

@@ -1,6 +1,7 @@
 //! The three programs as a user starts them: real processes, real files, free ports.
 
 mod catalogue;
+mod copies;
 mod dht;
 mod endings;
 mod folders;

@@ -77,6 +77,7 @@ impl World {
         let config = Config {
             geometry,
             id: PeerId([0x80; 20]),
+            copy: None,
             have: have.clone(),
             checked,
             max_peers: MAX_PEERS,
@@ -330,6 +331,7 @@ impl World {
             geometry: self.geometry,
             info: self.info.clone(),
             name: "ours".to_owned(),
+            copy: None,
             listen_port: 9998,
             remote,
             show,

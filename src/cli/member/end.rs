@@ -24,7 +24,7 @@ pub struct Until {
 /// Whose copies are waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UntilAll {
-    /// So many members, this one counted.
+    /// So many copies, this one counted.
     Members(u32),
     /// The members of these names.
     Named(Vec<String>),
@@ -52,8 +52,9 @@ pub struct End {
 
     /// End when so many have it whole, or all that are named in a file
     ///
-    /// N members, this one and those that left counted; or @HOSTS: the file HOSTS names them, one a line (see --name).
-    /// It says who has it and who has not. If it ends before, the exit code is 8.
+    /// N copies, a folder each, this one and those that left counted: a member that is started anew in the same folder is
+    /// the same copy. Or @HOSTS: the file HOSTS names the members, one a line (see --name). It says who has it and who has
+    /// not. If it ends before, the exit code is 8.
     #[arg(long, value_name = "N|@HOSTS", value_parser = wanted)]
     #[arg(env = "ORCHESTRA_UNTIL_ALL", hide_env_values = true)]
     until_all: Option<Wanted>,

@@ -31,7 +31,10 @@ use crate::{
     },
     metainfo::InfoHash,
     time::Time,
-    wire::handshake::PeerId,
+    wire::{
+        copy_id::{CopyId, Holder},
+        handshake::PeerId,
+    },
 };
 
 /// News that may wait for one link.
@@ -44,7 +47,7 @@ const AUDIENCE: usize = 4096;
 const ELSEWHERE: Time = Time::from_secs(45);
 /// Members of one swarm with links to other conductors, at most.
 const MAX_ELSEWHERE: usize = 10_000;
-/// Members of one swarm of which it is remembered that they had all of it.
+/// Copies of one swarm of which it is remembered that they were whole.
 const MAX_WHOLE: usize = 10_000;
 
 /// What a link is to tell its member.
@@ -80,6 +83,7 @@ pub struct Seen {
 
 struct Link {
     who: (PeerId, u32),
+    copy: Option<CopyId>,
     caller: Caller,
     near: Vec<SocketAddr>,
     seen: Seen,
@@ -98,8 +102,8 @@ struct Elsewhere {
 struct Gathering {
     links: BTreeMap<u64, Link>,
     elsewhere: BTreeMap<(PeerId, u32), Elsewhere>,
-    /// Who has all of it, or had it when its link ended.
-    whole: BTreeMap<PeerId, String>,
+    /// Who has all of it, or had it when its link ended: each copy once, with the latest life of its member.
+    whole: BTreeMap<Holder, Copy>,
 }
 
 #[derive(Default)]
@@ -110,7 +114,7 @@ pub struct Hub {
 
 impl Hub {
     /// Takes a link in, in place of an older one of the same member. The queue ends when the link is to end; with it comes
-    /// who has all of it.
+    /// who else has all of it.
     pub fn enter(&self, hello: &Hello, caller: &Caller) -> (Ticket, Receiver<News>, Vec<Copy>) {
         let (news, queue) = mpsc::channel(QUEUE);
         let ticket = Ticket { info_hash: hello.info_hash, nth: self.next.fetch_add(1, Ordering::Relaxed) };
@@ -118,6 +122,7 @@ impl Hub {
         let gathering = gatherings.entry(hello.info_hash).or_default();
         let link = Link {
             who: (hello.peer_id, hello.key),
+            copy: hello.copy,
             caller: *caller,
             near: near(hello, caller),
             seen: Seen {
@@ -131,8 +136,8 @@ impl Hub {
         gathering.links.retain(|_, other| other.who != link.who);
         gathering.elsewhere.remove(&link.who);
         gathering.introduce(&link);
-        let copy = |(peer_id, name): (&PeerId, &String)| Copy { peer_id: *peer_id, name: name.clone() };
-        let copies = gathering.whole.iter().map(copy).collect();
+        let others = gathering.whole.iter().filter(|(holder, _)| **holder != link.holder());
+        let copies = others.map(|(_, copy)| copy.clone()).collect();
         let is_whole = hello.progress.left == 0;
         gathering.links.insert(ticket.nth, link);
         if is_whole {
@@ -216,8 +221,9 @@ impl Hub {
         for (info_hash, gathering) in self.lock().iter_mut() {
             for link in gathering.links.values_mut().filter(|link| all || !link.told) {
                 link.told = true;
-                let ((peer_id, key), Seen { home, name, progress }) = (link.who, link.seen.clone());
-                glimpses.push(Glimpse { info_hash: *info_hash, peer_id, key, home, name, progress: Some(progress) });
+                let ((peer_id, key), copy, Seen { home, name, progress }) = (link.who, link.copy, link.seen.clone());
+                let (info_hash, progress) = (*info_hash, Some(progress));
+                glimpses.push(Glimpse { info_hash, peer_id, key, home, name, copy, progress });
             }
         }
         glimpses
@@ -225,7 +231,7 @@ impl Hub {
 
     /// What a member says that has its link to another conductor.
     pub fn see(&self, glimpse: Glimpse, now: Time) {
-        let Glimpse { info_hash, peer_id, key, home, name, progress } = glimpse;
+        let Glimpse { info_hash, peer_id, key, home, name, copy, progress } = glimpse;
         let mut gatherings = self.lock();
         let gathering = gatherings.entry(info_hash).or_default();
         let who = (peer_id, key);
@@ -234,7 +240,7 @@ impl Hub {
         match progress {
             Some(progress) if !is_here && room => {
                 if progress.left == 0 {
-                    gathering.is_whole(peer_id, name.clone());
+                    gathering.is_whole(Copy { peer_id, name: name.clone(), copy });
                 }
                 let seen = Seen { home, name, progress };
                 gathering.elsewhere.insert(who, Elsewhere { seen, until: now + ELSEWHERE });
@@ -293,16 +299,28 @@ impl Gathering {
 
     fn has_completed(&mut self, nth: u64) {
         if let Some(link) = self.links.get(&nth) {
-            self.is_whole(link.who.0, link.seen.name.clone());
+            self.is_whole(Copy { peer_id: link.who.0, name: link.seen.name.clone(), copy: link.copy });
         }
     }
 
-    fn is_whole(&mut self, id: PeerId, name: String) {
-        if self.whole.len() >= MAX_WHOLE || self.whole.insert(id, name.clone()).is_some() {
+    /// Everybody but its own holder hears of a copy once, and of each new name that it is under.
+    fn is_whole(&mut self, copy: Copy) {
+        let holder = copy.holder();
+        if self.whole.len() >= MAX_WHOLE && !self.whole.contains_key(&holder) {
             return;
         }
-        let word = News::Whole(Copy { peer_id: id, name });
-        self.links.retain(spread(|link| (link.who.0 != id).then(|| word.clone())));
+        let known = self.whole.insert(holder, copy.clone());
+        if known.is_none_or(|known| known.name != copy.name) {
+            let word = News::Whole(copy);
+            self.links.retain(spread(|link| (link.holder() != holder).then(|| word.clone())));
+        }
+    }
+}
+
+impl Link {
+    /// What its copy is counted under.
+    fn holder(&self) -> Holder {
+        Holder::of(self.copy, self.who.0)
     }
 }
 
@@ -345,6 +363,7 @@ mod tests {
             ip: None,
             near: near.iter().map(|ip| ip.parse().unwrap()).collect(),
             name: format!("node{n}"),
+            copy: None,
             progress: Progress { left: 9, ..Progress::default() },
         }
     }
@@ -382,11 +401,58 @@ mod tests {
         let (two, _queue, _) = hub.enter(&hello(2, &[]), &caller("10.0.0.2"));
         hub.report(two, Progress::default());
         hub.report(two, Progress::default());
-        let copy = News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into() });
+        let copy = News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into(), copy: None });
         assert_eq!(heard(&mut news), std::slice::from_ref(&copy));
         assert!(hub.leave(two));
         let (_, _, copies) = hub.enter(&hello(3, &[]), &caller("10.0.0.3"));
         assert_eq!(copies.into_iter().map(News::Whole).collect::<Vec<_>>(), [copy]);
+    }
+
+    /// A hello in the life `n` of the member that holds this copy, under this name.
+    fn life(n: u8, copy: u8, name: &str) -> Hello {
+        Hello { copy: Some(CopyId([copy; 8])), name: name.to_owned(), ..hello(n, &[]) }
+    }
+
+    #[test]
+    fn a_copy_is_told_once_however_often_its_member_is_started_anew() {
+        let hub = Hub::default();
+        let (_one, mut news, _) = hub.enter(&life(1, 1, "one"), &caller("10.0.0.1"));
+        for (n, name) in [(2, "vm"), (3, "vm"), (4, "node7")] {
+            let (ticket, mut own, copies) = hub.enter(&life(n, 2, name), &caller("10.0.0.2"));
+            hub.report(ticket, Progress::default());
+            assert!(hub.leave(ticket));
+            assert_eq!((copies, heard(&mut own)), (Vec::new(), Vec::new()), "its own earlier lives are no others");
+        }
+        let copy =
+            |n: u8, name: &str| Copy { peer_id: PeerId([n; 20]), name: name.to_owned(), copy: Some(CopyId([2; 8])) };
+        assert_eq!(heard(&mut news), [copy(2, "vm"), copy(4, "node7")].map(News::Whole), "again under a new name");
+        let (_, _queue, copies) = hub.enter(&life(5, 5, "late"), &caller("10.0.0.5"));
+        assert_eq!(copies, [copy(4, "node7")]);
+    }
+
+    #[test]
+    fn other_conductors_hear_which_copy_it_is() {
+        let (here, there) = (Hub::default(), Hub::default());
+        let (_one, mut news, _) = here.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        for n in 2..5 {
+            let (ticket, _queue, _) = there.enter(&life(n, 2, "vm"), &caller("10.0.0.2"));
+            there.report(ticket, Progress::default());
+            there.glimpses(false).into_iter().for_each(|glimpse| here.see(glimpse, Time::ZERO));
+            assert!(there.leave(ticket));
+        }
+        assert_eq!(heard(&mut news).len(), 1);
+    }
+
+    #[test]
+    fn who_names_the_copy_of_another_takes_none_out_of_the_count() {
+        let hub = Hub::default();
+        let whole = |hello: Hello| Hello { progress: Progress::default(), ..hello };
+        for hello in [life(2, 2, "two"), hello(3, &[]), life(4, 2, "bad"), Hello { copy: None, ..life(2, 2, "bad") }] {
+            hub.enter(&whole(hello), &caller("10.0.0.2"));
+        }
+        hub.enter(&whole(life(3, 2, "bad")), &caller("10.0.0.3"));
+        let (_, _queue, copies) = hub.enter(&hello(1, &[]), &caller("10.0.0.1"));
+        assert_eq!(copies.len(), 3);
     }
 
     #[test]
@@ -402,7 +468,10 @@ mod tests {
         there.report(two, Progress::default());
         tells(false);
         assert_eq!(lacks()[1], ("node2".into(), 0));
-        assert_eq!(heard(&mut news), [News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into() })]);
+        assert_eq!(
+            heard(&mut news),
+            [News::Whole(Copy { peer_id: PeerId([2; 20]), name: "node2".into(), copy: None })]
+        );
         let mut gone = there.glimpses(true).remove(0);
         gone.progress = None;
         here.see(gone, Time::ZERO);

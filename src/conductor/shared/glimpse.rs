@@ -11,7 +11,10 @@ use super::sighting::Sender;
 use crate::{
     announce::live::{MAX_NAME, Progress, hex_text},
     metainfo::InfoHash,
-    wire::handshake::PeerId,
+    wire::{
+        copy_id::{self, CopyId},
+        handshake::PeerId,
+    },
 };
 
 /// One member with a live link to another conductor.
@@ -25,6 +28,9 @@ pub struct Glimpse {
     /// Where it is seen.
     pub home: SocketAddr,
     pub name: String,
+    /// Which copy it holds; older members and conductors do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "copy_id::hex_or_none")]
+    pub copy: Option<CopyId>,
     /// None: its link ended.
     pub progress: Option<Progress>,
 }
@@ -73,19 +79,30 @@ mod tests {
             key: 3,
             home: "127.0.0.1:9998".parse().unwrap(),
             name: "node".into(),
+            copy: Some(CopyId([4; 8])),
             progress: Some(Progress { left: 9, map: "0f".into(), ..Progress::default() }),
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let glimpses = [glimpse(), Glimpse { progress: None, ..glimpse() }];
+        let glimpses = [glimpse(), Glimpse { progress: None, ..glimpse() }, Glimpse { copy: None, ..glimpse() }];
         assert_eq!(read(&write(Sender(7), &glimpses)), Some((Sender(7), glimpses.to_vec())));
         for bytes in [&b""[..], b"{}", b"\xff", b"{\"sender\":1,\"glimpses\":[{}]}"] {
             assert!(read(bytes).is_none());
         }
         let long = Glimpse { name: "x".repeat(1000), ..glimpse() };
         assert_eq!(read(&write(Sender(7), &[long])).unwrap().1[0].name.len(), MAX_NAME);
+    }
+
+    #[test]
+    fn a_copy_that_is_none_is_not_there() {
+        let written = String::from_utf8(write(Sender(7), &[glimpse()])).unwrap();
+        assert!(written.contains(r#""copy":"0404040404040404""#), "{written}");
+        for wrong in [r#""04""#, "4", "null"] {
+            let other = written.replace(r#""0404040404040404""#, wrong);
+            assert_eq!(read(other.as_bytes()).unwrap().1, [Glimpse { copy: None, ..glimpse() }]);
+        }
     }
 
     #[test]

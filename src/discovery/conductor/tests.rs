@@ -32,7 +32,7 @@ impl Member {
         let mut id = PeerId(*b"-OC0100-000000000000");
         id.0[18..].copy_from_slice(&port.to_be_bytes());
         let (name, key, via) = ("node".to_owned(), u32::from(port), Via::default());
-        let identity = Identity { info_hash: HASH, id, key, name, port, ip: None, via };
+        let identity = Identity { info_hash: HASH, id, key, name, copy: None, port, ip: None, via };
         let http = Http::new(&Via::default(), false).expect("a client");
         let task = start(conductor.clone().into(), identity, http, watched, up, sender, stop.clone());
         Self { stats, link, found, stop, task }

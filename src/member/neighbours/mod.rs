@@ -96,7 +96,7 @@ impl Sources {
         let (names, named) = mpsc::channel(64);
         let (stats, _) = watch::channel(Stats { left: 1, ..Stats::default() });
         Self {
-            identity: station.identity(NEIGHBOURS),
+            identity: station.identity(NEIGHBOURS, None),
             http: station.http.clone(),
             told,
             asked: BTreeMap::new(),

@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{look::Look, memory::Memory};
 use crate::{
-    discovery::conductor::Stats,
+    discovery::conductor::{Identity, Stats},
     member::{
         begin, blocking,
         links::{Arrival, Visitors},
         load::{Composition, Trackers},
         lookout::Lookout,
+        machine,
         owner::{Asleep, Owner, Parts},
         repertoire::Performed,
         station::Station,
@@ -28,6 +29,7 @@ use crate::{
     metainfo::InfoHash,
     storage::{Contents, Found, Opened, Proofs, Stamp, Wishes},
     swarm::Input,
+    wire::copy_id::CopyId,
 };
 
 /// Compositions that are awake at the same time, at most: each holds an open file and two threads.
@@ -74,7 +76,7 @@ impl Sleeper {
         let _listed = self.performed.clone().map(|performed| self.station.repertoire.list(performed));
         let mut lookout = self.station.lookout(&self.stop);
         let settings = &self.station.settings;
-        let identity = self.station.identity(self.info_hash);
+        let identity = self.identity().await;
         let (peers, stats) = (settings.peers.clone(), Stats::default());
         lookout.start(&self.trackers, &settings.conductors, peers, &identity, stats, &self.teller);
         if let Some(lan) = self.station.lan.as_ref().filter(|_| self.is_told_near) {
@@ -88,7 +90,7 @@ impl Sleeper {
             let Some(Ok(_place)) = self.stop.run_until_cancelled(self.awake.acquire()).await else { break };
             // In a box of its own: it is large, and most sleep.
             log::info!("{}: wakes", self.path.display());
-            let waking = Box::pin(self.wake(lookout, visitors, uploaded));
+            let waking = Box::pin(self.wake(lookout, visitors, identity.copy, uploaded));
             match waking.await {
                 Ok(asleep) => {
                     Asleep { lookout, visitors, uploaded } = asleep;
@@ -99,6 +101,17 @@ impl Sleeper {
         }
         lookout.leave().await;
         Gone::Left
+    }
+
+    /// Whom others hear of, with the copy that is shared.
+    async fn identity(&self) -> Identity {
+        let (folder, info_hash) = (self.folder(), self.info_hash);
+        let copy = blocking(move || machine::copy_in(&folder, info_hash)).await;
+        self.station.identity(info_hash, Some(copy))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.path.parent().map(PathBuf::from).unwrap_or_default()
     }
 
     /// Until somebody wants it; false: it is withdrawn.
@@ -130,7 +143,13 @@ impl Sleeper {
     }
 
     /// Serves it until nobody wants it any more.
-    async fn wake(&self, mut lookout: Lookout, visitors: Visitors, uploaded: u64) -> Result<Asleep, Gone> {
+    async fn wake(
+        &self,
+        mut lookout: Lookout,
+        visitors: Visitors,
+        copy: Option<CopyId>,
+        uploaded: u64,
+    ) -> Result<Asleep, Gone> {
         let opened = match self.open().await {
             Ok(opened) => opened,
             Err(gone) => {
@@ -139,7 +158,7 @@ impl Sleeper {
             }
         };
         let (composition, opened) = opened;
-        let mut parts: Parts = begin::parts(&self.station, composition, Vec::new(), opened, visitors, None);
+        let mut parts: Parts = begin::parts(&self.station, composition, Vec::new(), opened, copy, visitors, None);
         (parts.stop, parts.uploaded) = (self.stop.clone(), uploaded);
         Owner::new(parts, lookout).serve(&self.teller).await.ok_or(Gone::Left)
     }
@@ -148,7 +167,7 @@ impl Sleeper {
         let (memory, path, stamp, hash) = (self.memory.clone(), self.path.clone(), self.stamp, self.info_hash);
         let recalled = blocking(move || recall(&memory, &path, &stamp, hash)).await;
         let composition = recalled.ok_or(Gone::Changed)?;
-        let folder = self.path.parent().map(PathBuf::from).unwrap_or_default();
+        let folder = self.folder();
         let wishes = Wishes { pool: self.station.pool.clone(), ..Wishes::default() };
         // The whole was verified with the parts when it was described; a row says nothing that would last longer.
         let contents = Contents { whole: None, ..begin::contents(&composition, None) };

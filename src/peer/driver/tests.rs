@@ -81,6 +81,7 @@ impl Owner {
             geometry: *store.geometry(),
             info: Arc::default(),
             name: String::new(),
+            copy: None,
             listen_port: 1,
             remote,
             show,
@@ -118,7 +119,7 @@ impl Owner {
     }
 
     /// The next event for which `wanted` gives something.
-    async fn until<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
+    async fn until<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
         loop {
             if let Some(found) = wanted(&self.next().await) {
                 return found;

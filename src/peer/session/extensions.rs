@@ -7,13 +7,14 @@ use crate::{
     peer::{Event, Hello, talk::CLIENT, uploads},
     time::Time,
     wire::{
+        copy_id::CopyId,
         extension::{self, handshake::ExtensionHandshake, metadata, pex::Exchange},
         message::Message,
     },
 };
 
 impl Session {
-    pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, complete: bool) {
+    pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, copy: Option<CopyId>, complete: bool) {
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
             offer: Some(extension::OUR_OFFER),
@@ -28,6 +29,7 @@ impl Session {
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
             name,
+            copy,
         };
         self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }
@@ -69,6 +71,7 @@ impl Session {
         self.events.push_back(Event::Hello(Hello {
             client: hello.client.unwrap_or_default(),
             name: hello.name,
+            copy: hello.copy,
             port: hello.port.filter(|p| *p > 0),
             max_request: hello.max_request.map(|_| self.max_request),
             exchange: self.their_pex.is_some(),

@@ -20,6 +20,7 @@ fn session(fast: bool) -> Session {
         geometry: Geometry::new(64 << 20, 1 << 20).unwrap(),
         info: Arc::default(),
         name: String::new(),
+        copy: None,
         listen_port: 1,
         remote,
         show: Show::Nothing,

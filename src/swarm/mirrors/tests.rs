@@ -28,7 +28,8 @@ struct Wanted {
 fn swarm(seed: u64) -> Swarm {
     let geometry = Geometry::new(u64::from(PARTS) * PART, PART).unwrap();
     let (id, have) = (PeerId([9; 20]), Bitfield::none(&geometry));
-    let mut swarm = Swarm::new(Config { geometry, id, have, checked: true, max_peers: 9, max_dialled: 9, seed });
+    let mut swarm =
+        Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed });
     swarm.use_mirrors([MIRROR]);
     swarm
 }
@@ -150,7 +151,8 @@ fn what_nobody_has_is_asked_from_a_random_place() {
 fn helped(member: u32, mirror: u32) -> (u64, u64) {
     let geometry = Geometry::new(1 << 40, 1 << 20).unwrap();
     let (id, have) = (PeerId([9; 20]), Bitfield::none(&geometry));
-    let mut swarm = Swarm::new(Config { geometry, id, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
+    let mut swarm =
+        Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
     swarm.use_mirrors([MIRROR]);
     join(&mut swarm, 0..geometry.parts(), ms(0));
     let (mut of_member, mut of_mirror, mut busy) = (0, 0, Vec::new());
@@ -241,7 +243,8 @@ fn two_wrong_parts_end_it_where_it_alone_is_to_blame() {
 fn a_member_without_work_takes_over_what_a_silent_mirror_holds() {
     let geometry = Geometry::new(4 * PART, PART).unwrap();
     let (id, have) = (PeerId([9; 20]), Bitfield::none(&geometry));
-    let mut swarm = Swarm::new(Config { geometry, id, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
+    let mut swarm =
+        Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
     swarm.use_mirrors([MIRROR]);
     swarm.tick(ms(0));
     swarm.tick(ms(2000));

@@ -2,7 +2,10 @@
 
 use core::net::IpAddr;
 
-use crate::metainfo::bencode::{self, Dict, Value, write_bytes, write_int};
+use crate::{
+    metainfo::bencode::{self, Dict, Value, write_bytes, write_int},
+    wire::copy_id::CopyId,
+};
 
 /// A program's name is cut to this many bytes, in both directions.
 const MOST_CLIENT: usize = 100;
@@ -34,6 +37,8 @@ pub struct ExtensionHandshake {
     pub max_request: Option<u32>,
     /// `oc_name`: how people see one of our own members; at most 100 bytes are written.
     pub name: Option<String>,
+    /// `oc_copy`: which copy one of our own members holds.
+    pub copy: Option<CopyId>,
 }
 
 /// It is no bencoded dictionary.
@@ -51,6 +56,9 @@ impl ExtensionHandshake {
         integer("ut_pex", self.ut_pex, &mut out);
         out.push(b'e');
         integer("metadata_size", self.metadata_size, &mut out);
+        if let Some(copy) = &self.copy {
+            string("oc_copy", &copy.0, &mut out);
+        }
         integer("oc_maxreq", self.max_request, &mut out);
         if let Some(name) = &self.name {
             string("oc_name", cut(name).as_bytes(), &mut out);
@@ -92,6 +100,7 @@ impl ExtensionHandshake {
             your_ip: dict.get("yourip").and_then(Value::as_bytes).and_then(ip),
             max_request: number(&dict, "oc_maxreq"),
             name: dict.get("oc_name").and_then(Value::as_bytes).map(client),
+            copy: dict.get("oc_copy").and_then(Value::as_bytes).and_then(CopyId::from_bytes),
         })
     }
 }
@@ -145,6 +154,7 @@ mod tests {
             client in proptest::option::of("\\PC{0,20}"),
             your_ip: Option<IpAddr>,
             name in proptest::option::of("\\PC{0,20}"),
+            copy: Option<[u8; 8]>,
         ) -> ExtensionHandshake {
             ExtensionHandshake {
                 ut_metadata: ids.0,
@@ -159,6 +169,7 @@ mod tests {
                 your_ip,
                 max_request: numbers.2,
                 name,
+                copy: copy.map(CopyId),
             }
         }
     }
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn values_of_foreign_types_count_as_not_there() {
-        let odd = b"d1:vi5e1:pi-1e4:reqq3:abc6:yourip3:abc1:md6:ut_pex2:xx11:ut_metadatai300eee";
+        let odd = b"d1:vi5e7:oc_copy3:abc1:pi-1e4:reqq3:abc6:yourip3:abc1:md6:ut_pex2:xx11:ut_metadatai300eee";
         let hello = ExtensionHandshake::decode(odd).unwrap();
         assert_eq!(hello, ExtensionHandshake::default());
         assert!(ExtensionHandshake::decode(b"i5e").is_err());
@@ -211,9 +222,10 @@ mod tests {
             your_ip: Some([1, 2, 3, 4].into()),
             max_request: Some(8),
             name: Some("n".into()),
+            copy: Some(CopyId(*b"01234567")),
         };
         let expected =
-            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e9:oc_maxreqi8e7:oc_name1:n1:pi6e\
+            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e7:oc_copy8:012345679:oc_maxreqi8e7:oc_name1:n1:pi6e\
             4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
         assert_eq!(hello.encode(), expected);
     }

@@ -144,6 +144,7 @@ impl Member {
         };
         let setup = Setup {
             name: String::new(),
+            copy: None,
             geometry: self.geometry,
             info: Arc::default(),
             listen_port: self.introduction().address.port(),

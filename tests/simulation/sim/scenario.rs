@@ -279,6 +279,7 @@ impl Scenario {
         Box::new(Member::new(Config {
             geometry: self.geometry(),
             id: id_of(number),
+            copy: None,
             have,
             checked: true,
             max_peers: self.max_peers,
