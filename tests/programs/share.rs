@@ -349,6 +349,31 @@ fn two_of_one_name_are_both_listed() {
     });
 }
 
+/// What a share that ended leaves in the catalogue is not in the way of what somebody has.
+#[test]
+fn a_name_means_the_only_one_that_is_still_held() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let data = [bytes(100_000, 11), bytes(100_000, 12)];
+    let mut sharers = Vec::new();
+    for (n, data) in data.iter().enumerate() {
+        let path = place.folder(&format!("d{n}")).join("x.iso");
+        fs::write(&path, data).expect("written");
+        sharers.push(share(&place, &path, &address, &[]));
+        wait_until("it is listed", || names(&place, &address).len() == n + 1);
+    }
+    sharers[0].signal(Signal::TERM);
+    sharers.remove(0).end().with(0);
+    assert_eq!(names(&place, &address).len(), 2, "both are in the catalogue");
+    get(&place, "copy", &[&format!("{address}/x.iso")]).with(0);
+    assert!(fs::read(place.path("copy/x.iso")).expect("a file") == data[1]);
+    let located = command(&place, "locate", &[&format!("{address}/x.iso"), "--json"]);
+    assert_eq!(Program::start(located).end().with(0).events().count(), 1);
+    sharers[0].signal(Signal::TERM);
+    sharers.remove(0).end().with(0);
+    get(&place, "other", &[&format!("{address}/x.iso")]).with(2).says("may mean 2");
+}
+
 /// One command on each side: who shares is the conductor too, and says what to type elsewhere.
 #[test]
 fn without_a_conductor_it_is_one_itself() {

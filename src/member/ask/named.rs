@@ -6,7 +6,7 @@ use super::{
     AskingFailed, Person, choice,
     everyone::{Heard, Source, everyone},
     listing,
-    merged::{Merged, Said, holders, merge},
+    merged::{Merged, Said, holders, merge, only_held},
     near, now, some_names,
 };
 use crate::{
@@ -143,11 +143,12 @@ async fn candidates(get: &Get) -> Result<Vec<Merged<Source>>, AskingFailed> {
     if heard.answers.is_empty() {
         return Err(missing(get, heard).await);
     }
-    Ok(merge(heard.answers.into_iter().map(|(source, (member, compositions))| Said {
+    let said = heard.answers.into_iter().map(|(source, (member, compositions))| Said {
         source,
         is_member: member.is_some(),
         compositions,
-    })))
+    });
+    Ok(only_held(merge(said)))
 }
 
 /// What the key may mean there, or the only one that is; and which member says so, if one does.
