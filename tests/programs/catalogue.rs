@@ -158,7 +158,7 @@ fn a_name_is_replaced_only_when_that_is_said() {
     register(&place, "a.bin", b"old", &[&address], None).with(0);
     register(&place, "a.bin", b"old", &[&address], None).with(0);
     let refused = register(&place, "a.bin", b"new", &[&address], None).with(9);
-    refused.says("--replace");
+    refused.says("a.bin.orch --register --replace");
     assert_eq!(refused.last()["code"], 9);
     register(&place, "a.bin", b"new", &[&address, "--replace"], None).with(0);
     let listed = ask(&place, &address, &["list", "--all", "--json"]).with(0);
@@ -171,8 +171,8 @@ fn only_tokens_write_and_each_owns_what_it_registered() {
     let place = Place::new();
     let (_conductor, address) = guarded(&place);
     let args = [address.as_str()];
-    register(&place, "x.bin", b"none", &args, None).with(9).says("asks for a token");
-    register(&place, "x.bin", b"none", &args, Some("cccccccccccccccc")).with(9).says("does not know this token");
+    register(&place, "x.bin", b"none", &args, None).with(9).says("--register --token-file");
+    register(&place, "x.bin", b"none", &args, Some("cccccccccccccccc")).with(9).says("--register --token-file");
     register(&place, "x.bin", b"none", &args, Some("short")).with(2).says("ORCHESTRA_TOKEN");
     register(&place, "x.bin", b"of alice", &args, Some(ALICE)).with(0);
     register(&place, "x.bin", b"of bob", &args, Some(BOB)).with(0);
