@@ -69,6 +69,12 @@ pub enum ComposeError {
         .orch.display(), register_again(.orch, *.replace, .error)
     )]
     Register { orch: PathBuf, error: Box<AskError>, replace: bool },
+    /// Only where it was to be registered.
+    #[error(
+        "{} exists already: unless {} has changed since, register it as it is with: {command}; --force composes it anew",
+        .orch.display(), .path.display()
+    )]
+    Composed { path: PathBuf, orch: PathBuf, command: String },
     #[error("interrupted: {} is written, and not registered", .0.display())]
     NotRegistered(PathBuf),
     #[error("interrupted: nothing was written")]
@@ -92,7 +98,7 @@ impl ComposeError {
             Self::Input(error) => error.exit(),
             Self::Register { error, .. } => error.exit(),
             Self::Manifest { .. } | Self::Torrent { .. } | Self::Convert(_) => Exit::BadManifest,
-            Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
+            Self::Composed { .. } | Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
             Self::Write(WriteError::Folder { .. } | WriteError::Write { .. }) => Exit::Disk,
             Self::Interrupted | Self::NotRegistered(_) => Exit::Interrupted,
             Self::Read { .. }

@@ -32,16 +32,22 @@ pub fn register_again(orch: &Path, replace: bool, error: &AskError) -> String {
         AskError::Refused { remedy, .. } => *remedy,
         _ => Remedy::Unknown,
     };
-    let command = register(orch, replace || remedy == Remedy::Replace);
+    let command = register(orch, None, replace || remedy == Remedy::Replace);
     match remedy {
         Remedy::Token => format!("{command} --token-file PATH (or with the token in ORCHESTRA_TOKEN)"),
         Remedy::Replace | Remedy::Unknown => command,
     }
 }
 
-fn register(orch: &Path, replace: bool) -> String {
+/// The command that registers what is at `orch`, perhaps with another conductor than it names.
+pub fn register(orch: &Path, conductor: Option<&Endpoint>, replace: bool) -> String {
+    let orch = word(orch);
     let replace = if replace { " --replace" } else { "" };
-    format!("composer --from {} --register{replace}", word(orch))
+    match conductor {
+        // What is written there is replaced.
+        Some(conductor) => format!("composer --from {orch} {conductor} --register{replace} --force"),
+        None => format!("composer --from {orch} --register{replace}"),
+    }
 }
 
 /// Line 1 is read on other machines: where "this machine" is to be written, its `own` address is, if it has one. Tells

@@ -166,6 +166,30 @@ fn a_name_is_replaced_only_when_that_is_said() {
     register(&place, "b.bin", b"b", &["127.0.0.1:1"], None).with(7).says("composer --from");
 }
 
+/// A manifest that was composed before is in the way of composing it again, not of registering it.
+#[test]
+fn what_was_composed_before_is_registered_as_it_is() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_composer"));
+        command.args(arguments);
+        Program::start(command).end()
+    };
+    fs::write(place.path("x.bin"), "data").expect("written");
+    run(&["x.bin", &address]).with(0);
+    let refused = run(&["x.bin", &address, "--register"]).with(6);
+    refused.says("register it as it is with: composer --from x.orch --register;");
+    run(&["--from", "x.orch", "--register"]).with(0);
+    assert_eq!(names(&place, &address), ["x.bin"]);
+    // Another conductor has to be written into it first.
+    let command = "composer --from x.orch localhost:1 --register --force";
+    run(&["x.bin", "localhost:1", "--register"]).with(6).says(command);
+    assert!(!run(&["x.bin", &address]).with(6).lines.concat().contains("--register"));
+    fs::write(place.path("x.orch"), "mine").expect("written");
+    assert!(!run(&["x.bin", &address, "--register"]).with(6).lines.concat().contains("--register"));
+}
+
 #[test]
 fn only_tokens_write_and_each_owns_what_it_registered() {
     let place = Place::new();
