@@ -4,7 +4,7 @@
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fmt, fs, path::PathBuf};
 
 use clap::Parser;
 
@@ -98,6 +98,17 @@ impl Whom {
         let are_named = !told.is_empty() && !alone;
         let conductors = if alone { Vec::new() } else { or_this_machine(told) };
         Self { conductors, are_named, near: (alone || !never).then_some(via) }
+    }
+}
+
+/// As options of `member list`, each with a space before it; nothing where nobody was named.
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.are_named, self.conductors.is_empty()) {
+            (true, _) => self.conductors.iter().try_for_each(|conductor| write!(f, " --conductor {conductor}")),
+            (false, true) => f.write_str(" --lan"),
+            (false, false) => Ok(()),
+        }
     }
 }
 
@@ -391,6 +402,18 @@ mod tests {
         let Told::Share(settings) = told(&["get", "x", "--lan"], "").unwrap() else { panic!("not shared") };
         assert!(settings.gets[0].whom.conductors.is_empty() && settings.gets[0].whom.near.is_some());
         assert_eq!(told(&["x.orch", "--lan"], "").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn who_is_asked_is_repeated_in_hints() {
+        let options = |args: &[&str]| match question(args, "").what {
+            What::List { whom, .. } | What::Locate { get: Get { whom, .. } } => whom.to_string(),
+            What::Show { .. } | What::History => panic!("nobody is asked"),
+        };
+        assert_eq!(options(&["list"]), "");
+        assert_eq!(options(&["list", "--lan"]), " --lan");
+        assert_eq!(options(&["list", "--conductor", "a,b:1"]), " --conductor a:9999 --conductor b:1");
+        assert_eq!(options(&["locate", "a/x"]), " --conductor a:9999");
     }
 
     #[test]

@@ -175,7 +175,7 @@ async fn missing<T>(get: &Get, mut heard: Heard<T>) -> AskingFailed {
             AskingFailed::Advised { error, advice: advice(get, key).await }
         }
         (Some(AskError::Several { conductor, name, candidates, member }), None) => {
-            let advice = some_names(&candidates);
+            let advice = some_names(&candidates, &get.whom);
             AskingFailed::Advised { error: AskError::Several { conductor, name, candidates, member }, advice }
         }
         // Somebody is there, and has not got it.
@@ -192,7 +192,7 @@ async fn missing<T>(get: &Get, mut heard: Heard<T>) -> AskingFailed {
 /// What may have been meant instead.
 async fn advice(get: &Get, key: &Key) -> String {
     match listing(&get.whom).await {
-        Ok(listed) => near(key, listed.compositions.iter().map(|found| &found.composition)),
+        Ok(listed) => near(key, &get.whom, listed.compositions.iter().map(|found| &found.composition)),
         Err(_) => String::new(),
     }
 }
