@@ -134,6 +134,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     let start = Instant::now();
     let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, SystemTime::now));
     let stop = stop.child_token();
+    // Before anybody is asked: an interface that is not there would look as if nobody answered.
+    if !settings.gets.is_empty()
+        && let Err(error) = station::listen(&settings)
+    {
+        return error.told(&screen);
+    }
     let mut ends = Vec::new();
     let mut all = Vec::new();
     for loaded in load(&settings, &stop).await {

@@ -32,7 +32,10 @@ use crate::{
     },
     manifest::{Endpoint, Fault, shown},
     metainfo::InfoHash,
-    net::via::Via,
+    net::{
+        listen::{ListenError, Listeners},
+        via::Via,
+    },
     ui::{Signs, to_stderr},
 };
 use everyone::{Source, everyone};
@@ -61,6 +64,8 @@ pub enum AskingFailed {
     Nobody { conductor: Option<String> },
     #[error("nobody who answers has {name}{advice}")]
     Nowhere { name: String, advice: String },
+    #[error("{}", .0.why())]
+    Via(#[from] ListenError),
     #[error(transparent)]
     Load(#[from] super::load::LoadError),
     #[error("{name} may mean {count} compositions; take one by its info-hash:\n{table}")]
@@ -90,6 +95,7 @@ impl AskingFailed {
             Self::Nobody { .. } | Self::Nowhere { .. } => true,
             Self::Show(_)
             | Self::History(_)
+            | Self::Via(_)
             | Self::Nonsense { .. }
             | Self::Load(_)
             | Self::Several { .. }
@@ -106,7 +112,11 @@ impl AskingFailed {
             Self::Load(error) => error.exit(),
             Self::Nobody { .. } => Exit::NobodyAnswered,
             Self::NotChosen | Self::Several { .. } => Exit::Usage,
-            Self::Manifest(_) | Self::History(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => Exit::Other,
+            Self::Manifest(_)
+            | Self::History(_)
+            | Self::Via(_)
+            | Self::Nowhere { .. }
+            | Self::Nonsense { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -195,6 +205,7 @@ pub struct Listed {
 /// # Errors
 /// Nobody answers.
 pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
+    can_be_asked(whom)?;
     let heard = everyone(whom, |client| async move { client.list().await }).await;
     if heard.answers.is_empty() {
         return Err(heard.nobody());
@@ -210,6 +221,14 @@ pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
         compositions,
     });
     Ok(Listed { compositions: merge(said), conductor })
+}
+
+/// An interface or an address that this machine has not got would only look as if nobody were there.
+fn can_be_asked(whom: &Whom) -> Result<(), ListenError> {
+    match &whom.near {
+        Some(via) => Listeners::bind_via(via, 0, 0).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).

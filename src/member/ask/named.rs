@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    AskingFailed, Person, choice,
+    AskingFailed, Person, can_be_asked, choice,
     everyone::{Heard, Source, everyone},
     listing,
     merged::{Merged, Said, holders, merge, only_held},
@@ -139,6 +139,7 @@ fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> 
 
 /// All that may be meant; never none.
 async fn candidates(get: &Get) -> Result<Vec<Merged<Source>>, AskingFailed> {
+    can_be_asked(&get.whom)?;
     let heard = everyone(&get.whom, |client| find(client, get.typed.key.clone())).await;
     if heard.answers.is_empty() {
         return Err(missing(get, heard).await);
