@@ -170,7 +170,7 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
 }
 
 /// The words that are commands.
-const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
+pub(super) const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {

@@ -1,11 +1,17 @@
 //! From what was typed to a composition that can be worked with: a manifest, a `.torrent`, or a magnet link.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     cli::{
         Exit,
         input::{self, InputError},
+        meant::instead,
     },
     manifest::{FileEntry, Manifest, ManifestError, NOT_KNOWN, shown},
     metainfo::{
@@ -20,6 +26,8 @@ use crate::{
 pub enum LoadError {
     #[error(transparent)]
     Input(#[from] InputError),
+    #[error("{error}; {question}")]
+    NotThere { error: InputError, question: String },
     #[error("{path}: this is no manifest of a composition: {error}; ask for it again where it came from")]
     Bad { path: PathBuf, error: ManifestError },
     #[error("{path}: this torrent cannot be fetched: {error}")]
@@ -35,7 +43,7 @@ pub enum LoadError {
 impl LoadError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Input(error) => error.exit(),
+            Self::Input(error) | Self::NotThere { error, .. } => error.exit(),
             Self::Closed { .. } => Exit::Other,
             Self::BadLink(_) => Exit::Usage,
             Self::Bad { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } => Exit::BadManifest,
@@ -150,7 +158,7 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
         return Ok(Named::Magnet(link.parse()?));
     }
     let path = PathBuf::from(named);
-    let bytes = input::read(&path)?;
+    let bytes = input::read(&path).map_err(|error| unread(&path, error))?;
     let is_torrent = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
     let composition = match is_torrent {
         true => Composition::of_torrent(&torrent(path, &bytes)?),
@@ -161,6 +169,14 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
         }
     };
     Ok(Named::Composition(composition))
+}
+
+/// Where nothing is there something else may have been meant.
+fn unread(path: &Path, error: InputError) -> LoadError {
+    match path.to_str().filter(|_| error.is_not_there()).and_then(instead) {
+        Some(question) => LoadError::NotThere { error, question },
+        None => error.into(),
+    }
 }
 
 fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {

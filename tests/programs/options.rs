@@ -37,6 +37,22 @@ fn what_this_machine_has_not_got_is_said_before_anybody_is_asked() {
 }
 
 #[test]
+fn a_word_that_is_no_file_may_mean_something_else() {
+    let place = Place::new();
+    let run = |word: &str| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+        command.args([word, "--port", "0"]);
+        Program::start(command).end()
+    };
+    run("lits").with(1).says("did you mean member list?");
+    run("10.0.0.1/big.iso").with(1).says("did you mean member get 10.0.0.1/big.iso?");
+    run("da39a3ee5e6b4b0d3255bfef95601890afd80709").with(1).says("did you mean member get da39a3ee");
+    assert!(!run("big.orch").with(1).lines.concat().contains("did you mean"));
+    place.folder("isos");
+    run("isos").with(3).says("member share isos");
+}
+
+#[test]
 fn an_advertised_port_is_what_others_dial() {
     let place = Place::new();
     let (mut conductor, address) = conductor(&place, "127.0.0.1:0");
