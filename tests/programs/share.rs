@@ -311,6 +311,11 @@ fn what_is_not_there_is_said() {
     std::os::unix::fs::symlink("file", place.path("link")).expect("a link");
     fs::write(place.path("file"), "x").expect("written");
     share(&place, &place.path("link"), &address, &[]).end().with(1).says("symbolic link");
+    std::os::unix::fs::symlink("nowhere", place.path("broken")).expect("a link");
+    share(&place, &place.path("broken"), &address, &["link"]).end().with(1).says("symbolic link");
+    let ended = share(&place, Path::new("/dev/null"), &address, &[]).end().with(1);
+    ended.says("no ordinary file");
+    assert!(!ended.lines.concat().contains("nothing to share yet"), "nothing can come");
     get(&place, "copy", &[&format!("{address}/")]).with(1).says("nothing is shared");
     let named = format!("{address}/none");
     let both = get(&place, "copy", &[&named, &named]).with(1);

@@ -187,7 +187,12 @@ impl Work {
 
     /// None of the files that were named can be shared, and no folder was from which others may come.
     fn has_nothing(&self) -> bool {
-        self.settled == Some(false) && self.shelf.cannot() > 0 && self.named.iter().all(|path| !path.is_dir())
+        self.settled == Some(false) && self.shelf.cannot() > 0 && !self.is_followed()
+    }
+
+    /// Whether something may come by itself: a folder was named.
+    fn is_followed(&self) -> bool {
+        self.named.iter().any(|path| path.is_dir())
     }
 
     /// Compares the disk with what is shared; gives when to do so again.
@@ -227,7 +232,10 @@ impl Work {
     fn tell_elsewhere(&self) {
         let screen = &self.station.screen;
         if self.shelf.count().0 + self.shelf.waiting() == 0 {
-            return screen.say("nothing to share yet: what is put there is shared");
+            if self.is_followed() || self.shelf.cannot() == 0 {
+                screen.say("nothing to share yet: what is put there is shared");
+            }
+            return;
         }
         if self.commands().is_empty() {
             screen.say("nobody is told of it: others find it by its info-hash and --peer alone");
