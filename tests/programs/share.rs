@@ -303,6 +303,28 @@ fn what_to_type_is_said_when_the_conductor_knows_of_it() {
     assert!(knows.load(Ordering::SeqCst), "who types it now is told that there is no such thing");
 }
 
+/// Who has neither a conductor nor the local network to tell is told the info-hash, and others are not.
+#[test]
+fn what_nobody_is_told_of_is_found_by_its_info_hash() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    fs::write(place.path("a.iso"), bytes(200_000, 95)).expect("written");
+    let run = |arguments: &[&str]| {
+        Program::start(command(&place, "share", &[&["a.iso", "--port", "0"], arguments].concat()))
+    };
+    let mut told = run(&["--conductor", &address]);
+    told.line("what to type", |line| line.contains("member get").then_some(()));
+    told.line("that it is shared", |line| line.contains(": 195 KiB shared").then_some(()));
+    told.signal(Signal::TERM);
+    assert!(!told.end().with(0).lines.concat().contains("nobody is told"));
+    let mut untold = run(&["--no-conductor"]);
+    let port = untold.line("how it is found", |line| {
+        line.starts_with("nobody is told of it").then(|| line.rsplit_once(':').expect("a port").1.to_owned())
+    });
+    let hash = untold.line("its info-hash", |line| line.strip_suffix("  a.iso").map(str::to_owned));
+    get(&place, "copy", &[&hash, "--peer", &format!("127.0.0.1:{port}"), "--conductor", "127.0.0.1:1"]).with(0);
+}
+
 #[test]
 fn what_is_not_there_is_said() {
     let place = Place::new();
