@@ -74,6 +74,19 @@ pub struct Composition {
     pub members: Vec<SocketAddr>,
     /// Addresses that are said to have the same bytes (BEP 19), as they were written.
     pub mirrors: Vec<String>,
+    /// What else of this name was named, for people: it would go to the same place.
+    pub namesakes: Box<[String]>,
+}
+
+/// Tells each of these, with what a person called it, of the others that have its name and are something else.
+pub fn introduce<'a>(all: impl IntoIterator<Item = (&'a mut Composition, String)>) {
+    let mut all: Vec<_> = all.into_iter().collect();
+    let known: Vec<_> =
+        all.iter().map(|(one, label)| (one.manifest.name.clone(), one.info_hash, label.clone())).collect();
+    for (one, _) in &mut all {
+        let others = known.iter().filter(|(name, hash, _)| *name == one.manifest.name && *hash != one.info_hash);
+        one.namesakes = others.map(|(_, _, label)| label.clone()).collect();
+    }
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -123,7 +136,7 @@ impl Composition {
         let files = manifest.files().collect();
         let mirrors = manifest.mirrors().map(str::to_owned).collect();
         let info_hash = InfoHash::of(&info);
-        Ok(Self { info_hash, info, manifest, files, trackers, members: Vec::new(), mirrors })
+        Ok(Self { info_hash, info, manifest, files, trackers, members: Vec::new(), mirrors, namesakes: Box::default() })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
@@ -137,6 +150,7 @@ impl Composition {
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
             members: Vec::new(),
             mirrors: torrent.mirrors.clone(),
+            namesakes: Box::default(),
         }
     }
 
@@ -145,7 +159,16 @@ impl Composition {
     pub fn of_info(info: Arc<[u8]>, trackers: Trackers, mirrors: Vec<String>, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
         let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
-        Ok(Self { manifest, files: read.files, info_hash, info, trackers, members: Vec::new(), mirrors })
+        Ok(Self {
+            manifest,
+            files: read.files,
+            info_hash,
+            info,
+            trackers,
+            members: Vec::new(),
+            mirrors,
+            namesakes: Box::default(),
+        })
     }
 }
 

@@ -51,6 +51,7 @@ use crate::{
     cli::{Exit, ask::Get, member::Settings},
     conductor::ConductorError,
     discovery::conductor::HttpError,
+    manifest::shown,
     metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
@@ -93,6 +94,11 @@ enum StartError {
     Ask(#[from] ask::AskingFailed),
     #[error("{name}: named twice ({info_hash}): it is fetched and shared once")]
     Twice { name: String, info_hash: InfoHash },
+    #[error(
+        "{}: {} has the same name and would be written there too: fetch one of them to another folder with -o",
+        .path.display(), .others.join(", ")
+    )]
+    Namesake { path: PathBuf, others: Box<[String]> },
     #[error("{name}: --only means no file of it: member show lists them")]
     NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
@@ -108,6 +114,7 @@ impl StartError {
             Self::Memory(_)
             | Self::Conductor(_)
             | Self::NotThere { .. }
+            | Self::Namesake { .. }
             | Self::Listen(_)
             | Self::Advertise(_)
             | Self::Http(_) => Exit::Other,
@@ -173,6 +180,12 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<Result<Loade
         let loaded = blocking(move || load::load(named)).await;
         all.push(loaded.map(Loaded::Named).map_err(StartError::from));
     }
+    let typed = settings.gets.iter().map(|get| get.typed.key.as_ref().map(Key::to_string).unwrap_or_default());
+    let labels = typed.chain(settings.compositions.iter().map(|named| shown(&named.to_string_lossy()).into_owned()));
+    load::introduce(all.iter_mut().zip(labels).filter_map(|(loaded, label)| match loaded {
+        Ok(Loaded::Named(Named::Composition(composition))) => Some((composition, label)),
+        Ok(Loaded::Named(Named::Magnet(_)) | Loaded::Coming(_)) | Err(_) => None,
+    }));
     all
 }
 

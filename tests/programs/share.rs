@@ -309,9 +309,8 @@ fn what_nobody_is_told_of_is_found_by_its_info_hash() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     fs::write(place.path("a.iso"), bytes(200_000, 95)).expect("written");
-    let run = |arguments: &[&str]| {
-        Program::start(command(&place, "share", &[&["a.iso", "--port", "0"], arguments].concat()))
-    };
+    let run =
+        |arguments: &[&str]| Program::start(command(&place, "share", &[&["a.iso", "--port", "0"], arguments].concat()));
     let mut told = run(&["--conductor", &address]);
     told.line("what to type", |line| line.contains("member get").then_some(()));
     told.line("that it is shared", |line| line.contains(": 195 KiB shared").then_some(()));

@@ -112,11 +112,9 @@ impl AskingFailed {
             Self::Load(error) => error.exit(),
             Self::Nobody { .. } => Exit::NobodyAnswered,
             Self::NotChosen | Self::Several { .. } => Exit::Usage,
-            Self::Manifest(_)
-            | Self::History(_)
-            | Self::Via(_)
-            | Self::Nowhere { .. }
-            | Self::Nonsense { .. } => Exit::Other,
+            Self::Manifest(_) | Self::History(_) | Self::Via(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => {
+                Exit::Other
+            }
             Self::Interrupted => Exit::Interrupted,
         }
     }

@@ -286,7 +286,8 @@ mod tests {
 
     #[test]
     fn a_narrow_one_spares_columns_and_cuts_names() {
-        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], None, 101);
+        let table =
+            compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], None, 101);
         assert_eq!(
             table.render(Some(60)),
             "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\

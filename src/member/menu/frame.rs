@@ -439,7 +439,10 @@ mod tests {
         let mut state = state();
         state.there[0].members = 0;
         let text = drawn(&state, (100, 12));
-        assert!(text.starts_with("Orchestra  conductor head:9999  2 compositions; 1 more that nobody holds\n"), "{text}");
+        assert!(
+            text.starts_with("Orchestra  conductor head:9999  2 compositions; 1 more that nobody holds\n"),
+            "{text}"
+        );
         assert!(!text.contains("a-long-name"), "{text}");
         state.all = true;
         let text = drawn(&state, (100, 12));

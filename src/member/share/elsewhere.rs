@@ -8,7 +8,9 @@ use crate::manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT};
 /// machine without any is alone: they are for itself.
 pub fn commands(conductor: &Endpoint, own: &[IpAddr], name: Option<&str>) -> Vec<String> {
     let hosts: Vec<String> = match conductor.host.is_this_machine() {
-        true if !own.is_empty() => own.iter().map(|ip| host(&Endpoint { host: Host::Ip(*ip), port: conductor.port })).collect(),
+        true if !own.is_empty() => {
+            own.iter().map(|ip| host(&Endpoint { host: Host::Ip(*ip), port: conductor.port })).collect()
+        }
         _ => vec![host(conductor)],
     };
     match name {
