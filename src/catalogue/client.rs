@@ -49,7 +49,7 @@ pub enum AskError {
     #[error("what answers at {conductor} has no catalogue: {why}")]
     Strange { conductor: String, why: String },
     #[error("conductor {conductor} refused: {why}")]
-    Refused { conductor: String, why: String },
+    Refused { conductor: String, why: String, remedy: Remedy },
     #[error("the manifest is {0} bytes long, and a catalogue takes {MAX_MANIFEST}: compose it with larger parts")]
     TooLong(usize),
     #[error("conductor {conductor} has no {name}")]
@@ -80,6 +80,26 @@ impl AskError {
             | Self::Unknown { .. }
             | Self::Coming { .. }
             | Self::Empty { .. } => Exit::Other,
+        }
+    }
+}
+
+/// What may help against a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// To take the place of what is there.
+    Replace,
+    /// A token, or another one.
+    Token,
+    Unknown,
+}
+
+impl Remedy {
+    fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::CONFLICT => Self::Replace,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Token,
+            _ => Self::Unknown,
         }
     }
 }
@@ -263,7 +283,7 @@ impl Client {
             StatusCode::MULTIPLE_CHOICES => AskError::Several { conductor, name: String::new(), candidates, member },
             StatusCode::SERVICE_UNAVAILABLE => AskError::Coming { conductor, why },
             StatusCode::NOT_FOUND => AskError::Unknown { conductor, name: String::new() },
-            _ => AskError::Refused { conductor, why },
+            _ => AskError::Refused { conductor, why, remedy: Remedy::of(status) },
         }
     }
 

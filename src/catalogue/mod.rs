@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metainfo::InfoHash;
 
-pub use client::{AskError, Client};
+pub use client::{AskError, Client, Remedy};
 pub use place::{Key, Place};
 pub use token::Token;
 

@@ -4,9 +4,9 @@
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fmt, fs, path::PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::{
     LogDir,
@@ -101,6 +101,17 @@ impl Whom {
     }
 }
 
+/// As options of `member list`, each with a space before it; nothing where nobody was named.
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.are_named, self.conductors.is_empty()) {
+            (true, _) => self.conductors.iter().try_for_each(|conductor| write!(f, " --conductor {conductor}")),
+            (false, true) => f.write_str(" --lan"),
+            (false, false) => Ok(()),
+        }
+    }
+}
+
 impl Get {
     /// Reads a name as it was typed; `told`: the conductors of the command line or the environment.
     fn new(typed: &str, told: Vec<Endpoint>, near: Near) -> Result<Self, String> {
@@ -159,7 +170,7 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
 }
 
 /// The words that are commands.
-const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
+pub(super) const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
@@ -167,7 +178,17 @@ fn is_manifest(name: &str) -> bool {
     is_file && fs::read(name).is_ok_and(|bytes| Manifest::parse(&bytes).is_ok())
 }
 
+/// Only of what was typed: in the environment `--no-lan` may stand for whenever nothing else is said.
+fn is_consistent<A: CommandFactory>(args: &[OsString]) -> Result<(), clap::Error> {
+    let has = |flag: &str| args.iter().take_while(|arg| *arg != "--").any(|arg| arg == flag);
+    match has("--lan") && has("--no-lan") {
+        true => Err(wrong::<A>("--lan asks the local network alone, --no-lan never: give one of them")),
+        false => Ok(()),
+    }
+}
+
 fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    is_consistent::<GetArgs>(&args)?;
     let (GetArgs { args, lan }, _) = read(args, &dot_env)?;
     let mut settings = member::settings_of(args, dot_env)?;
     let via = Via { address: settings.listen, interface: settings.interface.clone() };
@@ -184,12 +205,14 @@ fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
 }
 
 fn list(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    is_consistent::<ListArgs>(&args)?;
     let (ListArgs { all, asked }, _) = read(args, &dot_env)?;
     let what = What::List { whom: Whom::new(asked.conductor, asked.local.near()), all };
     Ok(Told::Say(Box::new(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes })))
 }
 
 fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    is_consistent::<LocateArgs>(&args)?;
     let (LocateArgs { name, asked }, _) = read(args, &dot_env)?;
     let get = Get::new(&name, asked.conductor, asked.local.near()).map_err(wrong::<LocateArgs>)?;
     let what = What::Locate { get };
@@ -333,8 +356,6 @@ fn after_help(example: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn told(args: &[&str], dot_env: &str) -> Result<Told, clap::Error> {
@@ -388,9 +409,25 @@ mod tests {
         assert_eq!(whom(&["locate", "x"], "").near, Some(Via::default()));
         assert_eq!(whom(&["locate", "head/x"], "").near, None);
         assert_eq!(told(&["locate", "head/x", "--lan"], "").unwrap_err().exit_code(), 2);
+        for args in [&["list"][..], &["locate", "x"], &["get", "x"]] {
+            let error = told(&[args, &["--no-lan", "--lan"]].concat(), "").unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("give one of them"), "{error}");
+        }
         let Told::Share(settings) = told(&["get", "x", "--lan"], "").unwrap() else { panic!("not shared") };
         assert!(settings.gets[0].whom.conductors.is_empty() && settings.gets[0].whom.near.is_some());
         assert_eq!(told(&["x.orch", "--lan"], "").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn who_is_asked_is_repeated_in_hints() {
+        let options = |args: &[&str]| match question(args, "").what {
+            What::List { whom, .. } | What::Locate { get: Get { whom, .. } } => whom.to_string(),
+            What::Show { .. } | What::History => panic!("nobody is asked"),
+        };
+        assert_eq!(options(&["list"]), "");
+        assert_eq!(options(&["list", "--lan"]), " --lan");
+        assert_eq!(options(&["list", "--conductor", "a,b:1"]), " --conductor a:9999 --conductor b:1");
+        assert_eq!(options(&["locate", "a/x"]), " --conductor a:9999");
     }
 
     #[test]

@@ -17,7 +17,10 @@ use crate::manifest::MAX_BYTES;
 pub enum InputError {
     #[error("{path}: cannot read the manifest: {error}")]
     Read { path: PathBuf, error: io::Error },
-    #[error("{path}: this is a folder, and no manifest: give the manifest of a single file, NAME.orch")]
+    #[error(
+        "{path}: this is a folder, and no manifest: give its manifest, NAME.orch, or share what is in it with: \
+         member share {path}"
+    )]
     Folder { path: PathBuf },
     #[error("{path}: this is no ordinary file, and no manifest: save what it gives into one, and give that")]
     Special { path: PathBuf },
@@ -30,6 +33,11 @@ pub enum InputError {
 }
 
 impl InputError {
+    /// Whether nothing is there.
+    pub fn is_not_there(&self) -> bool {
+        matches!(self, Self::Read { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// What to tell the script that started the program.
     pub fn exit(&self) -> Exit {
         match self {

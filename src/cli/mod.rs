@@ -2,7 +2,7 @@
 //!
 //! What is typed, what the environment says (`ORCHESTRA_...`) and what `.env` says become one validated `Settings`
 //! in [`composer`], [`conductor`], [`member`], [`offer`], [`menu`], [`ask`] and [`search`]; nothing behind them reads arguments or the environment again.
-//! [`input`] reads the manifests that are named there.
+//! [`input`] reads the manifests that are named there; [`meant`] knows what else a word may be.
 //! Not here: what the programs do with it, and what they show ([`crate::ui`]).
 
 pub mod ask;
@@ -12,6 +12,7 @@ pub mod dotenv;
 pub mod exit;
 pub mod input;
 pub mod logging;
+pub mod meant;
 pub mod member;
 pub mod menu;
 pub mod offer;

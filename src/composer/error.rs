@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::write::WriteError;
+use super::{hint::register_again, write::WriteError};
 use crate::{
     catalogue::AskError,
     cli::{Exit, input::InputError, units},
@@ -63,8 +63,18 @@ pub enum ComposeError {
     Write(#[from] WriteError),
     #[error("the manifest holds a secret and is registered nowhere: hand it to its members yourself")]
     Secret,
-    #[error("{error}\n{orch} is written; register it later with: composer --from {orch} --register", orch = .orch.display())]
-    Register { orch: PathBuf, error: AskError },
+    /// `replace`: it was to take another's place.
+    #[error(
+        "{error}\n{} is written; register it later with: {}",
+        .orch.display(), register_again(.orch, *.replace, .error)
+    )]
+    Register { orch: PathBuf, error: Box<AskError>, replace: bool },
+    /// Only where it was to be registered.
+    #[error(
+        "{} exists already: unless {} has changed since, register it as it is with: {command}; --force composes it anew",
+        .orch.display(), .path.display()
+    )]
+    Composed { path: PathBuf, orch: PathBuf, command: String },
     #[error("interrupted: {} is written, and not registered", .0.display())]
     NotRegistered(PathBuf),
     #[error("interrupted: nothing was written")]
@@ -88,7 +98,7 @@ impl ComposeError {
             Self::Input(error) => error.exit(),
             Self::Register { error, .. } => error.exit(),
             Self::Manifest { .. } | Self::Torrent { .. } | Self::Convert(_) => Exit::BadManifest,
-            Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
+            Self::Composed { .. } | Self::Write(WriteError::Exists(_) | WriteError::Special(_)) => Exit::OtherData,
             Self::Write(WriteError::Folder { .. } | WriteError::Write { .. }) => Exit::Disk,
             Self::Interrupted | Self::NotRegistered(_) => Exit::Interrupted,
             Self::Read { .. }

@@ -3,7 +3,11 @@
 use core::net::IpAddr;
 use std::path::Path;
 
-use crate::manifest::{Endpoint, Host};
+use super::share::word;
+use crate::{
+    catalogue::{AskError, Remedy},
+    manifest::{Endpoint, Host},
+};
 
 /// Advice on this conductor, or none where others can be expected to reach it; `orch` is where the manifest is.
 pub fn hint(conductor: &Endpoint, orch: &Path) -> Option<String> {
@@ -18,6 +22,31 @@ pub fn hint(conductor: &Endpoint, orch: &Path) -> Option<String> {
         ))
     } else {
         None
+    }
+}
+
+/// The command that registers what is at `orch`, with what helps against this error. `replace`: it was to take another's
+/// place already.
+pub fn register_again(orch: &Path, replace: bool, error: &AskError) -> String {
+    let remedy = match error {
+        AskError::Refused { remedy, .. } => *remedy,
+        _ => Remedy::Unknown,
+    };
+    let command = register(orch, None, replace || remedy == Remedy::Replace);
+    match remedy {
+        Remedy::Token => format!("{command} --token-file PATH (or with the token in ORCHESTRA_TOKEN)"),
+        Remedy::Replace | Remedy::Unknown => command,
+    }
+}
+
+/// The command that registers what is at `orch`, perhaps with another conductor than it names.
+pub fn register(orch: &Path, conductor: Option<&Endpoint>, replace: bool) -> String {
+    let orch = word(orch);
+    let replace = if replace { " --replace" } else { "" };
+    match conductor {
+        // What is written there is replaced.
+        Some(conductor) => format!("composer --from {orch} {conductor} --register{replace} --force"),
+        None => format!("composer --from {orch} --register{replace}"),
     }
 }
 
@@ -42,6 +71,20 @@ mod tests {
         for text in ["10.0.0.1:9999", "head:9999", "[2001:db8::1]:1"] {
             assert_eq!(hint(text), None);
         }
+    }
+
+    #[test]
+    fn what_was_refused_is_registered_with_what_helps() {
+        let again = |replace, remedy| {
+            let (conductor, why) = ("head:9999".to_owned(), "no".to_owned());
+            register_again(Path::new("a b.orch"), replace, &AskError::Refused { conductor, why, remedy })
+        };
+        assert_eq!(again(false, Remedy::Replace), "composer --from 'a b.orch' --register --replace");
+        assert_eq!(again(true, Remedy::Unknown), "composer --from 'a b.orch' --register --replace");
+        let text = again(false, Remedy::Token);
+        assert!(text.contains("--register --token-file PATH") && text.contains("ORCHESTRA_TOKEN"), "{text}");
+        let away = AskError::Unreachable { conductor: "head:9999".to_owned(), why: "no".to_owned() };
+        assert_eq!(register_again(Path::new("a.orch"), false, &away), "composer --from a.orch --register");
     }
 
     #[test]

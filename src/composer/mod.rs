@@ -166,7 +166,7 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
         if reading.is_at(output) {
             return Err(ComposeError::OutputIsInput(output.to_owned()));
         }
-        write::check(output, settings.force)?;
+        write::check(output, settings.force).map_err(|error| composed_before(settings, path, &places.orch, error))?;
     }
     let (size, parts) = (plan.geometry.size(), plan.geometry.parts());
     let backend = hashing::backend();
@@ -194,6 +194,20 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
         synced,
     });
     Ok(Composed { report, manifest, proof })
+}
+
+/// What stands in the way, with how to register it where it is a manifest, and that was wanted.
+fn composed_before(settings: &Settings, path: &Path, orch: &Path, error: WriteError) -> ComposeError {
+    let is_orch = matches!(&error, WriteError::Exists(there) if there == orch);
+    let (Some(told), true) = (&settings.register, is_orch) else { return error.into() };
+    match read::manifest(orch) {
+        Ok(there) if !there.is_closed() => {
+            let conductor = settings.conductor.as_ref().filter(|conductor| there.conductor != **conductor);
+            let command = hint::register(orch, conductor, told.replace);
+            ComposeError::Composed { path: path.to_owned(), orch: orch.to_owned(), command }
+        }
+        Ok(_) | Err(_) => error.into(),
+    }
 }
 
 /// A path that ends in the composition's name: `.` and `..` do not, and `x/` does not look so.

@@ -25,7 +25,10 @@ pub async fn register(
         true => Endpoint { host: Host::ThisMachine, port: CONDUCTOR_PORT },
         false => manifest.conductor.clone(),
     };
-    let failed = |error| ComposeError::Register { orch: orch.to_owned(), error };
+    let failed = |error| {
+        let (orch, error) = (orch.to_owned(), Box::new(error));
+        ComposeError::Register { orch, error, replace: told.replace }
+    };
     let client = Client::new(conductor, told.token.clone()).map_err(failed)?;
     let if_taken = if told.replace { IfTaken::Replace } else { IfTaken::Refuse };
     let asked = stop.run_until_cancelled(client.register(manifest, if_taken)).await;

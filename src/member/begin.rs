@@ -172,7 +172,11 @@ impl Beginning {
             pool: self.station.pool.clone(),
         };
         let only = self.select(composition)?;
-        Ok(open(contents(composition, only), output.clone(), wishes).await?)
+        let others = &composition.namesakes;
+        open(contents(composition, only), output.clone(), wishes).await.map_err(|error| match error {
+            StorageError::Busy { path } if !others.is_empty() => StartError::Namesake { path, others: others.clone() },
+            error => error.into(),
+        })
     }
 
     /// The files that `--only` means; None: all.

@@ -1,11 +1,17 @@
 //! From what was typed to a composition that can be worked with: a manifest, a `.torrent`, or a magnet link.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     cli::{
         Exit,
         input::{self, InputError},
+        meant::instead,
     },
     manifest::{FileEntry, Manifest, ManifestError, NOT_KNOWN, shown},
     metainfo::{
@@ -20,6 +26,8 @@ use crate::{
 pub enum LoadError {
     #[error(transparent)]
     Input(#[from] InputError),
+    #[error("{error}; {question}")]
+    NotThere { error: InputError, question: String },
     #[error("{path}: this is no manifest of a composition: {error}; ask for it again where it came from")]
     Bad { path: PathBuf, error: ManifestError },
     #[error("{path}: this torrent cannot be fetched: {error}")]
@@ -35,7 +43,7 @@ pub enum LoadError {
 impl LoadError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Input(error) => error.exit(),
+            Self::Input(error) | Self::NotThere { error, .. } => error.exit(),
             Self::Closed { .. } => Exit::Other,
             Self::BadLink(_) => Exit::Usage,
             Self::Bad { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } => Exit::BadManifest,
@@ -82,6 +90,19 @@ pub struct Composition {
     pub members: Vec<SocketAddr>,
     /// Addresses that are said to have the same bytes (BEP 19), as they were written.
     pub mirrors: Vec<String>,
+    /// What else of this name was named, for people: it would go to the same place.
+    pub namesakes: Box<[String]>,
+}
+
+/// Tells each of these, with what a person called it, of the others that have its name and are something else.
+pub fn introduce<'a>(all: impl IntoIterator<Item = (&'a mut Composition, String)>) {
+    let mut all: Vec<_> = all.into_iter().collect();
+    let known: Vec<_> =
+        all.iter().map(|(one, label)| (one.manifest.name.clone(), one.info_hash, label.clone())).collect();
+    for (one, _) in &mut all {
+        let others = known.iter().filter(|(name, hash, _)| *name == one.manifest.name && *hash != one.info_hash);
+        one.namesakes = others.map(|(_, _, label)| label.clone()).collect();
+    }
 }
 
 /// Those that are asked, and the addresses that are not (for people).
@@ -131,7 +152,7 @@ impl Composition {
         let files = manifest.files().collect();
         let mirrors = manifest.mirrors().map(str::to_owned).collect();
         let info_hash = InfoHash::of(&info);
-        Ok(Self { info_hash, info, manifest, files, trackers, members: Vec::new(), mirrors })
+        Ok(Self { info_hash, info, manifest, files, trackers, members: Vec::new(), mirrors, namesakes: Box::default() })
     }
 
     fn of_torrent(torrent: &Torrent) -> Self {
@@ -145,6 +166,7 @@ impl Composition {
             trackers: Trackers::of(torrent.trackers.iter().flatten()),
             members: Vec::new(),
             mirrors: torrent.mirrors.clone(),
+            namesakes: Box::default(),
         }
     }
 
@@ -153,7 +175,16 @@ impl Composition {
     pub fn of_info(info: Arc<[u8]>, trackers: Trackers, mirrors: Vec<String>, name: &str) -> Result<Self, LoadError> {
         let read = Info::parse(&info).map_err(|error| LoadError::BadInfo { name: name.to_owned(), error })?;
         let (manifest, info_hash) = (Manifest::from(&read), InfoHash::of(&info));
-        Ok(Self { manifest, files: read.files, info_hash, info, trackers, members: Vec::new(), mirrors })
+        Ok(Self {
+            manifest,
+            files: read.files,
+            info_hash,
+            info,
+            trackers,
+            members: Vec::new(),
+            mirrors,
+            namesakes: Box::default(),
+        })
     }
 }
 
@@ -166,7 +197,7 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
         return Ok(Named::Magnet(link.parse()?));
     }
     let path = PathBuf::from(named);
-    let bytes = input::read(&path)?;
+    let bytes = input::read(&path).map_err(|error| unread(&path, error))?;
     let is_torrent = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
     let composition = match is_torrent {
         true => Composition::of_torrent(&torrent(path, &bytes)?),
@@ -177,6 +208,14 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
         }
     };
     Ok(Named::Composition(composition))
+}
+
+/// Where nothing is there something else may have been meant.
+fn unread(path: &Path, error: InputError) -> LoadError {
+    match path.to_str().filter(|_| error.is_not_there()).and_then(instead) {
+        Some(question) => LoadError::NotThere { error, question },
+        None => error.into(),
+    }
 }
 
 fn torrent(path: PathBuf, bytes: &[u8]) -> Result<Torrent, LoadError> {

@@ -52,6 +52,7 @@ use crate::{
     cli::{Exit, ask::Get, member::Settings},
     conductor::ConductorError,
     discovery::conductor::HttpError,
+    manifest::shown,
     metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
@@ -94,6 +95,11 @@ enum StartError {
     Ask(#[from] ask::AskingFailed),
     #[error("{name}: named twice ({info_hash}): it is fetched and shared once")]
     Twice { name: String, info_hash: InfoHash },
+    #[error(
+        "{}: {} has the same name and would be written there too: fetch one of them to another folder with -o",
+        .path.display(), .others.join(", ")
+    )]
+    Namesake { path: PathBuf, others: Box<[String]> },
     #[error("{name}: --only means no file of it: member show lists them")]
     NothingSelected { name: String },
     /// It ended before it knew what to fetch, and everything is told.
@@ -109,6 +115,7 @@ impl StartError {
             Self::Memory(_)
             | Self::Conductor(_)
             | Self::NotThere { .. }
+            | Self::Namesake { .. }
             | Self::Listen(_)
             | Self::Advertise(_)
             | Self::Http(_) => Exit::Other,
@@ -137,6 +144,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
     let start = Instant::now();
     let screen = Arc::new(Screen::new(settings.screen, &settings.log_dir, SystemTime::now));
     let stop = stop.child_token();
+    // Before anybody is asked: an interface that is not there would look as if nobody answered.
+    if !settings.gets.is_empty()
+        && let Err(error) = station::listen(&settings)
+    {
+        return error.told(None, start, &screen);
+    }
     let mut ends = Vec::new();
     let mut all = Vec::new();
     for (typed, loaded) in load(&settings, &stop).await {
@@ -168,10 +181,14 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<(String, Res
     let gets = settings.gets.iter().map(async |get| (name_of(get), loaded(get, person, stop).await));
     let mut all: Vec<_> = stream::iter(gets).buffered(AT_ONCE).collect().await;
     for named in settings.compositions.clone() {
-        let typed = named.to_string_lossy().into_owned();
+        let typed = shown(&named.to_string_lossy()).into_owned();
         let loaded = blocking(move || load::load(named)).await;
         all.push((typed, loaded.map(Loaded::Named).map_err(StartError::from)));
     }
+    load::introduce(all.iter_mut().filter_map(|(typed, loaded)| match loaded {
+        Ok(Loaded::Named(Named::Composition(composition))) => Some((composition, typed.clone())),
+        Ok(Loaded::Named(Named::Magnet(_)) | Loaded::Coming(_)) | Err(_) => None,
+    }));
     all
 }
 

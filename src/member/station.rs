@@ -213,7 +213,11 @@ pub fn via(settings: &Settings) -> Via {
     Via { address: listen.filter(|ip| !ip.is_unspecified()), interface: interface.clone() }
 }
 
-fn listen(settings: &Settings) -> Result<Listeners, StartError> {
+/// Listens where [`Station::open`] would.
+///
+/// # Errors
+/// The port, the address or the interface cannot be had.
+pub fn listen(settings: &Settings) -> Result<Listeners, StartError> {
     let via = Via { address: settings.listen, interface: settings.interface.clone() };
     Ok(match settings.port {
         Some(port) => Listeners::bind_via(&via, port, 0)?,

@@ -35,6 +35,11 @@ impl ListenError {
     pub fn taken(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse
     }
+
+    /// What is wrong, without what could not be done because of it.
+    pub fn why(&self) -> String {
+        advice(&self.source)
+    }
 }
 
 fn advice(source: &io::Error) -> String {

@@ -92,7 +92,8 @@ fn what_is_registered_is_listed_located_and_fetched_by_name() {
     assert!(line.contains("member get") && line.contains("été 1.iso"), "{line}");
     assert_eq!(names(&place, &address), ["été 1.iso"]);
     let hidden = ask(&place, &address, &["list"]).with(0);
-    assert!(hidden.lines == ["1 more that nobody holds now: member list --all"], "{:?}", hidden.lines);
+    let again = format!("1 more that nobody holds now: member list --all --conductor {address}");
+    assert_eq!(hidden.lines, [again]);
 
     let manifest = place.path("été 1.iso.orch");
     let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
@@ -158,7 +159,7 @@ fn a_name_is_replaced_only_when_that_is_said() {
     register(&place, "a.bin", b"old", &[&address], None).with(0);
     register(&place, "a.bin", b"old", &[&address], None).with(0);
     let refused = register(&place, "a.bin", b"new", &[&address], None).with(9);
-    refused.says("--replace");
+    refused.says("a.bin.orch --register --replace");
     assert_eq!(refused.last()["code"], 9);
     register(&place, "a.bin", b"new", &[&address, "--replace"], None).with(0);
     let listed = ask(&place, &address, &["list", "--all", "--json"]).with(0);
@@ -166,13 +167,37 @@ fn a_name_is_replaced_only_when_that_is_said() {
     register(&place, "b.bin", b"b", &["127.0.0.1:1"], None).with(7).says("composer --from");
 }
 
+/// A manifest that was composed before is in the way of composing it again, not of registering it.
+#[test]
+fn what_was_composed_before_is_registered_as_it_is() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_composer"));
+        command.args(arguments);
+        Program::start(command).end()
+    };
+    fs::write(place.path("x.bin"), "data").expect("written");
+    run(&["x.bin", &address]).with(0);
+    let refused = run(&["x.bin", &address, "--register"]).with(6);
+    refused.says("register it as it is with: composer --from x.orch --register;");
+    run(&["--from", "x.orch", "--register"]).with(0);
+    assert_eq!(names(&place, &address), ["x.bin"]);
+    // Another conductor has to be written into it first.
+    let command = "composer --from x.orch localhost:1 --register --force";
+    run(&["x.bin", "localhost:1", "--register"]).with(6).says(command);
+    assert!(!run(&["x.bin", &address]).with(6).lines.concat().contains("--register"));
+    fs::write(place.path("x.orch"), "mine").expect("written");
+    assert!(!run(&["x.bin", &address, "--register"]).with(6).lines.concat().contains("--register"));
+}
+
 #[test]
 fn only_tokens_write_and_each_owns_what_it_registered() {
     let place = Place::new();
     let (_conductor, address) = guarded(&place);
     let args = [address.as_str()];
-    register(&place, "x.bin", b"none", &args, None).with(9).says("asks for a token");
-    register(&place, "x.bin", b"none", &args, Some("cccccccccccccccc")).with(9).says("does not know this token");
+    register(&place, "x.bin", b"none", &args, None).with(9).says("--register --token-file");
+    register(&place, "x.bin", b"none", &args, Some("cccccccccccccccc")).with(9).says("--register --token-file");
     register(&place, "x.bin", b"none", &args, Some("short")).with(2).says("ORCHESTRA_TOKEN");
     register(&place, "x.bin", b"of alice", &args, Some(ALICE)).with(0);
     register(&place, "x.bin", b"of bob", &args, Some(BOB)).with(0);

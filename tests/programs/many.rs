@@ -64,6 +64,23 @@ fn one_that_fails_leaves_the_others_alone_and_is_told() {
     assert!(fs::read(place.path("others/f0")).is_ok() && fs::read(place.path("others/f2")).is_ok());
 }
 
+/// Two of one name would be one file: the other is named, and no other member is suspected.
+#[test]
+fn of_two_with_one_name_the_other_is_named() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let first = compose(&place, "x.bin", &bytes(400_000, 96), &[&address]);
+    let manifests = [place.path("one.orch"), place.path("two.orch")];
+    fs::rename(first, &manifests[0]).expect("renamed");
+    let second = compose(&place, "x.bin", &bytes(400_000, 97), &[&address]);
+    fs::rename(second, &manifests[1]).expect("renamed");
+    let mut program = member(&place, &manifests, "copies", &["--exit-when-done", "--timeout", "1s"]);
+    let error = program.event_named("error");
+    let text = error["text"].as_str().expect("a text");
+    assert!(text.contains("has the same name") && text.contains(".orch"), "{error}");
+    program.end().with(4);
+}
+
 #[test]
 fn one_that_is_named_twice_is_shared_once() {
     let place = Place::new();

@@ -20,6 +20,38 @@ fn an_interface_is_kept_to_and_one_that_is_not_there_is_1() {
     assert!(!place.path("other").exists());
 }
 
+/// Who asks for a name through what is not there does not hear that nobody answers.
+#[test]
+fn what_this_machine_has_not_got_is_said_before_anybody_is_asked() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+        command.args(arguments).env_remove("ORCHESTRA_NO_LAN").env("ORCHESTRA_CONDUCTOR", "127.0.0.1:1");
+        Program::start(command).end()
+    };
+    for arguments in [&["list"][..], &["locate", "x"], &["get", "x", "--port", "0"]] {
+        let arguments = [arguments, &["--interface", "no-such-one"]].concat();
+        run(&arguments).with(1).says("this machine has no network interface \"no-such-one\"");
+    }
+    run(&["get", "x", "--port", "0", "--listen", "192.0.2.1"]).with(1).says("this machine does not have this address");
+}
+
+#[test]
+fn a_word_that_is_no_file_may_mean_something_else() {
+    let place = Place::new();
+    let run = |word: &str| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+        command.args([word, "--port", "0"]);
+        Program::start(command).end()
+    };
+    run("lits").with(1).says("did you mean member list?");
+    run("10.0.0.1/big.iso").with(1).says("did you mean member get 10.0.0.1/big.iso?");
+    run("da39a3ee5e6b4b0d3255bfef95601890afd80709").with(1).says("did you mean member get da39a3ee");
+    assert!(!run("big.orch").with(1).lines.concat().contains("did you mean"));
+    place.folder("isos");
+    run("isos").with(3).says("member share isos");
+}
+
 #[test]
 fn an_advertised_port_is_what_others_dial() {
     let place = Place::new();

@@ -303,6 +303,27 @@ fn what_to_type_is_said_when_the_conductor_knows_of_it() {
     assert!(knows.load(Ordering::SeqCst), "who types it now is told that there is no such thing");
 }
 
+/// Who has neither a conductor nor the local network to tell is told the info-hash, and others are not.
+#[test]
+fn what_nobody_is_told_of_is_found_by_its_info_hash() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    fs::write(place.path("a.iso"), bytes(200_000, 95)).expect("written");
+    let run =
+        |arguments: &[&str]| Program::start(command(&place, "share", &[&["a.iso", "--port", "0"], arguments].concat()));
+    let mut told = run(&["--conductor", &address]);
+    told.line("what to type", |line| line.contains("member get").then_some(()));
+    told.line("that it is shared", |line| line.contains(": 195 KiB shared").then_some(()));
+    told.signal(Signal::TERM);
+    assert!(!told.end().with(0).lines.concat().contains("nobody is told"));
+    let mut untold = run(&["--no-conductor"]);
+    let port = untold.line("how it is found", |line| {
+        line.starts_with("nobody is told of it").then(|| line.rsplit_once(':').expect("a port").1.to_owned())
+    });
+    let hash = untold.line("its info-hash", |line| line.strip_suffix("  a.iso").map(str::to_owned));
+    get(&place, "copy", &[&hash, "--peer", &format!("127.0.0.1:{port}"), "--conductor", "127.0.0.1:1"]).with(0);
+}
+
 #[test]
 fn what_is_not_there_is_said() {
     let place = Place::new();
@@ -311,6 +332,11 @@ fn what_is_not_there_is_said() {
     std::os::unix::fs::symlink("file", place.path("link")).expect("a link");
     fs::write(place.path("file"), "x").expect("written");
     share(&place, &place.path("link"), &address, &[]).end().with(1).says("symbolic link");
+    std::os::unix::fs::symlink("nowhere", place.path("broken")).expect("a link");
+    share(&place, &place.path("broken"), &address, &["link"]).end().with(1).says("symbolic link");
+    let ended = share(&place, Path::new("/dev/null"), &address, &[]).end().with(1);
+    ended.says("no ordinary file");
+    assert!(!ended.lines.concat().contains("nothing to share yet"), "nothing can come");
     get(&place, "copy", &[&format!("{address}/")]).with(1).says("nothing is shared");
     let named = format!("{address}/none");
     let both = get(&place, "copy", &[&named, &named]).with(1);
@@ -347,6 +373,31 @@ fn two_of_one_name_are_both_listed() {
         let known = |hash: &String| now.iter().any(|one| one["info_hash"] == hash.as_str());
         now.len() == 2 && hashes.iter().filter(|hash| known(hash)).count() == 1
     });
+}
+
+/// What a share that ended leaves in the catalogue is not in the way of what somebody has.
+#[test]
+fn a_name_means_the_only_one_that_is_still_held() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let data = [bytes(100_000, 11), bytes(100_000, 12)];
+    let mut sharers = Vec::new();
+    for (n, data) in data.iter().enumerate() {
+        let path = place.folder(&format!("d{n}")).join("x.iso");
+        fs::write(&path, data).expect("written");
+        sharers.push(share(&place, &path, &address, &[]));
+        wait_until("it is listed", || names(&place, &address).len() == n + 1);
+    }
+    sharers[0].signal(Signal::TERM);
+    sharers.remove(0).end().with(0);
+    assert_eq!(names(&place, &address).len(), 2, "both are in the catalogue");
+    get(&place, "copy", &[&format!("{address}/x.iso")]).with(0);
+    assert!(fs::read(place.path("copy/x.iso")).expect("a file") == data[1]);
+    let located = command(&place, "locate", &[&format!("{address}/x.iso"), "--json"]);
+    assert_eq!(Program::start(located).end().with(0).events().count(), 1);
+    sharers[0].signal(Signal::TERM);
+    sharers.remove(0).end().with(0);
+    get(&place, "other", &[&format!("{address}/x.iso")]).with(2).says("may mean 2");
 }
 
 /// One command on each side: who shares is the conductor too, and says what to type elsewhere.

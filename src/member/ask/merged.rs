@@ -64,6 +64,16 @@ pub fn merge<S: Clone>(all: impl IntoIterator<Item = Said<S>>) -> Vec<Merged<S>>
     all
 }
 
+/// Of several that may be meant the only one that somebody holds now: what is left of the others in a catalogue cannot be
+/// had. All of them where nobody holds any, or several are held.
+pub fn only_held<S>(mut all: Vec<Merged<S>>) -> Vec<Merged<S>> {
+    let is_held = |one: &Merged<S>| one.composition.members > 0;
+    if all.iter().filter(|one| is_held(one)).count() == 1 {
+        all.retain(is_held);
+    }
+    all
+}
+
 /// How many have it, and have all of it: the most that a conductor knows, and those who spoke for themselves.
 #[derive(Default)]
 struct Counts {
@@ -144,6 +154,18 @@ mod tests {
             said("m3", true, &[("x", 2, 1, 0)]),
         ];
         assert_eq!(merged(all), [row("x", 2, 1, 2), row("x", 1, 1, 1)]);
+    }
+
+    #[test]
+    fn the_only_one_that_is_held_is_meant() {
+        let left = |held: &[(u8, u32)]| -> Vec<u8> {
+            let all: Vec<_> = held.iter().map(|(hash, members)| ("x", *hash, *members, *members)).collect();
+            only_held(merge([said("head", false, &all)])).iter().map(|one| one.composition.info_hash.0[0]).collect()
+        };
+        assert_eq!(left(&[(1, 0), (2, 3)]), [2]);
+        assert_eq!(left(&[(1, 1), (2, 3), (3, 0)]), [2, 1, 3], "two can be had");
+        assert_eq!(left(&[(1, 0), (2, 0)]), [1, 2], "none can");
+        assert_eq!(left(&[(1, 0)]), [1]);
     }
 
     #[test]

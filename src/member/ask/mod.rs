@@ -32,7 +32,10 @@ use crate::{
     },
     manifest::{Endpoint, Fault, shown},
     metainfo::InfoHash,
-    net::via::Via,
+    net::{
+        listen::{ListenError, Listeners},
+        via::Via,
+    },
     ui::{Signs, to_stderr},
 };
 use everyone::{Source, everyone};
@@ -61,6 +64,8 @@ pub enum AskingFailed {
     Nobody { conductor: Option<String> },
     #[error("nobody who answers has {name}{advice}")]
     Nowhere { name: String, advice: String },
+    #[error("{}", .0.why())]
+    Via(#[from] ListenError),
     #[error(transparent)]
     Load(#[from] super::load::LoadError),
     #[error("{name} may mean {count} compositions; take one by its info-hash:\n{table}")]
@@ -90,6 +95,7 @@ impl AskingFailed {
             Self::Nobody { .. } | Self::Nowhere { .. } => true,
             Self::Show(_)
             | Self::History(_)
+            | Self::Via(_)
             | Self::Nonsense { .. }
             | Self::Load(_)
             | Self::Several { .. }
@@ -106,7 +112,9 @@ impl AskingFailed {
             Self::Load(error) => error.exit(),
             Self::Nobody { .. } => Exit::NobodyAnswered,
             Self::NotChosen | Self::Several { .. } => Exit::Usage,
-            Self::Manifest(_) | Self::History(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => Exit::Other,
+            Self::Manifest(_) | Self::History(_) | Self::Via(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => {
+                Exit::Other
+            }
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -132,7 +140,7 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
 
 async fn answer(question: &Question) -> Result<String, AskingFailed> {
     match &question.what {
-        What::List { whom, all } => Ok(list(listing(whom).await?, *all, question.json)),
+        What::List { whom, all } => Ok(list(listing(whom).await?, whom, *all, question.json)),
         What::Locate { get } => {
             let located = locate(get, &get.whom.near.clone().unwrap_or_default()).await?;
             Ok(match question.json {
@@ -195,6 +203,7 @@ pub struct Listed {
 /// # Errors
 /// Nobody answers.
 pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
+    can_be_asked(whom)?;
     let heard = everyone(whom, |client| async move { client.list().await }).await;
     if heard.answers.is_empty() {
         return Err(heard.nobody());
@@ -212,6 +221,14 @@ pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
     Ok(Listed { compositions: merge(said), conductor })
 }
 
+/// An interface or an address that this machine has not got would only look as if nobody were there.
+fn can_be_asked(whom: &Whom) -> Result<(), ListenError> {
+    match &whom.near {
+        Some(via) => Listeners::bind_via(via, 0, 0).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// How alike two names have to be for one to be suggested for the other (Jaro and Winkler's measure, at most 1).
 const ALIKE: f64 = 0.8;
 /// Names that are listed where none was given, at most.
@@ -220,14 +237,14 @@ const NAMED: usize = 10;
 const SUGGESTIONS: usize = 3;
 
 /// What may be named instead of nothing.
-fn some_names(candidates: &[Composition]) -> String {
+fn some_names(candidates: &[Composition], whom: &Whom) -> String {
     let names: Vec<_> = candidates.iter().take(NAMED).map(|there| shown(&there.name)).collect();
-    let more = if candidates.len() > NAMED { " and so on (member list)" } else { "" };
+    let more = if candidates.len() > NAMED { format!(" and so on (member list{whom})") } else { String::new() };
     format!("; name one behind the /: {}{more}", names.join(", "))
 }
 
 /// What may have been meant instead.
-fn near<'a>(key: &Key, there: impl Iterator<Item = &'a Composition>) -> String {
+fn near<'a>(key: &Key, whom: &Whom, there: impl Iterator<Item = &'a Composition>) -> String {
     let wanted = match key {
         Key::Name(name) | Key::Owned { name, .. } => name.as_str().to_lowercase(),
         Key::Hash(_) => String::new(),
@@ -244,7 +261,7 @@ fn near<'a>(key: &Key, there: impl Iterator<Item = &'a Composition>) -> String {
     found.dedup_by(|a, b| a.1 == b.1);
     let names: Vec<_> = found.iter().take(SUGGESTIONS).map(|(_, name)| shown(name)).collect();
     match names.is_empty() {
-        true => "; member list --all shows what there is".to_owned(),
+        true => format!("; member list --all{whom} shows what there is"),
         false => format!("; did you mean {}?", names.join(" or ")),
     }
 }
@@ -260,7 +277,7 @@ struct Line {
 }
 
 /// What there is as a table, or as one object a line.
-fn list(Listed { compositions, conductor }: Listed, all: bool, json: bool) -> String {
+fn list(Listed { compositions, conductor }: Listed, whom: &Whom, all: bool, json: bool) -> String {
     let there = compositions.len();
     let held: Vec<_> = compositions.into_iter().filter(|found| all || found.composition.members > 0).collect();
     if json {
@@ -275,24 +292,28 @@ fn list(Listed { compositions, conductor }: Listed, all: bool, json: bool) -> St
         )),
         (_, None) if there == 0 => to_stderr("nothing is shared on the local network now"),
         (0, _) => {}
-        (hidden, _) => to_stderr(&format!("{hidden} more that nobody holds now: member list --all")),
+        (hidden, _) => to_stderr(&format!("{hidden} more that nobody holds now: member list --all{whom}")),
     }
     match held.is_empty() {
         true => String::new(),
         false => {
             let origins: Vec<_> = held.iter().map(origin).collect();
             let held: Vec<_> = held.into_iter().map(|found| found.composition).collect();
-            table::compositions(&held, &origins, now()).render(width())
+            let expected = whom.are_named.then_some(CONDUCTOR);
+            table::compositions(&held, &origins, expected, now()).render(width())
         }
     }
 }
+
+/// The conductor spoke of it, and nobody else.
+const CONDUCTOR: &str = "conductor";
 
 /// Who spoke of it, for people.
 fn origin(found: &Merged<Source>) -> &'static str {
     let near = |is_near: bool| found.sources.iter().any(|(source, _)| source.is_near == is_near);
     match (near(false), near(true)) {
         (true, true) => "both",
-        (true, false) => "conductor",
+        (true, false) => CONDUCTOR,
         (false, _) => "network",
     }
 }
@@ -343,10 +364,11 @@ mod tests {
 
     #[test]
     fn near_names_are_suggested_the_nearest_first() {
-        let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), there(names).iter());
+        let whom = Whom { conductors: vec!["head:7".parse().unwrap()], are_named: true, near: None };
+        let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), &whom, there(names).iter());
         assert_eq!(near("ubunto.iso", &["debian.iso", "ubuntu.iso", "ubuntu.iso"]), "; did you mean ubuntu.iso?");
         assert_eq!(near("debian", &["a.iso", "my-debian-12.iso"]), "; did you mean my-debian-12.iso?");
         assert_eq!(near("xy", &["xy\u{1b}"]), "; did you mean xy\\u{1b}?");
-        assert!(near("music", &["a.iso"]).contains("member list"));
+        assert!(near("music", &["a.iso"]).contains("member list --all --conductor head:7 shows"));
     }
 }

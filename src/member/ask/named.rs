@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use super::{
-    AskingFailed, Person, choice,
+    AskingFailed, Person, can_be_asked, choice,
     everyone::{Heard, Source, everyone},
     listing,
-    merged::{Merged, Said, holders, merge},
+    merged::{Merged, Said, holders, merge, only_held},
     near, now, some_names,
 };
 use crate::{
@@ -139,15 +139,17 @@ fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> 
 
 /// All that may be meant; never none.
 async fn candidates(get: &Get) -> Result<Vec<Merged<Source>>, AskingFailed> {
+    can_be_asked(&get.whom)?;
     let heard = everyone(&get.whom, |client| find(client, get.typed.key.clone())).await;
     if heard.answers.is_empty() {
         return Err(missing(get, heard).await);
     }
-    Ok(merge(heard.answers.into_iter().map(|(source, (member, compositions))| Said {
+    let said = heard.answers.into_iter().map(|(source, (member, compositions))| Said {
         source,
         is_member: member.is_some(),
         compositions,
-    })))
+    });
+    Ok(only_held(merge(said)))
 }
 
 /// What the key may mean there, or the only one that is; and which member says so, if one does.
@@ -174,7 +176,7 @@ async fn missing<T>(get: &Get, mut heard: Heard<T>) -> AskingFailed {
             AskingFailed::Advised { error, advice: advice(get, key).await }
         }
         (Some(AskError::Several { conductor, name, candidates, member }), None) => {
-            let advice = some_names(&candidates);
+            let advice = some_names(&candidates, &get.whom);
             AskingFailed::Advised { error: AskError::Several { conductor, name, candidates, member }, advice }
         }
         // Somebody is there, and has not got it.
@@ -191,7 +193,7 @@ async fn missing<T>(get: &Get, mut heard: Heard<T>) -> AskingFailed {
 /// What may have been meant instead.
 async fn advice(get: &Get, key: &Key) -> String {
     match listing(&get.whom).await {
-        Ok(listed) => near(key, listed.compositions.iter().map(|found| &found.composition)),
+        Ok(listed) => near(key, &get.whom, listed.compositions.iter().map(|found| &found.composition)),
         Err(_) => String::new(),
     }
 }

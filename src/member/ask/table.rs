@@ -50,8 +50,9 @@ fn right(heading: &'static str, spare: u8) -> Column {
     Column { heading, alignment: Alignment::Right, spare, list: false }
 }
 
-/// Entries of a catalogue; `now` in seconds since 1970. `origins`: who spoke of each, shown where that differs.
-pub fn compositions(entries: &[Composition], origins: &[&str], now: u64) -> Table {
+/// Entries of a catalogue; `now` in seconds since 1970. `origins`: who spoke of each, shown where that is not `expected`, or
+/// differs.
+pub fn compositions(entries: &[Composition], origins: &[&str], expected: Option<&str>, now: u64) -> Table {
     let mut columns = vec![
         left("NAME"),
         right("SIZE", 0),
@@ -64,9 +65,10 @@ pub fn compositions(entries: &[Composition], origins: &[&str], now: u64) -> Tabl
     if owned {
         columns.push(Column { spare: 2, ..left("OWNER") });
     }
-    let differ = origins.iter().any(|origin| *origin != origins[0]);
+    let differ = origins.iter().any(|origin| *origin != expected.unwrap_or(origins[0]));
     if differ {
-        columns.push(Column { spare: 5, ..left("FROM") });
+        // It says more than the others where it is not what was asked for.
+        columns.push(Column { spare: if expected.is_some() { 1 } else { 5 }, ..left("FROM") });
     }
     let row = |(n, entry): (usize, &Composition)| {
         let mut row = vec![
@@ -272,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_shows_everything() {
-        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], &[], 100 + 273_600);
+        let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], &[], None, 100 + 273_600);
         assert_eq!(
             table.render(None),
             "NAME         SIZE  PARTS  MEMBERS  COMPLETE      AGE\n\
@@ -284,7 +286,8 @@ mod tests {
 
     #[test]
     fn a_narrow_one_spares_columns_and_cuts_names() {
-        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], 101);
+        let table =
+            compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], None, 101);
         assert_eq!(
             table.render(Some(60)),
             "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\
@@ -299,15 +302,18 @@ mod tests {
 
     #[test]
     fn where_it_is_from_is_shown_where_that_differs() {
-        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "both"], 101).render(None);
+        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "both"], None, 101).render(None);
         assert!(text.contains("  FROM\n") && text.contains("1 s  network\n") && text.contains("1 s  both\n"), "{text}");
-        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "network"], 101).render(None);
+        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "network"], None, 101).render(None);
         assert!(!text.contains("FROM"), "{text}");
+        // A conductor that was named has not got it: who asks that one for it is told that there is no such thing.
+        let text = |origin| compositions(&[entry("a", None)], &[origin], Some("conductor"), 101).render(None);
+        assert!(text("network").contains("  FROM\n") && !text("conductor").contains("FROM"));
     }
 
     #[test]
     fn nothing_drives_the_terminal() {
-        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], &[], 100).render(None);
+        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], &[], None, 100).render(None);
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
         let text = candidates(&[entry("x", None)], 100, true).render(None);
         assert!(text.contains("\n1 "), "{text}");
@@ -327,7 +333,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_is_wider_than_the_terminal(name in "\\PC{1,80}", owner in proptest::option::of("[a-z]{1,32}"), columns in 34usize..200) {
-            let text = compositions(&[entry(&name, owner.as_deref())], &[], 1 << 33).render(Some(columns));
+            let text = compositions(&[entry(&name, owner.as_deref())], &[], None, 1 << 33).render(Some(columns));
             for line in text.lines() {
                 prop_assert!(measure_text_width(line) <= columns, "{:?}", line);
             }

@@ -32,7 +32,7 @@ const SIZE: usize = 11;
 const MEMBERS: usize = 11;
 
 /// What each key does: how long it stays where there is little room, and its words.
-const KEYS: [(u8, &str); 11] = [
+const KEYS: [(u8, &str); 12] = [
     (0, "Enter fetch"),
     (3, "Esc stop"),
     (3, "l parts"),
@@ -42,6 +42,7 @@ const KEYS: [(u8, &str); 11] = [
     (5, "n neighbours"),
     (4, "h history"),
     (6, "r refresh"),
+    (7, ". all"),
     (1, "? keys"),
     (0, "q quit"),
 ];
@@ -58,6 +59,7 @@ pub fn help() -> Vec<String> {
         "n                     who the neighbours are",
         "a                     share a file or a folder; Tab completes its path",
         "h                     what came and went, on this machine",
+        ".                     show what nobody holds now too, or hide it again",
         "r                     ask the conductor and the local network now",
         "q, Ctrl-C             end: what is fetched so far is kept, and goes on next time",
         "",
@@ -150,7 +152,11 @@ fn list(state: &State, (columns, rows): (usize, usize), room: usize, signs: Sign
 }
 
 fn title(state: &State, shown: usize) -> String {
-    let (conductor, all) = (&state.conductor, state.there().count());
+    let (conductor, all) = (&state.conductor, state.to_list().count());
+    let hidden = match state.there().count() - all {
+        0 => String::new(),
+        hidden => format!("; {hidden} more that nobody holds"),
+    };
     let counted = counted(all as u64, "composition");
     let there = match &state.listed {
         None => "is asked".to_owned(),
@@ -159,7 +165,7 @@ fn title(state: &State, shown: usize) -> String {
         Some(Ok(())) if state.filter.is_empty() => counted,
         Some(Ok(())) => format!("{shown} of {counted}"),
     };
-    format!("Orchestra  conductor {conductor}  {there}")
+    format!("Orchestra  conductor {conductor}  {there}{hidden}")
 }
 
 /// Why the list is empty, and what to do about it.
@@ -168,6 +174,9 @@ fn nothing(state: &State) -> Vec<String> {
     match &state.listed {
         None => Vec::new(),
         _ if !state.filter.is_empty() => vec![format!("no name holds {:?}: Esc takes the filter away", state.filter)],
+        Some(Ok(())) if state.there().next().is_some() => {
+            vec!["nobody holds anything now:  .  shows what was there".to_owned(), share.to_owned()]
+        }
         Some(Ok(())) => vec!["nothing is shared yet".to_owned(), share.to_owned()],
         Some(Err(why)) => {
             let other = "q  ends; member --conductor HOST asks another one";
@@ -423,6 +432,24 @@ mod tests {
         assert!(text.contains("does not answer\n\na  shares a file"), "{text}");
         let text = drawn(&State { filter: "zz".to_owned(), ..state() }, (80, 12));
         assert!(text.contains("0 of 3 compositions") && text.contains("no name holds \"zz\""), "{text}");
+    }
+
+    #[test]
+    fn what_is_hidden_is_counted() {
+        let mut state = state();
+        state.there[0].members = 0;
+        let text = drawn(&state, (100, 12));
+        assert!(
+            text.starts_with("Orchestra  conductor head:9999  2 compositions; 1 more that nobody holds\n"),
+            "{text}"
+        );
+        assert!(!text.contains("a-long-name"), "{text}");
+        state.all = true;
+        let text = drawn(&state, (100, 12));
+        assert!(text.starts_with("Orchestra  conductor head:9999  3 compositions\n"), "{text}");
+        (state.all, state.there[1].members, state.there[2].members) = (false, 0, 0);
+        state.here.clear();
+        assert!(drawn(&state, (100, 12)).contains("nobody holds anything now:  .  shows"));
     }
 
     #[test]

@@ -101,6 +101,11 @@ pub struct Row<'a> {
     pub here: Option<&'a Here>,
 }
 
+/// Whether it can be had, or something was done with it here: else to fetch it is to wait for nobody.
+pub fn is_of_use(composition: &Composition, here: &BTreeMap<InfoHash, Here>) -> bool {
+    composition.members > 0 || here.contains_key(&composition.info_hash)
+}
+
 /// What is listed, and below it what is here and not listed; those whose names hold the filter, in any case.
 pub fn rows<'a>(
     there: impl Iterator<Item = &'a Composition>,

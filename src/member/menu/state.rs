@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::list::{Here, Row, rows};
+use super::list::{Here, Row, is_of_use, rows};
 use crate::{
     catalogue::Composition,
     member::{ask::locate::Located, search::findings::Findings},
@@ -102,6 +102,8 @@ pub struct State {
     pub here: BTreeMap<InfoHash, Here>,
     /// How what is shared from here stands, one a path.
     pub shares: Vec<View>,
+    /// What nobody holds is listed too.
+    pub all: bool,
     pub filter: String,
     pub typing: Option<Typing>,
     /// Where the cursor is, and on what.
@@ -125,6 +127,7 @@ impl State {
             near: Vec::new(),
             here: BTreeMap::new(),
             shares: Vec::new(),
+            all: false,
             filter: String::new(),
             typing: None,
             cursor: 0,
@@ -134,6 +137,11 @@ impl State {
             news: Vec::new(),
             room: 1,
         }
+    }
+
+    /// What is to be listed: not what nobody holds, unless that is wanted.
+    pub fn to_list(&self) -> impl Iterator<Item = &Composition> {
+        self.there().filter(|one| self.all || is_of_use(one, &self.here))
     }
 
     /// What is there: what the conductor says of it counts first.
@@ -149,7 +157,7 @@ impl State {
 
     /// The compositions that the filter leaves.
     pub fn rows(&self) -> Vec<Row<'_>> {
-        rows(self.there(), &self.here, &self.filter)
+        rows(self.to_list(), &self.here, &self.filter)
     }
 
     /// Which of these the cursor is on: where it was put, wherever that is now.
@@ -199,6 +207,7 @@ impl State {
             KeyCode::Char('n') => return Some(self.ask(Asks::Who)),
             KeyCode::Char('h') => return Some(Wish::History),
             KeyCode::Char('r') => return Some(Wish::Refresh),
+            KeyCode::Char('.') => self.all = !self.all,
             KeyCode::Char('?') => self.page = Page::Text { title: "Keys", lines: super::frame::help(), top: 0 },
             KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
             KeyCode::Esc => return info_hash.filter(|hash| self.is_under_way(hash)).map(Wish::Stop),
@@ -403,6 +412,20 @@ mod tests {
         assert_eq!(press(&mut state, "g"), [Wish::Fetch(hash(1))], "what is there now");
         state.there.clear();
         assert_eq!(press(&mut state, "gljk\u{1b}"), []);
+    }
+
+    #[test]
+    fn what_nobody_holds_is_hidden_until_it_is_wanted() {
+        let mut state = state();
+        (state.there[0].members, state.there[1].members) = (0, 0);
+        state.here.insert(hash(2), Here::Ended { exit: Exit::Interrupted, percent: 40 });
+        let names = |state: &State| state.rows().iter().map(|row| row.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&state), ["b.iso", "vm.qcow2"], "what was begun here stays");
+        assert_eq!(press(&mut state, "\n"), [Wish::Fetch(hash(2))]);
+        press(&mut state, ".");
+        assert_eq!(names(&state), ["a.iso", "b.iso", "vm.qcow2"]);
+        press(&mut state, ".");
+        assert_eq!(state.rows().len(), 2);
     }
 
     #[test]

@@ -4,11 +4,14 @@ use core::net::IpAddr;
 
 use crate::manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT};
 
-/// Lines for the only name, or for several: for each of our `own` addresses where the conductor is on this machine.
+/// Lines for the only name, or for several: for each of our `own` addresses where the conductor is on this machine. A
+/// machine without any is alone: they are for itself.
 pub fn commands(conductor: &Endpoint, own: &[IpAddr], name: Option<&str>) -> Vec<String> {
     let hosts: Vec<String> = match conductor.host.is_this_machine() {
-        true => own.iter().map(|ip| host(&Endpoint { host: Host::Ip(*ip), port: conductor.port })).collect(),
-        false => vec![host(conductor)],
+        true if !own.is_empty() => {
+            own.iter().map(|ip| host(&Endpoint { host: Host::Ip(*ip), port: conductor.port })).collect()
+        }
+        _ => vec![host(conductor)],
     };
     match name {
         Some(name) => hosts.iter().map(|host| format!("member get {}", word(&format!("{host}/{name}")))).collect(),
@@ -62,6 +65,12 @@ mod tests {
         );
         assert_eq!(lines("localhost:10001", Some("it's"))[0], r"member get '10.0.0.5:10001/it'\''s'");
         assert_eq!(lines("head:9999", Some("vm.qcow2")), ["member get head/vm.qcow2"]);
+    }
+
+    #[test]
+    fn a_machine_without_a_network_is_told_of_itself() {
+        let conductor = "127.0.0.1:7".parse().unwrap();
+        assert_eq!(commands(&conductor, &[], Some("x")), ["member get 127.0.0.1:7/x"]);
     }
 
     #[test]

@@ -130,7 +130,16 @@ fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<
     let (files, is_it) = (manifest.files().collect(), InfoHash::of(&info) == hash);
     let mirrors = manifest.mirrors().map(str::to_owned).collect();
     let (info, members) = (info.into(), Vec::new());
-    let known = |manifest| Composition { manifest, files, info, info_hash: hash, trackers, members, mirrors };
+    let known = |manifest| Composition {
+        manifest,
+        files,
+        info,
+        info_hash: hash,
+        trackers,
+        members,
+        mirrors,
+        namesakes: Box::default(),
+    };
     is_it.then(|| known(manifest))
 }
 

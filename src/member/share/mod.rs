@@ -37,7 +37,7 @@ use super::{
 use crate::{
     catalogue::Token,
     cli::{Exit, offer::Offer, units},
-    manifest::shown,
+    manifest::{Endpoint, shown},
     net::own_address::own_addresses,
     swarm::Snapshot,
     ui::{End, Phase, Report, Screen, View},
@@ -57,6 +57,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// The disk is looked at so often where nobody tells of changes, and where somebody does.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_SELDOM: Duration = Duration::from_secs(300);
+
+/// Info-hashes that people are told at once, at most.
+const MOST_HASHES: usize = 10;
 
 /// Shares what is offered until it is told to stop. To be called inside a tokio runtime.
 pub async fn run(offer: Offer, stop: CancellationToken) -> Exit {
@@ -187,7 +190,12 @@ impl Work {
 
     /// None of the files that were named can be shared, and no folder was from which others may come.
     fn has_nothing(&self) -> bool {
-        self.settled == Some(false) && self.shelf.cannot() > 0 && self.named.iter().all(|path| !path.is_dir())
+        self.settled == Some(false) && self.shelf.cannot() > 0 && !self.is_followed()
+    }
+
+    /// Whether something may come by itself: a folder was named.
+    fn is_followed(&self) -> bool {
+        self.named.iter().any(|path| path.is_dir())
     }
 
     /// Compares the disk with what is shared; gives when to do so again.
@@ -227,13 +235,38 @@ impl Work {
     fn tell_elsewhere(&self) {
         let screen = &self.station.screen;
         if self.shelf.count().0 + self.shelf.waiting() == 0 {
-            return screen.say("nothing to share yet: what is put there is shared");
+            if self.is_followed() || self.shelf.cannot() == 0 {
+                screen.say("nothing to share yet: what is put there is shared");
+            }
+            return;
         }
-        if self.commands().is_empty() {
-            screen.say("nobody is told of it: others find it by its info-hash and --peer alone");
-        }
+        let of_others = |conductor: &Endpoint| !conductor.host.is_this_machine() || !own_addresses().is_empty();
+        let heading = match self.station.settings.conductors.first().is_none_or(of_others) {
+            true => "On the others:",
+            false => "On this machine:",
+        };
         for (n, line) in self.commands().iter().enumerate() {
-            screen.say(&format!("{}  {line}", if n == 0 { "On the others:" } else { "              " }));
+            let start = if n == 0 { heading } else { "" };
+            screen.say(&format!("{start:width$}  {line}", width = heading.len()));
+        }
+    }
+
+    /// What is found only by who knows its info-hash: so people have to hear that.
+    fn tell_untold(&self) {
+        let Station { screen, port, settings, .. } = &*self.station;
+        let untold = self.shelf.untold();
+        if untold.is_empty() {
+            return;
+        }
+        screen.say(&match settings.dht {
+            Some(_) => "only the DHT is told of it: others find it by its info-hash, with --dht".to_owned(),
+            None => format!("nobody is told of it: others find it by its info-hash, with --peer HOST:{port}"),
+        });
+        for (name, hash) in untold.iter().take(MOST_HASHES) {
+            screen.say(&format!("{hash}  {name}"));
+        }
+        if untold.len() > MOST_HASHES {
+            screen.say(&format!("and {} more: --json says all", untold.len() - MOST_HASHES));
         }
     }
 
@@ -256,6 +289,7 @@ impl Work {
             1 => screen.say(&format!("{title}: {size_shown} shared")),
             _ => screen.say(&format!("{title} shared, {size_shown}")),
         }
+        self.tell_untold();
         self.note(&title, size);
     }
 

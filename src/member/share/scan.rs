@@ -25,6 +25,8 @@ pub struct Found {
 pub enum Passed {
     #[error("{0}: a symbolic link, which nobody shares through: name what it leads to")]
     Link(PathBuf),
+    #[error("{0}: no ordinary file, and holds nothing to share: name a file or a folder")]
+    Special(PathBuf),
     #[error("{path}: not shared: {error}: rename it")]
     Name { path: PathBuf, error: NameError },
     #[error("{0}: not shared: its name is not UTF-8: rename it")]
@@ -39,7 +41,11 @@ pub fn scan(named: &[PathBuf]) -> Found {
     for path in named {
         match fs::metadata(path) {
             Ok(meta) if meta.is_dir() => found.folder(path),
+            // In a folder it is passed over in silence; who names it means it.
+            Ok(meta) if !meta.is_file() && !path.is_symlink() => found.passed.push(Passed::Special(path.clone())),
             Ok(_) => found.entry(path.clone()),
+            // It leads nowhere.
+            Err(_) if path.is_symlink() => found.passed.push(Passed::Link(path.clone())),
             // It was there: it is gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => found.passed.push(Passed::Unreadable { path: path.clone(), error }),
@@ -150,5 +156,9 @@ mod tests {
         fs::write(&path, "x").unwrap();
         assert_eq!(scan(std::slice::from_ref(&path)).all[0].0, path);
         assert!(scan(&[folder.path().join("gone")]).passed.is_empty());
+        let nowhere = folder.path().join("nowhere");
+        std::os::unix::fs::symlink("gone", &nowhere).unwrap();
+        let found = scan(&[nowhere, "/dev/null".into()]);
+        assert!(matches!(found.passed[..], [Passed::Link(_), Passed::Special(_)]), "{:?}", found.passed);
     }
 }

@@ -85,6 +85,8 @@ struct Shared {
     info_hash: InfoHash,
     name: String,
     size: u64,
+    /// Neither a conductor nor the local network hears of it.
+    is_untold: bool,
     stop: CancellationToken,
 }
 
@@ -137,6 +139,14 @@ impl Shelf {
         let soon = self.hashing.iter().map(|one| &one.path).chain(self.queue.iter().map(|(path, _)| path));
         let soon = soon.filter_map(|path| path.file_name()).map(|name| shown(&name.to_string_lossy()).into_owned());
         self.shared.values().map(|shared| shared.name.clone()).chain(soon).next()
+    }
+
+    /// What nobody hears of, by name.
+    pub fn untold(&self) -> Vec<(&str, InfoHash)> {
+        let untold = self.shared.values().filter(|shared| shared.is_untold);
+        let mut all: Vec<_> = untold.map(|shared| (shared.name.as_str(), shared.info_hash)).collect();
+        all.sort_unstable_by_key(|(name, hash)| (*name, hash.0));
+        all
     }
 
     /// What people see of it all: its only name, or how many files.
@@ -290,8 +300,11 @@ impl Shelf {
             port: self.station.port,
         }));
         log::info!("{name}: shared, {size} bytes, {info_hash}");
+        let settings = &self.station.settings;
+        let is_untold = settings.conductors.is_empty() && !settings.lan && composition.trackers.asked.is_empty();
         if self.tells_each && self.queue.len() < FEW {
-            self.station.screen.say(&format!("{name}: {} shared", units::size(size)));
+            let hash = if is_untold { format!("; its info-hash is {info_hash}") } else { String::new() };
+            self.station.screen.say(&format!("{name}: {} shared{hash}", units::size(size)));
         }
         let (memory, place) = (self.memory.clone(), path.clone());
         let manifest = Arc::new(move || match memory.recall(&place, &stamp) {
@@ -321,7 +334,7 @@ impl Shelf {
         self.registrar.tell(&Job::put(&path, &stamp, &composition));
         let place = path.clone();
         self.sleepers.spawn(async move { (place, info_hash, sleeper.run().await) });
-        self.shared.insert(path, Shared { stamp, info_hash, name, size, stop });
+        self.shared.insert(path, Shared { stamp, info_hash, name, size, is_untold, stop });
     }
 
     fn on_gone(&mut self, path: &PathBuf, info_hash: InfoHash, gone: Gone) -> bool {
