@@ -10,7 +10,6 @@ use super::{
     links::{self, Links, Visitors},
     load::{self, Composition, Named, Trackers},
     lookout::Lookout,
-    machine,
     mirrors::{self, Mirrors},
     owner::{Owner, Parts},
     repertoire::Performed,
@@ -92,8 +91,8 @@ impl Beginning {
 
     /// Whom others hear of, with the copy that it holds or will hold.
     async fn identity(&self, info_hash: InfoHash) -> Identity {
-        let folder = self.station.settings.output.clone();
-        let copy = blocking(move || machine::copy_in(&folder, info_hash)).await;
+        let (machine, folder) = (self.station.machine.clone(), self.station.settings.output.clone());
+        let copy = blocking(move || machine.copy_in(&folder, info_hash)).await;
         self.station.identity(info_hash, Some(copy))
     }
 

@@ -7,16 +7,32 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf, absolute},
-    sync::OnceLock,
 };
 
 use crate::{metainfo::InfoHash, wire::copy_id::CopyId};
 
-/// The copy of this composition in this folder, which may not be there yet. Blocks.
-pub fn copy_in(folder: &Path, info_hash: InfoHash) -> CopyId {
-    static WORDS: OnceLock<Vec<String>> = OnceLock::new();
-    let folder = one_path(folder).unwrap_or_else(|_| folder.to_owned());
-    CopyId::of(info_hash, WORDS.get_or_init(words), folder.as_os_str().as_encoded_bytes())
+/// The machine that a member runs on.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The same at every start of any program here, and others on every other machine.
+    words: Vec<String>,
+}
+
+impl Machine {
+    /// Blocks for a few small reads.
+    pub fn this() -> Self {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let mut words = vec![name];
+        #[cfg(target_os = "linux")]
+        words.extend(linux::words(Path::new("/")));
+        Self { words }
+    }
+
+    /// The copy of this composition in this folder, which may not be there yet. Blocks.
+    pub fn copy_in(&self, folder: &Path, info_hash: InfoHash) -> CopyId {
+        let folder = one_path(folder).unwrap_or_else(|_| folder.to_owned());
+        CopyId::of(info_hash, &self.words, folder.as_os_str().as_encoded_bytes())
+    }
 }
 
 /// The same however the folder is named: links are followed as far as there is something.
@@ -38,15 +54,6 @@ fn one_path(folder: &Path) -> io::Result<PathBuf> {
             (Err(error), ..) => return Err(error),
         }
     }
-}
-
-/// The same at every start of any program here, and others on every other machine.
-fn words() -> Vec<String> {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut words = vec![name];
-    #[cfg(target_os = "linux")]
-    words.extend(linux::words(Path::new("/")));
-    words
 }
 
 #[cfg(target_os = "linux")]
@@ -128,17 +135,19 @@ mod linux {
 mod tests {
     use super::*;
 
-    const HASH: InfoHash = InfoHash([1; 20]);
+    fn copy_in(folder: &Path) -> CopyId {
+        Machine::this().copy_in(folder, InfoHash([1; 20]))
+    }
 
     #[test]
     fn a_copy_is_the_same_before_and_after_its_folder_is_made() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("a/b");
-        let before = copy_in(&folder, HASH);
+        let before = copy_in(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        assert_eq!(copy_in(&folder, HASH), before);
-        assert_eq!(copy_in(&place.path().join("a/./b/"), HASH), before);
-        assert_ne!(copy_in(&place.path().join("a"), HASH), before);
+        assert_eq!(copy_in(&folder), before);
+        assert_eq!(copy_in(&place.path().join("a/./b/")), before);
+        assert_ne!(copy_in(&place.path().join("a")), before);
     }
 
     #[test]
@@ -147,8 +156,8 @@ mod tests {
         let (real, link) = (place.path().join("real"), place.path().join("link"));
         std::fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        assert_eq!(copy_in(&link, HASH), copy_in(&real, HASH));
-        assert_eq!(copy_in(&link.join("new"), HASH), copy_in(&real.join("new"), HASH));
-        assert_eq!(copy_in(Path::new(""), HASH), copy_in(Path::new("."), HASH));
+        assert_eq!(copy_in(&link), copy_in(&real));
+        assert_eq!(copy_in(&link.join("new")), copy_in(&real.join("new")));
+        assert_eq!(copy_in(Path::new("")), copy_in(Path::new(".")));
     }
 }

@@ -16,8 +16,10 @@ use super::{
     StartError,
     advertised::{self, Reached},
     billboard::Billboard,
+    blocking,
     door::Door,
     lookout::Lookout,
+    machine::Machine,
     neighbours::{self, Neighbours},
     news::News,
     repertoire::Repertoire,
@@ -83,6 +85,7 @@ pub struct Station {
     pub dht: Option<Dht>,
     /// None: nobody there is told that this member can be asked.
     notice: Option<Arc<Notice>>,
+    pub machine: Arc<Machine>,
 }
 
 impl Station {
@@ -141,6 +144,7 @@ impl Station {
             lan,
             dht,
             notice,
+            machine: Arc::new(blocking(Machine::this).await),
         };
         if station.settings.search {
             neighbours::start(&station, told);

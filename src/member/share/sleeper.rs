@@ -20,7 +20,6 @@ use crate::{
         links::{Arrival, Visitors},
         load::{Composition, Trackers},
         lookout::Lookout,
-        machine,
         owner::{Asleep, Owner, Parts},
         repertoire::Performed,
         station::Station,
@@ -105,8 +104,8 @@ impl Sleeper {
 
     /// Whom others hear of, with the copy that is shared.
     async fn identity(&self) -> Identity {
-        let (folder, info_hash) = (self.folder(), self.info_hash);
-        let copy = blocking(move || machine::copy_in(&folder, info_hash)).await;
+        let (machine, folder, info_hash) = (self.station.machine.clone(), self.folder(), self.info_hash);
+        let copy = blocking(move || machine.copy_in(&folder, info_hash)).await;
         self.station.identity(info_hash, Some(copy))
     }
 
