@@ -58,6 +58,19 @@ impl Home {
         }
     }
 
+    /// Whether what has its final name was so long when it was verified, all files together.
+    pub fn had_size(&self, bytes: u64) -> bool {
+        matches!(&self.place, Place::Final { stamp } if stamp.size == bytes)
+    }
+
+    /// What has its final name was hashed again, after this stamp was taken.
+    pub fn is_proven_anew(&mut self, shared: &Shared, now: Stamp) {
+        if let Place::Final { stamp } = &mut self.place {
+            *stamp = now;
+            self.remember(shared, &now);
+        }
+    }
+
     /// Remembers the proof. A member works without: what fails is only logged.
     pub fn remember(&self, shared: &Shared, stamp: &Stamp) {
         let Some(proofs) = &self.proofs else { return };
@@ -87,16 +100,21 @@ pub(super) fn look_after(shared: &Shared, home: &Home) -> Result<(), StorageErro
     let path = &home.names.whole;
     let gone = || StorageError::Gone { path: path.clone() };
     let there = stamp_at(path).ok_or_else(gone)?;
-    let now = match &shared.files {
-        Files::One(file) => Stamp::of(file),
-        // Its files may have got their names one by one, in another folder than they came in.
-        Files::Folder(tree) => folder::finish::stamp_of(path, tree),
-    };
-    let now = now.map_err(|e| StorageError::io(path, "look at it", e))?;
+    let now = stamp_under(path, shared)?;
     if !stamp.is_same_data(&now) {
         return Err(StorageError::ChangedSince { path: path.clone() });
     }
     if there.is_same_file(&now) { Ok(()) } else { Err(gone()) }
+}
+
+/// The stamp of what has the final name and is open.
+pub(super) fn stamp_under(path: &Path, shared: &Shared) -> Result<Stamp, StorageError> {
+    let stamp = match &shared.files {
+        Files::One(file) => Stamp::of(file),
+        // Its files may have got their names one by one, in another folder than they came in.
+        Files::Folder(tree) => folder::finish::stamp_of(path, tree),
+    };
+    stamp.map_err(|e| StorageError::io(path, "look at it", e))
 }
 
 /// See [`super::Store::finish`].

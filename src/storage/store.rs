@@ -361,6 +361,25 @@ impl Store {
         finish::look_after(&self.0.shared, &self.home())
     }
 
+    /// As [`Self::look_after`]; but what looks changed is hashed again, and when it is right after all, only its times were
+    /// changed: then that is what it is compared with from now on. Nothing else waits meanwhile.
+    pub fn look_closely(&self) -> Result<(), StorageError> {
+        let seen = self.look_after();
+        if !matches!(seen, Err(StorageError::ChangedSince { .. })) {
+            return seen;
+        }
+        let (shared, path) = (&self.0.shared, &self.0.shared.final_path);
+        let stamp = finish::stamp_under(path, shared)?;
+        // Told apart, so that the lock is free while it is hashed.
+        let same_size = self.home().had_size(stamp.size);
+        if !same_size || !check::are_all_right(shared) {
+            return seen;
+        }
+        log::info!("{}: its times were changed, and not its data", path.display());
+        self.home().is_proven_anew(shared, stamp);
+        self.look_after()
+    }
+
     /// Bytes of memory that parts on their way take, at most [`super::pool::LIMIT`] but for very many connections.
     pub fn memory(&self) -> usize {
         self.0.pool.held()

@@ -59,7 +59,7 @@ impl Owner {
             let (tell, looking) = oneshot::channel();
             let store = self.parts.store.clone();
             // Off the runtime: the disk may be another machine's. Nobody listens any more only at the end.
-            tokio::task::spawn_blocking(move || drop(tell.send(store.look_after())));
+            tokio::task::spawn_blocking(move || drop(tell.send(store.look_closely())));
             (self.vigil.looking, self.vigil.began) = (Some(looking), Some(now));
         }
         None

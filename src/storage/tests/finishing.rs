@@ -152,8 +152,20 @@ async fn what_was_changed_or_taken_away_while_it_was_shared_is_told() {
         fs::rename(lab.path(".elsewhere"), lab.path("")).unwrap();
         store.look_after().unwrap();
         let suffix = if lab.contents.files.is_empty() { "" } else { "/e" };
-        fs::OpenOptions::new().write(true).open(lab.path(suffix)).unwrap().set_len(3).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(lab.path(suffix)).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         assert!(matches!(store.look_after(), Err(StorageError::ChangedSince { .. })));
+        store.look_closely().unwrap();
+        store.look_after().unwrap();
+        let len = file.metadata().unwrap().len();
+        file.set_len(len + 1).unwrap();
+        assert!(matches!(store.look_closely(), Err(StorageError::ChangedSince { .. })));
+        file.set_len(len).unwrap();
+        store.look_closely().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"other", 0).unwrap();
+        assert!(matches!(store.look_closely(), Err(StorageError::ChangedSince { .. })));
+        file.set_len(3).unwrap();
+        assert!(matches!(store.look_closely(), Err(StorageError::ChangedSince { .. })));
     }
 }
 
