@@ -1,40 +1,37 @@
 //! What is shared from under its final name is looked at once in a while: somebody may change it, cut it short, or take it
 //! away. Nobody is to be given what was verified only once, and exit code 0 has to be true of what is on the disk.
 
-use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{Owner, Stage, ending::Ending};
 use crate::{
     member::{blocking, report, teller::Teller},
     storage::StorageError,
+    time::Time,
     ui::Report,
 };
 
-/// As often as that at most, and so much more seldom that it takes a hundredth of a thread: a folder may have many files.
-const EVERY: Duration = Duration::from_secs(3);
+/// So long between two looks, or a hundred times what the last took, as a folder may have many files; a minute at most.
+const EVERY: Time = Time::from_secs(3);
 const SHARE: u32 = 100;
+const SELDOM: Time = Time::from_secs(60);
 
-/// The look that is taken now, and when the next is due.
+/// The look that is taken now and since when, and when the next is due.
 #[derive(Default)]
 pub(super) struct Vigil {
-    looking: Option<oneshot::Receiver<Result<(), StorageError>>>,
-    began: Option<Instant>,
-    next: Option<Instant>,
+    looking: Option<(Time, oneshot::Receiver<Result<(), StorageError>>)>,
+    next: Time,
     warned: bool,
 }
 
 impl Owner {
     /// Ends it if what is shared was changed; that it is gone from its place is said, once, as it can be read still.
     pub(super) fn watch(&mut self, screen: &Teller) -> Option<Ending> {
-        // What may sleep is looked after by who wakes it.
-        if !matches!(self.stage, Stage::Whole { .. }) || self.wanted.is_some() {
+        if !self.is_on_guard() {
             return None;
         }
-        let error = self.look()?;
-        match error {
-            StorageError::ChangedSince { .. } => Some(self.spoilt(&error)),
+        match self.look()? {
+            error @ StorageError::ChangedSince { .. } => Some(self.spoilt(&error)),
             error => {
                 if !std::mem::replace(&mut self.vigil.warned, true) {
                     log::warn!("{error}");
@@ -45,29 +42,37 @@ impl Owner {
         }
     }
 
+    /// What may sleep is looked after by who wakes it.
+    fn is_on_guard(&self) -> bool {
+        matches!(self.stage, Stage::Whole { .. }) && self.wanted.is_none()
+    }
+
     /// What was found wrong since it was last asked.
     fn look(&mut self) -> Option<StorageError> {
-        let now = Instant::now();
-        if let Some(looking) = &mut self.vigil.looking {
-            let found = looking.try_recv().ok()?;
-            let took = self.vigil.began.map_or(Duration::ZERO, |began| now - began);
-            self.vigil.looking = None;
-            self.vigil.next = Some(now + EVERY.max(took * SHARE));
+        let now = self.now();
+        if let Some((began, looking)) = &mut self.vigil.looking {
+            let found = match looking.try_recv() {
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Closed) => Ok(()),
+                Ok(found) => found,
+            };
+            let took = now.saturating_sub(*began);
+            (self.vigil.looking, self.vigil.next) = (None, now + (took * SHARE).clamp(EVERY, SELDOM));
             return found.err();
         }
-        if now >= *self.vigil.next.get_or_insert(now + EVERY) {
+        if now >= self.vigil.next {
             let (tell, looking) = oneshot::channel();
             let store = self.parts.store.clone();
             // Off the runtime: the disk may be another machine's. Nobody listens any more only at the end.
             tokio::task::spawn_blocking(move || drop(tell.send(store.look_closely())));
-            (self.vigil.looking, self.vigil.began) = (Some(looking), Some(now));
+            self.vigil.looking = Some((now, looking));
         }
         None
     }
 
     /// Before it is said that it is whole and verified for the last time.
     pub(super) async fn look_a_last_time(&mut self, last: Ending) -> Ending {
-        if last.error.is_some() || !matches!(self.stage, Stage::Whole { .. }) {
+        if last.error.is_some() || !self.is_on_guard() {
             return last;
         }
         let store = self.parts.store.clone();
