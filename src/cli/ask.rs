@@ -141,7 +141,7 @@ pub(super) fn or_this_machine(told: Vec<Endpoint>) -> Vec<Endpoint> {
 /// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
 pub fn told(args: impl IntoIterator<Item = OsString>) -> Result<Told, clap::Error> {
     let (args, dot_env): (Vec<OsString>, DotEnv) = (args.into_iter().collect(), DotEnv::here());
-    match menu::is_possible().then(|| menu::parse(&args, &dot_env)).flatten() {
+    match menu::on_terminal(&args, &dot_env) {
         Some(menu) => Ok(Told::Menu(Box::new(menu?))),
         None => parse(args, dot_env),
     }

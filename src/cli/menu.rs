@@ -31,11 +31,30 @@ impl Menu {
     }
 }
 
-/// Whether people are there to look at a menu: this process has a terminal to itself.
-pub fn is_possible() -> bool {
-    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let capable = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-    terminal && capable && is_foreground()
+/// The menu, if this process has a terminal to itself and the command line asks for one; `None`: it is another command
+/// line.
+pub(super) fn on_terminal(args: &[OsString], dot_env: &DotEnv) -> Option<Result<Menu, clap::Error>> {
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal() && is_foreground()) {
+        return None;
+    }
+    let menu = parse(args, dot_env)?;
+    Some(match can_draw(std::env::var("TERM").ok().as_deref()) {
+        Ok(()) => menu,
+        Err(why) => Err(wrong::<MenuArgs>(why)),
+    })
+}
+
+/// Whether a terminal of this name (`TERM`) can move its cursor, as the menu needs it to.
+fn can_draw(term: Option<&str>) -> Result<(), String> {
+    let what = match term {
+        Some("dumb") => "TERM=dumb says that this terminal cannot",
+        None | Some("") => "TERM is not set, so that nothing is known of this terminal",
+        Some(_) => return Ok(()),
+    };
+    Err(format!(
+        "the menu needs a terminal that can move its cursor, and {what}: set TERM (TERM=xterm member), or name what to \
+         fetch (member FILE.orch, member get NAME), or look around with member list"
+    ))
 }
 
 /// The menu, if nothing to fetch is named and nothing asks for another form; None: it is another command line.
@@ -104,6 +123,13 @@ mod tests {
         let told = menu(&["--conductor", "head", "-o", "d", "--upload", "10M"]).unwrap();
         assert_eq!(told.conductors()[0].to_string(), "head:9999");
         assert_eq!((told.settings.output, told.settings.upload), ("d".into(), Some(10 << 20)));
+    }
+
+    #[test]
+    fn a_terminal_that_cannot_draw_is_named() {
+        assert_eq!(can_draw(Some("xterm-256color")), Ok(()));
+        assert!(can_draw(Some("dumb")).unwrap_err().contains("TERM=dumb"));
+        assert!(can_draw(None).unwrap_err().contains("TERM is not set"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod plan;
 mod read;
 mod register;
 mod screen;
-mod share;
+pub(crate) mod share;
 mod walk;
 mod write;
 

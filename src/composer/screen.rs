@@ -22,6 +22,7 @@ use crate::{
     hashing::Digest,
     manifest::{Name, shown},
     metainfo::InfoHash,
+    ui::Signs,
 };
 
 /// What was composed.
@@ -262,7 +263,7 @@ fn bar_of(name: &Name, geometry: &Geometry, colour: bool) -> ProgressBar {
     let columns = if columns == 0 { 80 } else { columns };
     let style = ProgressStyle::with_template(&template(columns, name.chars().count(), colour))
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("██░")
+        .progress_chars(Signs::of_locale().bar())
         .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
             // A bar that cannot be drawn is none.
             let _ = write!(out, "{}", units::rate(state.per_sec()));

@@ -16,7 +16,7 @@ pub fn command(orch: &Path, folder: Option<&Path>) -> String {
 
 /// A path as one word that a shell reads back as it is, that no program takes for an option, and that is safe to
 /// show: what a terminal would act on, or a reader be misled by, is written as `$'...'` (bash, zsh, ksh, POSIX 2024).
-pub(super) fn word(path: &Path) -> String {
+pub(crate) fn word(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let bytes = match bytes.first() {
         Some(b'-') => Cow::Owned([b"./", bytes].concat()),

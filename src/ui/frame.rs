@@ -5,7 +5,7 @@
 
 use console::measure_text_width;
 
-use super::{Phase, View, report::counted};
+use super::{Phase, Signs, View, report::counted};
 use crate::cli::units;
 
 /// One line: the name, a bar of so many cells, and the rest.
@@ -40,8 +40,8 @@ struct Field {
 const BAR_RANK: u8 = 4;
 
 /// The line for `view`, at most `width` columns. `keys`: q is listened for, and there may be room to say so.
-pub fn frame(view: &View, width: usize, keys: bool) -> Frame {
-    let mut fields = fields(view);
+pub fn frame(view: &View, width: usize, keys: bool, signs: Signs) -> Frame {
+    let mut fields = fields(view, signs);
     if keys {
         fields.push(Field { rank: 9, gap: 3, text: "q quits".to_owned() });
     }
@@ -54,15 +54,15 @@ pub fn frame(view: &View, width: usize, keys: bool) -> Frame {
             break;
         }
     }
-    lay_out(view, &fields, bar, width)
+    lay_out(view, &fields, bar, width, signs)
 }
 
 /// Shares the room that is left among name and bar.
-fn lay_out(view: &View, fields: &[Field], bar: bool, width: usize) -> Frame {
+fn lay_out(view: &View, fields: &[Field], bar: bool, width: usize, signs: Signs) -> Frame {
     let text = text(fields);
     let room = width.saturating_sub(text_width(fields));
     let for_bar = if bar { GAP.len() + MIN_BAR } else { 0 };
-    let name = shorten(&view.name, room.saturating_sub(for_bar).min(MAX_NAME));
+    let name = shorten(&view.name, room.saturating_sub(for_bar).min(MAX_NAME), signs);
     let left = room.saturating_sub(measure_text_width(&name) + GAP.len());
     let bar = if bar { left.min(MAX_BAR) } else { 0 };
     Frame { name, bar, fraction: view.fraction(), text }
@@ -88,11 +88,12 @@ fn has_bar(phase: &Phase) -> bool {
     }
 }
 
-fn fields(view: &View) -> Vec<Field> {
+fn fields(view: &View, signs: Signs) -> Vec<Field> {
+    let (down_mark, up_mark) = signs.arrows();
     let swarm = &view.swarm;
     let field = |rank, gap, text| Field { rank, gap, text };
-    let down = || field(2, 2, format!("↓ {:>8}", units::rate(swarm.rate_down)));
-    let up = |rank, gap| field(rank, gap, format!("↑ {:>8}", units::rate(swarm.rate_up)));
+    let down = || field(2, 2, format!("{down_mark} {:>8}", units::rate(swarm.rate_down)));
+    let up = |rank, gap| field(rank, gap, format!("{up_mark} {:>8}", units::rate(swarm.rate_up)));
     let members = |rank| field(rank, 2, counted(swarm.members as u64, "member"));
     let percent = |gap| field(0, gap, format!("{:>2}%", view.percent()));
     match &view.phase {
@@ -142,7 +143,7 @@ fn text_width(fields: &[Field]) -> usize {
 }
 
 /// At most `width` columns of this text; what is cut off becomes an ellipsis.
-fn shorten(text: &str, width: usize) -> String {
+fn shorten(text: &str, width: usize, signs: Signs) -> String {
     if measure_text_width(text) <= width {
         return text.to_owned();
     }
@@ -156,7 +157,7 @@ fn shorten(text: &str, width: usize) -> String {
         }
     }
     if width > 0 {
-        short.push('…');
+        short.push(signs.ellipsis());
     }
     short
 }
@@ -167,9 +168,11 @@ mod tests {
     use crate::ui::tests::view;
     use proptest::prelude::*;
 
+    const SIGNS: Signs = Signs { unicode: true };
+
     /// The line as it is drawn.
     fn drawn(view: &View, width: usize, keys: bool) -> String {
-        let Frame { name, bar, fraction, text } = frame(view, width, keys);
+        let Frame { name, bar, fraction, text } = frame(view, width, keys, SIGNS);
         let full = (fraction * bar as f64) as usize;
         let gap = if bar > 0 { GAP } else { "" };
         format!("{name}{gap}{}{}{text}", "█".repeat(full), "░".repeat(bar - full))
@@ -224,11 +227,22 @@ mod tests {
 
     #[test]
     fn a_wide_name_is_shortened_by_columns() {
-        assert_eq!(shorten("日本語のファイル.iso", 9), "日本語の…");
-        assert_eq!(shorten("日本語のファイル.iso", 8), "日本語…");
-        assert_eq!(shorten("big.iso", 7), "big.iso");
-        assert_eq!(shorten("big.iso", 1), "…");
-        assert_eq!(shorten("big.iso", 0), "");
+        assert_eq!(shorten("日本語のファイル.iso", 9, SIGNS), "日本語の…");
+        assert_eq!(shorten("日本語のファイル.iso", 8, SIGNS), "日本語…");
+        assert_eq!(shorten("big.iso", 7, SIGNS), "big.iso");
+        assert_eq!(shorten("big.iso", 1, SIGNS), "…");
+        assert_eq!(shorten("big.iso", 0, SIGNS), "");
+    }
+
+    #[test]
+    fn without_unicode_the_line_is_ascii() {
+        let long = View { name: "a-name-that-is-longer-than-forty-columns-wide.iso".to_owned(), ..view() };
+        for width in [20, 40, 60, 80, 130] {
+            let Frame { name, text, .. } = frame(&long, width, true, Signs { unicode: false });
+            assert!(name.is_ascii() && text.is_ascii(), "{name}{text}");
+        }
+        let Frame { text, .. } = frame(&view(), 80, false, Signs { unicode: false });
+        assert!(text.contains("39%  down 99 MiB/s"), "{text}");
     }
 
     fn any_view() -> impl Strategy<Value = View> {

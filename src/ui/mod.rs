@@ -49,6 +49,21 @@ impl Signs {
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         Self { unicode: locale.contains("utf-8") || locale.contains("utf8") }
     }
+
+    /// Cells of a bar, the full one first, as indicatif takes them.
+    pub fn bar(self) -> &'static str {
+        if self.unicode { "█░" } else { "#." }
+    }
+
+    /// The mark at the end of a text that was cut short, one column wide.
+    pub fn ellipsis(self) -> char {
+        if self.unicode { '…' } else { '~' }
+    }
+
+    /// The marks of download and upload rates.
+    pub fn arrows(self) -> (&'static str, &'static str) {
+        if self.unicode { ("↓", "↑") } else { ("down", "up") }
+    }
 }
 
 /// One composition as it stands.

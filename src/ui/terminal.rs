@@ -15,7 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use rustix::{process::getpgrp, termios::tcgetpgrp};
 
 use super::{
-    View,
+    Signs, View,
     frame::{Frame, GAP, frame},
 };
 
@@ -31,6 +31,7 @@ pub struct Terminal {
     term: Term,
     /// Standard input is a terminal, so that q may be pressed.
     keys: bool,
+    signs: Signs,
 }
 
 #[derive(Default)]
@@ -60,6 +61,7 @@ impl Terminal {
             drawn: Mutex::default(),
             term: Term::stderr(),
             keys: io::stdin().is_terminal(),
+            signs: Signs::of_locale(),
         }
     }
 
@@ -80,10 +82,10 @@ impl Terminal {
             self.take_away(&mut drawn);
         }
         // The last column stays free: a cursor behind it wraps on some terminals.
-        let frame = frame(view, width.saturating_sub(1), self.keys);
+        let frame = frame(view, width.saturating_sub(1), self.keys, self.signs);
         let position = (frame.fraction * STEPS as f64) as u64;
         let bar = &drawn.bars[&slot];
-        bar.set_style(style(frame));
+        bar.set_style(style(frame, self.signs));
         bar.update(|state| state.set_pos(position));
         drawn.width = Some(width);
     }
@@ -144,7 +146,7 @@ impl Terminal {
 
 /// A style that shows this frame. One call sets it whole: of values that are set one by one, some would be drawn with
 /// those of the frame before.
-fn style(frame: Frame) -> ProgressStyle {
+fn style(frame: Frame, signs: Signs) -> ProgressStyle {
     let Frame { name, bar, text, .. } = frame;
     let template = match bar {
         0 => "{name:.bold}{text}".to_owned(),
@@ -154,7 +156,7 @@ fn style(frame: Frame) -> ProgressStyle {
         |text: String| move |_: &ProgressState, out: &mut dyn fmt::Write| out.write_str(&text).unwrap_or_default();
     ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("█░")
+        .progress_chars(signs.bar())
         .with_key("name", write(name))
         .with_key("text", write(text))
 }
@@ -165,6 +167,8 @@ mod tests {
     use crate::ui::{Phase, View, tests::view};
     use indicatif::TermLike;
     use std::sync::Arc;
+
+    const UNICODE: Signs = Signs { unicode: true };
 
     /// A terminal that keeps what is written to it.
     #[derive(Clone, Debug, Default)]
@@ -202,12 +206,12 @@ mod tests {
         }
     }
 
-    fn drawn(view: &View) -> String {
+    fn drawn(view: &View, signs: Signs) -> String {
         let paper = Paper::default();
         let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::term_like(Box::new(paper.clone())));
-        let frame = frame(view, 99, false);
+        let frame = frame(view, 99, false, signs);
         let position = (frame.fraction * STEPS as f64) as u64;
-        bar.set_style(style(frame));
+        bar.set_style(style(frame, signs));
         bar.update(|state| state.set_pos(position));
         let text = paper.0.lock().unwrap().clone();
         console::strip_ansi_codes(&text).trim_end().to_owned()
@@ -215,11 +219,17 @@ mod tests {
 
     #[test]
     fn indicatif_draws_what_was_laid_out() {
-        let line = drawn(&view());
+        let line = drawn(&view(), UNICODE);
         assert!(line.starts_with("big.iso  ████"), "{line}");
         assert!(line.ends_with("░   812/2048 parts 39%  ↓ 99 MiB/s ↑ 12 MiB/s  8 members  ETA 26 s"), "{line}");
         assert_eq!(line.chars().count(), 99);
-        let line = drawn(&View { phase: Phase::Sharing, ..view() });
+        let line = drawn(&View { phase: Phase::Sharing, ..view() }, UNICODE);
         assert_eq!(line, "big.iso  whole, sharing  ↑ 12 MiB/s  8 members  ratio 0.25");
+    }
+
+    #[test]
+    fn without_unicode_the_bar_is_ascii() {
+        let line = drawn(&view(), Signs { unicode: false });
+        assert!(line.is_ascii() && line.contains("####") && line.contains("..."), "{line}");
     }
 }

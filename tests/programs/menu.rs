@@ -210,6 +210,46 @@ fn what_is_stopped_goes_on_and_a_signal_ends_it() {
 }
 
 #[test]
+fn another_file_in_its_place_is_repaired_or_the_fetch_goes_elsewhere() {
+    let place = Place::new();
+    let Some(terminal) = Terminal::open(&place, "work") else { return };
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let data = bytes(700_000, 155);
+    fs::write(place.folder("isos").join("a.iso"), &data).expect("written");
+    fs::write(place.path("work/a.iso"), &data[..600_000]).expect("written");
+    let _seed = share(&place, "isos", &address, &[]);
+    terminal.starts_menu(&format!("--conductor {address}"));
+    terminal.shows("> a.iso");
+    terminal.sends(&["Enter"]);
+    terminal.shows("another file: R repairs, o elsewhere");
+    terminal.sends(&["o"]);
+    terminal.shows("fetch into folder: _");
+    terminal.types("copy");
+    terminal.shows("whole, sharing");
+    assert!(fs::read(place.path("work/copy/a.iso")).expect("a file") == data, "the copy is different");
+    assert_eq!(fs::read(place.path("work/a.iso")).expect("a file").len(), 600_000, "the other file is left alone");
+    terminal.sends(&["Escape"]);
+    terminal.shows("  whole\n");
+    terminal.sends(&["Enter"]);
+    terminal.shows("another file: R repairs, o elsewhere");
+    terminal.sends(&["R"]);
+    terminal.shows("whole, sharing");
+    assert!(fs::read(place.path("work/a.iso")).expect("a file") == data, "it is repaired");
+    terminal.sends(&["q"]);
+    let text = terminal.shows("ended 0");
+    assert!(text.contains("./a.iso") && text.contains("./copy/a.iso") && !text.contains("error:"), "{text}");
+}
+
+#[test]
+fn a_terminal_that_cannot_draw_is_told_why() {
+    let place = Place::new();
+    let Some(terminal) = Terminal::open(&place, "work") else { return };
+    terminal.types(&format!("TERM=dumb {}; echo ended $?", env!("CARGO_BIN_EXE_member")));
+    terminal.shows("TERM=dumb says");
+    terminal.shows("ended 2");
+}
+
+#[test]
 fn a_folder_is_shared_from_it() {
     let place = Place::new();
     let Some(terminal) = Terminal::open(&place, "work") else { return };

@@ -30,9 +30,11 @@ const MOST_NEWS: usize = 3;
 /// Columns of the size and of the members, each with the gap before it.
 const SIZE: usize = 11;
 const MEMBERS: usize = 11;
+/// Columns of the name, at most: what is done with it should stand near it on a wide terminal.
+const MAX_NAME: usize = 60;
 
 /// What each key does: how long it stays where there is little room, and its words.
-const KEYS: [(u8, &str); 12] = [
+const KEYS: [(u8, &str); 14] = [
     (0, "Enter fetch"),
     (3, "Esc stop"),
     (3, "l parts"),
@@ -43,6 +45,8 @@ const KEYS: [(u8, &str); 12] = [
     (4, "h history"),
     (6, "r refresh"),
     (7, ". all"),
+    (8, "o elsewhere"),
+    (9, "R repair"),
     (1, "? keys"),
     (0, "q quit"),
 ];
@@ -52,6 +56,8 @@ pub fn help() -> Vec<String> {
     [
         "up, down, k, j        move; PageUp, PageDown, Home and End too",
         "Enter, g              fetch it into the current folder, verify it, and share it",
+        "o                     fetch it into another folder; Tab completes its path",
+        "R                     where another file is in its place: replace that, with its good parts",
         "Esc                   stop fetching or sharing it; or take the filter away",
         "l                     who has it, and which parts: a map of all of them",
         "/                     show only names that hold what is typed",
@@ -125,10 +131,11 @@ fn line(text: impl Into<String>, look: Look) -> Line {
 fn list(state: &State, (columns, rows): (usize, usize), room: usize, signs: Signs) -> Vec<Line> {
     let shown = state.rows();
     let cursor = state.cursor(&shown);
-    let mut lines = vec![line(title(state, shown.len()), Look::Strong)];
+    let place = (shown.len() > room).then(|| format!("  row {} of {}", cursor + 1, shown.len()));
+    let mut lines = vec![line(title(state, shown.len()) + &place.unwrap_or_default(), Look::Strong)];
     lines.extend((rows >= ROOMY).then(Line::default));
     lines.push(line(heading(columns), Look::Dim));
-    let first = cursor / room * room;
+    let first = first_row(cursor, room, shown.len());
     for (n, row) in shown.iter().enumerate().skip(first).take(room) {
         let look = match (n == cursor, row.members) {
             (true, _) => Look::Chosen,
@@ -151,8 +158,18 @@ fn list(state: &State, (columns, rows): (usize, usize), room: usize, signs: Sign
     lines
 }
 
+/// The first row on the screen, of so many rows with room for so many: pages follow each other, and the last is full.
+fn first_row(cursor: usize, room: usize, rows: usize) -> usize {
+    (cursor / room * room).min(rows.saturating_sub(room))
+}
+
 fn title(state: &State, shown: usize) -> String {
-    let (conductor, all) = (&state.conductor, state.to_list().count());
+    let all = state.to_list().count();
+    let conductor = match state.listed {
+        // Nobody expects an answer of a conductor that nobody named.
+        Some(Err(_)) if !state.is_named => "no conductor named  ".to_owned(),
+        _ => format!("conductor {}  ", state.conductor),
+    };
     let hidden = match state.there().count() - all {
         0 => String::new(),
         hidden => format!("; {hidden} more that nobody holds"),
@@ -160,12 +177,14 @@ fn title(state: &State, shown: usize) -> String {
     let counted = counted(all as u64, "composition");
     let there = match &state.listed {
         None => "is asked".to_owned(),
+        Some(Err(_)) if !state.is_named && all == 0 => "nothing found on the local network yet".to_owned(),
+        Some(Err(_)) if !state.is_named => format!("{counted} on the local network"),
         Some(Err(_)) if all == 0 => "does not answer".to_owned(),
         Some(Err(_)) => format!("does not answer; {counted} on the local network"),
         Some(Ok(())) if state.filter.is_empty() => counted,
         Some(Ok(())) => format!("{shown} of {counted}"),
     };
-    format!("Orchestra  conductor {conductor}  {there}{hidden}")
+    format!("Orchestra  {conductor}{there}{hidden}")
 }
 
 /// Why the list is empty, and what to do about it.
@@ -179,8 +198,12 @@ fn nothing(state: &State) -> Vec<String> {
         }
         Some(Ok(())) => vec!["nothing is shared yet".to_owned(), share.to_owned()],
         Some(Err(why)) => {
-            let other = "q  ends; member --conductor HOST asks another one";
-            vec![why.clone(), String::new(), share.to_owned(), other.to_owned()]
+            let other = match state.is_named {
+                true => "q  ends; member --conductor HOST asks another one",
+                false => "q  ends; member --conductor HOST asks that conductor too",
+            };
+            let why = state.is_named.then(|| [why.clone(), String::new()]);
+            why.into_iter().flatten().chain([share.to_owned(), other.to_owned()]).collect()
         }
     }
 }
@@ -196,7 +219,8 @@ fn widths(columns: usize) -> (usize, usize, bool, bool) {
     };
     let (size, members) = (columns >= 50, columns >= 64);
     let others = 2 + here + 2 * usize::from(here > 0) + SIZE * usize::from(size) + MEMBERS * usize::from(members);
-    (columns.saturating_sub(others), here, size, members)
+    let name = columns.saturating_sub(others);
+    (name.min(MAX_NAME), here + name.saturating_sub(MAX_NAME), size, members)
 }
 
 fn heading(columns: usize) -> String {
@@ -289,6 +313,9 @@ fn bottom(state: &State, columns: usize) -> Line {
         Some(Typing::Search(words)) => {
             typed("search: ", words, "   words of a name; Enter asks the neighbours, Esc leaves")
         }
+        Some(Typing::Folder(_, folder)) => {
+            typed("fetch into folder: ", folder, "   Tab completes, Enter fetches, Esc leaves")
+        }
         Some(Typing::Filter) => typed("/", &state.filter, "   Enter keeps it, Esc takes it away"),
         None => line(keys(columns), Look::Dim),
     }
@@ -327,8 +354,9 @@ fn asked(asking: &Asking, (columns, rows): (usize, usize), room: usize) -> Vec<L
     let all = table.render(Some(columns.saturating_sub(2)));
     let mut all = all.lines().filter(|_| !asking.findings.is_empty());
     lines.extend(all.next().map(|heading| line(format!("  {heading}"), Look::Dim)));
-    let first = asking.cursor / room * room;
-    lines.extend(all.enumerate().skip(first).take(room).map(|(n, text)| match n == asking.cursor {
+    let all: Vec<&str> = all.collect();
+    let first = first_row(asking.cursor, room, all.len());
+    lines.extend(all.into_iter().enumerate().skip(first).take(room).map(|(n, text)| match n == asking.cursor {
         true => line(format!("> {text}"), Look::Chosen),
         false => line(format!("  {text}"), Look::Plain),
     }));
@@ -349,7 +377,7 @@ fn text(title: &str, text: &[String], top: usize, rows: usize, room: usize) -> V
 }
 
 fn cut(text: &str, columns: usize, signs: Signs) -> String {
-    truncate_str(text, columns, if signs.unicode { "…" } else { "~" }).into_owned()
+    truncate_str(text, columns, signs.ellipsis().encode_utf8(&mut [0; 4])).into_owned()
 }
 
 #[cfg(test)]
@@ -383,7 +411,7 @@ mod tests {
             (3, Here::Ended { exit: Exit::Interrupted, percent: 12 }),
         ];
         let here = here.into_iter().map(|(n, here)| (InfoHash([n; 20]), here)).collect();
-        State { there, here, listed: Some(Ok(())), ..State::new("head:9999".to_owned()) }
+        State { there, here, listed: Some(Ok(())), ..State::new("head:9999".to_owned(), true) }
     }
 
     fn drawn(state: &State, size: (usize, usize)) -> String {
@@ -427,9 +455,18 @@ mod tests {
 
     #[test]
     fn without_a_conductor_it_says_what_to_do() {
-        let listed = Some(Err("conductor localhost:9999 does not answer".to_owned()));
-        let text = drawn(&State { listed, ..State::new("localhost:9999".to_owned()) }, (100, 12));
+        let listed = Some(Err("conductor head:9999 does not answer".to_owned()));
+        let text = drawn(&State { listed, ..State::new("head:9999".to_owned(), true) }, (100, 12));
         assert!(text.contains("does not answer\n\na  shares a file"), "{text}");
+        let unnamed = State {
+            listed: Some(Err("localhost:9999 does not answer".to_owned())),
+            ..State::new("localhost:9999".to_owned(), false)
+        };
+        let text = drawn(&unnamed, (100, 12));
+        let first = "Orchestra  no conductor named  nothing found on the local network yet\n";
+        assert!(text.starts_with(first) && !text.contains("does not answer"), "{text}");
+        let text = drawn(&State { near: vec![composition("a", 1)], ..unnamed }, (100, 12));
+        assert!(text.starts_with("Orchestra  no conductor named  1 composition on the local network\n"), "{text}");
         let text = drawn(&State { filter: "zz".to_owned(), ..state() }, (80, 12));
         assert!(text.contains("0 of 3 compositions") && text.contains("no name holds \"zz\""), "{text}");
     }
@@ -523,6 +560,20 @@ mod tests {
             text.contains("> 13") && text.contains("  10") && text.contains("  19") && !text.contains("  20 "),
             "{text}"
         );
+        assert!(text.starts_with("Orchestra  conductor head:9999  50 compositions  row 14 of 50\n"), "{text}");
+    }
+
+    #[test]
+    fn the_last_page_is_full() {
+        assert_eq!([0, 9, 10, 19, 20, 22].map(|cursor| first_row(cursor, 10, 23)), [0, 0, 10, 10, 13, 13]);
+        assert_eq!(first_row(2, 10, 3), 0);
+    }
+
+    #[test]
+    fn on_a_wide_terminal_the_state_stands_near_the_name() {
+        let text = drawn(&state(), (200, 12));
+        let row = text.lines().find(|line| line.contains("b.iso")).unwrap();
+        assert_eq!(row.find("47 %"), Some(2 + MAX_NAME + SIZE + MEMBERS + 2), "{text}");
     }
 
     proptest! {

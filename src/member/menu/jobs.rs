@@ -3,7 +3,12 @@
 //! They are the same as those of `member get` and `member share`, at one station, which is opened when the first needs it:
 //! who only looks around takes no port.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use console::strip_ansi_codes;
 use tokio::task::{JoinHandle, JoinSet};
@@ -12,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{list::Here, state::State};
 use crate::{
     cli::{Exit, ask::Whom, member::Settings, menu::Menu},
+    composer::share::word as quoted,
     manifest::{Endpoint, Host, shown},
     member::{
         StartError,
@@ -27,7 +33,7 @@ use crate::{
     ui::{
         Report, Screen,
         kept::{Kept, News},
-        report::Begun,
+        report::{Begun, End},
     },
 };
 
@@ -47,14 +53,27 @@ pub struct Jobs {
     /// What is offered, by slot.
     shares: BTreeMap<usize, Share>,
     running: JoinSet<Ended>,
-    /// For when people have their terminal back.
+    /// What came, for when people have their terminal back.
     last_words: Vec<String>,
+    /// Likewise, what is not whole now and how to go on, and by name what failed.
+    unfinished: BTreeMap<InfoHash, String>,
+    failed: BTreeMap<String, String>,
+}
+
+/// How a composition is fetched.
+#[derive(Default)]
+pub struct Way {
+    /// In place of the other file under its name, with that file's good parts.
+    pub repair: bool,
+    /// Into this folder; `None`: the folder of all.
+    pub folder: Option<PathBuf>,
 }
 
 /// A composition that is fetched or shared.
 struct Fetch {
     slot: usize,
     station: Arc<Station>,
+    name: String,
 }
 
 /// A file or folder that is offered.
@@ -86,6 +105,8 @@ impl Jobs {
             shares: BTreeMap::new(),
             running: JoinSet::new(),
             last_words: Vec::new(),
+            unfinished: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -97,6 +118,11 @@ impl Jobs {
 
     fn conductors(&self) -> Vec<Endpoint> {
         self.conductors.clone()
+    }
+
+    /// Whether the user named a conductor.
+    pub fn is_named(&self) -> bool {
+        !self.told.settings.conductors.is_empty()
     }
 
     /// Whom people know as the conductor.
@@ -120,7 +146,7 @@ impl Jobs {
     }
 
     /// The station, for something of its own that asks these conductors.
-    async fn station(&mut self, conductors: Vec<Endpoint>) -> Result<Arc<Station>, StartError> {
+    async fn station(&mut self, conductors: Vec<Endpoint>) -> Result<Station, StartError> {
         let station = match &self.station {
             Some(station) => station,
             None => {
@@ -129,7 +155,7 @@ impl Jobs {
                 self.station.insert(opened)
             }
         };
-        Ok(Arc::new(station.another(conductors)))
+        Ok(station.another(conductors))
     }
 
     fn slot(&mut self) -> usize {
@@ -138,30 +164,41 @@ impl Jobs {
     }
 
     /// It is to be fetched, once its manifest is there; gives what ends it. None: it cannot, and people are told.
-    pub async fn coming(&mut self, info_hash: InfoHash, state: &mut State) -> Option<CancellationToken> {
+    pub async fn coming(&mut self, info_hash: InfoHash, way: Way, state: &mut State) -> Option<CancellationToken> {
         let there = state.there().find(|there| there.info_hash == info_hash)?;
         let name = shown(&there.name).into_owned();
-        self.expect(info_hash, name, state).await
+        self.expect(info_hash, name, way, state).await
     }
 
-    async fn expect(&mut self, info_hash: InfoHash, name: String, state: &mut State) -> Option<CancellationToken> {
-        let station = match self.station(self.told.settings.conductors.clone()).await {
+    async fn expect(
+        &mut self,
+        info_hash: InfoHash,
+        name: String,
+        way: Way,
+        state: &mut State,
+    ) -> Option<CancellationToken> {
+        let mut station = match self.station(self.told.settings.conductors.clone()).await {
             Ok(station) => station,
             Err(error) => {
                 state.say(format!("error: {error}"));
                 return None;
             }
         };
+        station.settings.repair |= way.repair;
+        if let Some(folder) = way.folder {
+            station.settings.output = folder;
+        }
         let (slot, stop) = (self.slot(), station.stop.clone());
-        state.here.insert(info_hash, Here::Coming { name });
-        self.fetches.insert(info_hash, Fetch { slot, station });
+        self.unfinished.remove(&info_hash);
+        state.here.insert(info_hash, Here::Coming { name: name.clone() });
+        self.fetches.insert(info_hash, Fetch { slot, station: Arc::new(station), name });
         Some(stop)
     }
 
     /// Starts to fetch what neighbours found; whoever has it gives the manifest.
     pub async fn fetch_found(&mut self, found: &Found, state: &mut State) {
         let name = shown(&found.name).into_owned();
-        if self.expect(found.info_hash, name, state).await.is_some() {
+        if self.expect(found.info_hash, name, Way::default(), state).await.is_some() {
             let peer = |holder: &Holder| Endpoint { host: Host::Ip(holder.address.ip()), port: holder.address.port() };
             let peers = found.holders.iter().map(peer).collect();
             let (name, size) = (Some(found.name.clone()), Some(found.size));
@@ -172,7 +209,7 @@ impl Jobs {
 
     /// Starts to fetch it, if it was found what it is.
     pub fn begin(&mut self, info_hash: InfoHash, got: Result<Named, StartError>, state: &mut State) {
-        let Some(Fetch { slot, station }) = self.fetches.get(&info_hash) else { return };
+        let Some(Fetch { slot, station, .. }) = self.fetches.get(&info_hash) else { return };
         match got {
             Ok(named) => {
                 let begins = Beginning { station: station.clone(), screen: Teller::new(self.screen.clone(), *slot) };
@@ -220,7 +257,7 @@ impl Jobs {
                 state.say(format!("no conductor was found: this member is one, on port {port}"));
             }
         }
-        let station = self.station(self.conductors()).await?;
+        let station = Arc::new(self.station(self.conductors()).await?);
         let (slot, token) = (self.slot(), self.told.token.clone());
         self.shares.insert(slot, Share { path, stop: station.stop.clone() });
         self.running.spawn(async move { Ended::Share(slot, share::share_from(station, named, token, slot).await) });
@@ -267,9 +304,19 @@ impl Jobs {
                         state.here.retain(|hash, here| Some(*hash) != gone || !matches!(here, Here::Shared { .. }));
                         None
                     }
+                    // What was interrupted is said with the line that goes on.
+                    (Report::End(End { code: Exit::Interrupted, .. }), _) => None,
                     (Report::End(_), line) => {
                         self.last_words.extend(line);
                         None
+                    }
+                    (Report::Error { name: Some(name), .. }, Some(line)) => {
+                        self.failed.insert(name, line.clone());
+                        Some(line)
+                    }
+                    (Report::Whole { name, .. }, line) => {
+                        self.failed.remove(&name);
+                        line
                     }
                     // The list says it.
                     (Report::Start(_), _) => None,
@@ -284,11 +331,15 @@ impl Jobs {
     fn ended(&mut self, ended: Ended, state: &mut State) {
         match ended {
             Ended::Fetch(info_hash, exit) => {
-                self.fetches.remove(&info_hash);
+                let fetch = self.fetches.remove(&info_hash);
                 let percent = match state.here.get(&info_hash) {
                     Some(Here::Running(view)) => view.percent(),
                     _ => 0,
                 };
+                if let (Some(fetch), Exit::Interrupted) = (fetch, exit) {
+                    let folder = &fetch.station.settings.output;
+                    self.unfinished.insert(info_hash, unfinished(&fetch.name, percent, info_hash, folder));
+                }
                 state.here.insert(info_hash, Here::Ended { exit, percent });
             }
             Ended::Share(slot, ended) => {
@@ -322,18 +373,39 @@ impl Jobs {
             ends.cancel();
             let _ = own.await;
         }
+        self.last_words.extend(self.unfinished.into_values().chain(self.failed.into_values()));
         self.last_words
     }
+}
+
+/// The line about a composition that is not whole, with the command that goes on fetching it.
+fn unfinished(name: &str, percent: u32, info_hash: InfoHash, folder: &Path) -> String {
+    let into = match folder == Path::new(".") {
+        true => String::new(),
+        false => format!(" -o {}", quoted(folder)),
+    };
+    format!("{name}: interrupted; {percent} % are verified and kept, and go on with: member get {info_hash}{into}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_unfinished_says_how_to_go_on() {
+        let line = |folder: &str| unfinished("vm.qcow2", 47, InfoHash([7; 20]), Path::new(folder));
+        let hash = "07".repeat(20);
+        assert_eq!(
+            line("."),
+            format!("vm.qcow2: interrupted; 47 % are verified and kept, and go on with: member get {hash}")
+        );
+        assert!(line("/my data").ends_with(&format!("member get {hash} -o '/my data'")), "{}", line("/my data"));
+    }
+
     #[tokio::test]
     async fn a_shared_file_that_changed_is_listed_once() {
         let mut jobs = Jobs::new(Menu::of(&[]), CancellationToken::new());
-        let mut state = State::new(String::new());
+        let mut state = State::new(String::new(), true);
         for (path, hash) in [("/d/a", 1), ("/d/b", 2), ("/d/a", 3)] {
             let (name, info_hash) = ("a".to_owned(), InfoHash([hash; 20]).to_string());
             let (size, parts, part_size, port) = (1, 1, 16_384, 9998);

@@ -60,6 +60,9 @@ impl Here {
             Self::Ended { exit: Exit::Interrupted, percent } => {
                 vec![format!("stopped at {percent} %"), format!("{percent} %")]
             }
+            Self::Ended { exit: Exit::OtherData, .. } => {
+                vec!["another file: R repairs, o elsewhere".to_owned(), "another file".to_owned()]
+            }
             Self::Ended { .. } => vec!["failed".to_owned()],
         };
         said.into_iter().find(|text| text.chars().count() <= columns).unwrap_or_default()
@@ -180,6 +183,8 @@ pub(super) mod tests {
             (Here::Ended { exit: Exit::Interrupted, percent: 47 }, 30, "stopped at 47 %"),
             (Here::Ended { exit: Exit::Done, percent: 100 }, 30, "whole"),
             (Here::Ended { exit: Exit::Disk, percent: 3 }, 30, "failed"),
+            (Here::Ended { exit: Exit::OtherData, percent: 0 }, 36, "another file: R repairs, o elsewhere"),
+            (Here::Ended { exit: Exit::OtherData, percent: 0 }, 28, "another file"),
         ] {
             assert_eq!(here.text(columns), text);
         }

@@ -49,7 +49,7 @@ use crate::{
     ui::{Signs, canvas::Canvas, keys::Keys, to_stderr, to_stdout},
     wire::extension::search::Asks,
 };
-use jobs::Jobs;
+use jobs::{Jobs, Way};
 use list::Here;
 use state::{Page, State, Wish};
 
@@ -121,7 +121,7 @@ struct Menu {
 impl Menu {
     fn new(told: Told, stop: CancellationToken) -> Self {
         let jobs = Jobs::new(told, stop.clone());
-        let (state, signs) = (State::new(jobs.conductor()), Signs::of_locale());
+        let (state, signs) = (State::new(jobs.conductor(), jobs.is_named()), Signs::of_locale());
         Self {
             state,
             jobs,
@@ -199,7 +199,11 @@ impl Menu {
     async fn grant(&mut self, wish: Wish) -> bool {
         match wish {
             Wish::Quit => return false,
-            Wish::Fetch(info_hash) => self.fetch(info_hash).await,
+            Wish::Fetch(info_hash) => self.fetch(info_hash, Way::default()).await,
+            Wish::Repair(info_hash) => self.fetch(info_hash, Way { repair: true, folder: None }).await,
+            Wish::FetchInto(info_hash, typed) => {
+                self.fetch(info_hash, Way { repair: false, folder: Some(path::typed(&typed)) }).await;
+            }
             Wish::FetchFound(info_hash) => {
                 let found = self.state.asking.findings.found.iter().find(|found| found.info_hash == info_hash).cloned();
                 if let Some(found) = found {
@@ -301,8 +305,8 @@ impl Menu {
         Get { typed, whom: self.jobs.whom(true, !self.state.is_listed(info_hash)) }
     }
 
-    async fn fetch(&mut self, info_hash: InfoHash) {
-        let (get, stop) = (self.named(info_hash), self.jobs.coming(info_hash, &mut self.state).await);
+    async fn fetch(&mut self, info_hash: InfoHash, way: Way) {
+        let (get, stop) = (self.named(info_hash), self.jobs.coming(info_hash, way, &mut self.state).await);
         if let Some(stop) = stop {
             self.ask(async move { Answer::Got(info_hash, got(&get, None, &stop).await) });
         }

@@ -9,6 +9,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::list::{Here, Row, is_of_use, rows};
 use crate::{
     catalogue::Composition,
+    cli::Exit,
     member::{ask::locate::Located, search::findings::Findings},
     metainfo::InfoHash,
     ui::View,
@@ -23,6 +24,10 @@ const MOST_NEWS: usize = 200;
 pub enum Wish {
     Quit,
     Fetch(InfoHash),
+    /// Fetch it in place of the other file under its name, with that file's good parts.
+    Repair(InfoHash),
+    /// Fetch it into the folder that was typed.
+    FetchInto(InfoHash, String),
     Stop(InfoHash),
     Locate(InfoHash),
     Refresh,
@@ -63,6 +68,8 @@ pub enum Typing {
     Filter,
     Share(String),
     Search(String),
+    /// A folder to fetch this composition into.
+    Folder(InfoHash, String),
 }
 
 /// A question to the neighbours.
@@ -90,8 +97,10 @@ impl Asking {
 
 /// All that is on the screen.
 pub struct State {
-    /// Who conducts, for people.
+    /// The conductor that is asked, for people.
     pub conductor: String,
+    /// The user named that conductor; else it is this machine's, if one runs here.
+    pub is_named: bool,
     /// None: not asked yet. An error is why there is no list now.
     pub listed: Option<Result<(), String>>,
     /// What the conductor lists.
@@ -119,9 +128,10 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(conductor: String) -> Self {
+    pub fn new(conductor: String, is_named: bool) -> Self {
         Self {
             conductor,
+            is_named,
             listed: None,
             there: Vec::new(),
             near: Vec::new(),
@@ -196,6 +206,12 @@ impl State {
             KeyCode::Char('q' | 'Q') => return Some(Wish::Quit),
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Some(Wish::Quit),
             KeyCode::Enter | KeyCode::Char('g') => return self.fetch(info_hash?),
+            KeyCode::Char('R') => return self.repair(info_hash?),
+            KeyCode::Char('o') => {
+                let info_hash = info_hash?;
+                self.fetch(info_hash)?;
+                self.typing = Some(Typing::Folder(info_hash, String::new()));
+            }
             KeyCode::Char('l') => {
                 let (info_hash, name) = chosen?;
                 self.page = Page::Map { name, located: None, top: 0 };
@@ -232,6 +248,15 @@ impl State {
             return None;
         }
         Some(Wish::Fetch(info_hash))
+    }
+
+    /// Repairs only what a fetch found to be another file: nothing else is in the way.
+    fn repair(&mut self, info_hash: InfoHash) -> Option<Wish> {
+        if !matches!(self.here.get(&info_hash), Some(Here::Ended { exit: Exit::OtherData, .. })) {
+            self.say("no other file is in its place: Enter fetches it".to_owned());
+            return None;
+        }
+        Some(Wish::Repair(info_hash))
     }
 
     fn go(&mut self, by: isize) {
@@ -288,7 +313,7 @@ impl State {
     fn press_typing(&mut self, key: KeyEvent) -> Option<Wish> {
         let typing = self.typing.clone()?;
         let text = match &mut self.typing {
-            Some(Typing::Share(text) | Typing::Search(text)) => text,
+            Some(Typing::Share(text) | Typing::Search(text) | Typing::Folder(_, text)) => text,
             Some(Typing::Filter) => &mut self.filter,
             None => return None,
         };
@@ -299,7 +324,7 @@ impl State {
             (KeyCode::Backspace, _) => drop(text.pop()),
             (KeyCode::Tab, _) => {
                 return match typing {
-                    Typing::Share(path) => Some(Wish::Complete(path)),
+                    Typing::Share(path) | Typing::Folder(_, path) => Some(Wish::Complete(path)),
                     Typing::Filter | Typing::Search(_) => None,
                 };
             }
@@ -314,7 +339,8 @@ impl State {
                 return match typing {
                     Typing::Share(path) if !path.trim().is_empty() => Some(Wish::Share(path)),
                     Typing::Search(text) if is_question(&text) => Some(self.ask(Asks::For(text.trim().to_owned()))),
-                    Typing::Share(_) | Typing::Search(_) | Typing::Filter => None,
+                    Typing::Folder(hash, folder) if !folder.trim().is_empty() => Some(Wish::FetchInto(hash, folder)),
+                    Typing::Share(_) | Typing::Search(_) | Typing::Folder(..) | Typing::Filter => None,
                 };
             }
             _ => {}
@@ -331,7 +357,7 @@ impl State {
 
     /// What came of [`Wish::Complete`], if it was not typed on meanwhile.
     pub fn completed(&mut self, typed: &str, completed: String) {
-        if let Some(Typing::Share(path)) = &mut self.typing
+        if let Some(Typing::Share(path) | Typing::Folder(_, path)) = &mut self.typing
             && path == typed
         {
             *path = completed;
@@ -369,7 +395,6 @@ mod tests {
         *,
     };
     use crate::{
-        cli::Exit,
         ui::Phase,
         wire::extension::search::{Answer, Find, QuestionId, Says},
     };
@@ -387,7 +412,7 @@ mod tests {
 
     fn state() -> State {
         let there = ["a.iso", "b.iso", "vm.qcow2"].into_iter().zip(1..).map(|(name, n)| composition(name, n));
-        State { there: there.collect(), listed: Some(Ok(())), ..State::new("head:9999".to_owned()) }
+        State { there: there.collect(), listed: Some(Ok(())), ..State::new("head:9999".to_owned(), true) }
     }
 
     fn hash(n: u8) -> InfoHash {
@@ -400,6 +425,21 @@ mod tests {
         assert_eq!(press(&mut state, "jj\nkgl"), [Wish::Fetch(hash(3)), Wish::Fetch(hash(2)), Wish::Locate(hash(2))]);
         assert!(matches!(state.page, Page::Map { .. }));
         assert_eq!(press(&mut state, "qkkkkgq"), [Wish::Fetch(hash(1)), Wish::Quit], "the first q leads back");
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_repaired_or_the_fetch_goes_elsewhere() {
+        let mut state = state();
+        assert_eq!(press(&mut state, "R"), [], "nothing is in its place yet");
+        assert!(state.news[0].contains("Enter fetches it"), "{:?}", state.news);
+        state.here.insert(hash(1), Here::Ended { exit: Exit::OtherData, percent: 0 });
+        assert_eq!(press(&mut state, "R"), [Wish::Repair(hash(1))]);
+        let typed = [Wish::Complete("/d".to_owned()), Wish::FetchInto(hash(1), "/data".to_owned())];
+        assert_eq!(press(&mut state, "o/d\tata\n"), typed);
+        assert_eq!(press(&mut state, "o \n"), [], "no folder was typed");
+        state.here.insert(hash(1), Here::Coming { name: "a.iso".to_owned() });
+        assert_eq!(press(&mut state, "o"), []);
+        assert_eq!(state.typing, None, "it is on its way already");
     }
 
     #[test]

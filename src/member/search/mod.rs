@@ -25,13 +25,14 @@ use super::{
 use crate::{
     cli::{Exit, search::Quest},
     manifest::shown,
-    ui::{report::counted, to_stderr, to_stdout},
+    ui::{Signs, report::counted, to_stderr, to_stdout},
     wire::extension::search::Asks,
 };
 use findings::Findings;
 
 const FRAME: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
 
 /// Asks until nothing more comes. To be called inside a tokio runtime.
 pub async fn run(quest: Quest, stop: CancellationToken) -> Exit {
@@ -164,11 +165,12 @@ struct Live {
     /// Lines that stand there.
     lines: usize,
     frame: usize,
+    signs: Signs,
 }
 
 impl Live {
     fn new() -> Self {
-        Self { term: Term::stderr(), lines: 0, frame: 0 }
+        Self { term: Term::stderr(), lines: 0, frame: 0, signs: Signs::of_locale() }
     }
 
     fn clear(&mut self) {
@@ -182,10 +184,12 @@ impl Live {
         let all: Vec<&str> = table.lines().collect();
         // What does not fit comes with the table at the end.
         let fit = all.len().min(usize::from(rows).saturating_sub(2));
-        let status = format!("{} {status}; q ends", SPINNER[self.frame % SPINNER.len()]);
+        let spinner: &[&str] = if self.signs.unicode { &SPINNER } else { &ASCII_SPINNER };
+        let status = format!("{} {status}; q ends", spinner[self.frame % spinner.len()]);
         self.frame += 1;
         let lines = all[..fit].iter().copied().chain([&*status]);
-        let cut = lines.map(|line| console::truncate_str(line, columns.saturating_sub(1), "…").into_owned() + "\n");
+        let mark = self.signs.ellipsis().to_string();
+        let cut = lines.map(|line| console::truncate_str(line, columns.saturating_sub(1), &mark).into_owned() + "\n");
         let text: String = cut.collect();
         self.clear();
         self.lines = fit + 1;
