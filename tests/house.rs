@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "src/net/limiter.rs",
     "src/net/range.rs",
     "src/peer/gather.rs",
+    "src/peer/liveness.rs",
     "src/peer/mod.rs",
     "src/peer/rates.rs",
     "src/peer/requests.rs",

@@ -87,6 +87,7 @@ pub async fn run(link: Link) {
         talk: Talk { key: link.key, stream: link.stream, session: link.session, store: link.store, start: link.start },
         commands: link.commands,
         events: link.events,
+        unread_since: None,
     };
     let closed = match driver.converse().await {
         Err(closed) => closed,
@@ -101,6 +102,8 @@ struct Driver {
     transmitter: Transmitter,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<(PeerKey, Vec<Event>)>,
+    /// Since when bytes may wait in the socket because something else keeps us from reading.
+    unread_since: Option<Time>,
 }
 
 /// What a wait ended with.
@@ -118,8 +121,13 @@ impl Driver {
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command)?;
             }
-            self.on_time()?;
+            self.note_unread();
             let came = self.receiver.turn(&mut self.talk)?;
+            // After reading: a program that stood still judges nobody by what lay unread meanwhile.
+            self.on_time()?;
+            if matches!(came, Turn::Disk | Turn::Nothing | Turn::Until(_)) {
+                self.unread_since = Some(self.talk.now());
+            }
             let went = self.transmitter.turn(&mut self.talk)?;
             self.report(None).await;
             let heard = came == Turn::Nothing && self.talk.session.takes_input();
@@ -145,13 +153,21 @@ impl Driver {
         Ok(())
     }
 
+    /// Time in which this side did not read counts for nobody's silence.
+    fn note_unread(&mut self) {
+        if let Some(since) = self.unread_since.take() {
+            let now = self.talk.now();
+            self.talk.session.on_unread(now.saturating_sub(since), now);
+        }
+    }
+
     fn on_time(&mut self) -> Result<(), Closed> {
         let now = self.talk.now();
         if now >= self.talk.session.deadline() {
             self.talk.session.on_deadline(now)?;
         }
         if self.transmitter.deadline().is_some_and(|at| now >= at) {
-            self.transmitter.on_deadline(&mut self.talk);
+            self.transmitter.on_deadline(&mut self.talk, now)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ pub mod driver;
 pub mod gather;
 pub mod glance;
 pub mod inquiry;
+pub mod liveness;
 mod patience;
 pub mod rates;
 mod receive;
@@ -21,6 +22,7 @@ mod uploads;
 
 use crate::{
     geometry::PartIndex,
+    peer::liveness::Silence,
     wire::{bitfield::Bitfield, copy_id::CopyId, extension::pex::Exchange, handshake::PeerId},
 };
 
@@ -68,6 +70,8 @@ pub enum Event {
     Uploaded(u32),
     /// Its connection takes no more bytes for now (or again does).
     Clogged(bool),
+    /// It has said nothing for a while; or it is heard again.
+    Silent(Silence),
     /// It has little to send, and parts that we lack.
     Offer,
     /// It runs a node of the DHT at this UDP port (BEP 5).

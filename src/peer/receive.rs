@@ -234,9 +234,13 @@ impl Receiver {
             space.copy_from_slice(&here[..count]);
             assembly.filled(at, count as u32);
         }
+        if count == 0 {
+            // A wake-up of our own is nothing that the other side did.
+            return false;
+        }
         self.scratch.consume(count);
         self.came(count as u32, talk, now);
-        count > 0
+        true
     }
 
     /// One read from the socket; without an error in it, how many bytes came.
@@ -262,7 +266,11 @@ impl Receiver {
 
         let granted = self.limiter.take(now, (place.len() + beside) as u32);
         if granted == 0 {
-            return Ok(Err(Turn::Until(self.limiter.when_next(now))));
+            // Where nothing waits to be read, it is the other side that is silent, not the limit that holds it up.
+            return Ok(Err(match socket::has_input(&talk.stream) {
+                true => Turn::Until(self.limiter.when_next(now)),
+                false => Turn::Socket,
+            }));
         }
         let straight = place.len().min(granted as usize);
         let beside = granted as usize - straight;

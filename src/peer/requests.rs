@@ -147,6 +147,16 @@ impl Requests {
         self.fetches.iter().map(|f| f.part).collect()
     }
 
+    /// Blocks were asked for and have not begun to come.
+    pub fn are_awaited(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Answers to what was taken back are still to come.
+    pub fn were_taken_back(&self) -> bool {
+        !self.taken_back.is_empty()
+    }
+
     /// Nothing is being fetched.
     pub fn is_idle(&self) -> bool {
         self.fetches.is_empty()

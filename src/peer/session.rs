@@ -16,7 +16,12 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
     peer::{
-        Closed, Command, Event, Hello, Introduction, patience::Patience, rates::BusyRate, requests::Requests, uploads,
+        Closed, Command, Event, Hello, Introduction,
+        liveness::{BUSY_KEEP_ALIVE, Duty, Liveness, MAX_PROMISE, Silence},
+        patience::Patience,
+        rates::BusyRate,
+        requests::Requests,
+        uploads,
     },
     time::Time,
     wire::{
@@ -34,10 +39,6 @@ const QUEUE: (usize, usize) = (250, 500);
 const REQUEST_TIME: f64 = 0.010;
 /// While no rate is known.
 const FIRST_REQUEST: u32 = 4 * BLOCK;
-/// Stock clients leave whom they do not hear for as little as 10 s (rqbit); our own members are patient.
-const KEEP_ALIVE: (Time, Time) = (Time::from_secs(8), Time::from_secs(30));
-/// Longest silence of the other side: stock clients keep alive every 120 s at the latest, our own every 30 s.
-const SILENCE: (Time, Time) = (Time::from_secs(270), Time::from_secs(90));
 /// Pieces of metadata that wait to be sent at most; more are refused.
 const MAX_METADATA_QUEUE: usize = 64;
 /// What was recalled is given up after this time, if neither it comes nor a refusal.
@@ -121,8 +122,11 @@ pub struct Session {
     messages: VecDeque<Message>,
     metadata_waiting: usize,
     events: VecDeque<Event>,
-    last_said: Time,
-    last_heard: Time,
+    liveness: Liveness,
+    /// It keeps alive often while requests are outstanding, as it said.
+    prompt: bool,
+    /// A block of its is coming, wanted or not.
+    in_block: bool,
 }
 
 enum Shown {
@@ -159,8 +163,9 @@ impl Session {
             messages: VecDeque::new(),
             metadata_waiting: 0,
             events: VecDeque::new(),
-            last_said: now,
-            last_heard: now,
+            liveness: Liveness::new(now),
+            prompt: false,
+            in_block: false,
             remote,
         };
         if session.remote.extended {
@@ -195,7 +200,8 @@ impl Session {
     /// # Errors
     /// Nobody asked for it.
     pub fn on_block(&mut self, header: RawBlock, now: Time) -> Result<Landing, Fault> {
-        self.last_heard = now;
+        self.hear(now);
+        self.in_block = true;
         let landing = match self.requests.arrived(header) {
             Some(block) => Landing::Wanted(block),
             None if self.requests.settle_taken_back(header) => Landing::Unwanted,
@@ -207,22 +213,26 @@ impl Session {
             Landing::Wanted(block) => Some(Arriving { part: block.part, wanted: true }),
             Landing::Unwanted => None,
         };
+        self.note_duty(now);
         Ok(landing)
     }
 
-    /// So many bytes of the payload came.
+    /// So many bytes of the payload came. None at all is nothing that the other side did.
     pub fn on_bytes(&mut self, count: u32, now: Time) {
-        self.last_heard = now;
+        if count == 0 {
+            return;
+        }
+        self.hear(now);
         self.received += count;
         self.rate.add(count, now);
     }
 
     /// The payload is whole. Returns the part if that was the last of it: check it, then call [`Self::on_verdict`].
     pub fn on_block_end(&mut self, now: Time) -> Option<PartIndex> {
-        self.last_heard = now;
+        self.in_block = false;
         let arriving = self.arriving.take().filter(|a| a.wanted);
         let whole = arriving.map(|a| a.part).filter(|part| self.requests.landed(*part));
-        self.pump();
+        self.pump(now);
         whole
     }
 
@@ -241,7 +251,7 @@ impl Session {
             self.rate.start(now);
         }
         self.requests.add(part, missing);
-        self.pump();
+        self.pump(now);
     }
 
     /// Any command but `Fetch` and `Close`, which are the driver's.
@@ -260,7 +270,7 @@ impl Session {
             Command::Complete if self.remote.extended => self.say_hello(None, None, None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
-        self.pump();
+        self.pump(now);
     }
 
     fn show(&mut self, part: PartIndex) {
@@ -300,7 +310,7 @@ impl Session {
     }
 
     /// Everything that follows from a change: requests that fit, the end of a leave, the wish for one.
-    fn pump(&mut self) {
+    fn pump(&mut self, now: Time) {
         while !self.choked {
             let longest = self.request_length();
             let Some(b) = self.requests.next(&self.geometry, longest, self.their_queue) else {
@@ -317,6 +327,31 @@ impl Session {
         if self.uploads.asks() {
             self.events.push_back(Event::Asks);
         }
+        self.note_duty(now);
+    }
+
+    /// The other side said something.
+    fn hear(&mut self, now: Time) {
+        if self.liveness.hear(now) {
+            self.events.push_back(Event::Silent(Silence::Over));
+        }
+    }
+
+    fn note_duty(&mut self, now: Time) {
+        let duty = Duty {
+            ours: self.is_ours(),
+            prompt: self.prompt,
+            // Without the fast extension nothing answers a cancel.
+            owes: self.requests.are_awaited() || (self.remote.fast && self.requests.were_taken_back()),
+            waits: self.uploads.is_awaited(),
+            in_block: self.in_block,
+        };
+        self.liveness.judge_by(duty, now);
+    }
+
+    /// Nothing was read from the socket for this long, though bytes may have been there.
+    pub fn on_unread(&mut self, unread: Time, now: Time) {
+        self.liveness.skip(unread, now);
     }
 
     /// What [`REQUEST_TIME`] brings, as a power of two between a block and what was agreed on.
@@ -347,17 +382,17 @@ impl Session {
 
     /// The last byte of this block went to the socket.
     pub fn on_sent(&mut self, block: BlockRange, now: Time) {
-        self.last_said = now;
+        self.liveness.say(now);
         self.uploaded += block.len;
         if self.uploads.sent(block, &self.geometry) {
             self.events.push_back(Event::Sent(block.part));
         }
-        self.pump();
+        self.pump(now);
     }
 
     /// Some bytes went to the socket: no keep-alive is due.
     pub fn on_said(&mut self, now: Time) {
-        self.last_said = now;
+        self.liveness.say(now);
     }
 
     /// The socket takes no more for now, or again does.
@@ -387,14 +422,9 @@ impl Session {
         self.max_request > BLOCK
     }
 
-    fn limits(&self) -> (Time, Time) {
-        if self.is_ours() { (KEEP_ALIVE.1, SILENCE.1) } else { (KEEP_ALIVE.0, SILENCE.0) }
-    }
-
     /// When [`Self::on_deadline`] wants to be called.
     pub fn deadline(&self) -> Time {
-        let (keep_alive, silence) = self.limits();
-        let next = (self.last_said + keep_alive).min(self.last_heard + silence);
+        let next = self.liveness.deadline();
         self.requests.first_recall().map_or(next, |at| next.min(at + RECALL_TIME))
     }
 
@@ -404,18 +434,21 @@ impl Session {
     /// It never answered what was asked; or nothing was heard for too long, which is nobody's fault: a line that is cut
     /// looks the same, and may be mended.
     pub fn on_deadline(&mut self, now: Time) -> Result<(), Closed> {
-        let (keep_alive, silence) = self.limits();
-        if now >= self.last_heard + silence {
+        if self.liveness.is_over(now) {
             return Err(Closed::Broken("nothing was heard for too long".to_owned()));
+        }
+        if let Some(silence) = self.liveness.news(now) {
+            self.events.push_back(Event::Silent(silence));
         }
         while let Some(part) = self.requests.recalled_until(now.saturating_sub(RECALL_TIME)) {
             self.give_up(part, false);
         }
+        self.note_duty(now);
         if self.requests.owes_too_much() {
             return Err(Closed::Fault("it answers no requests".to_owned()));
         }
-        if now >= self.last_said + keep_alive {
-            self.last_said = now;
+        if self.liveness.keep_alive_due(now) {
+            self.liveness.say(now);
             self.messages.push_back(Message::KeepAlive);
         }
         Ok(())

@@ -36,6 +36,9 @@ const BATCH: usize = 256 * 1024;
 const AHEAD: u64 = 256 * 1024;
 /// A socket that takes nothing for this long while a block waits is clogged.
 const CLOGGED_AFTER: Time = Time::from_millis(20);
+/// A peer that takes nothing of what it is sent for this long is left, whatever it says. Long, since a low download limit
+/// over many connections, or a slow disk, lets a peer read that seldom.
+const UNTAKEN_TIMEOUT: Time = Time::from_secs(300);
 
 pub struct Transmitter {
     limiter: Limiter,
@@ -55,6 +58,10 @@ pub struct Transmitter {
     warming: Option<JoinHandle<()>>,
     stuck_since: Option<Time>,
     clogged: bool,
+    /// Since when the socket has taken nothing.
+    untaken_since: Option<Time>,
+    /// Blocks were sent on this connection.
+    serves: bool,
 }
 
 impl Transmitter {
@@ -71,6 +78,8 @@ impl Transmitter {
             warming: None,
             stuck_since: None,
             clogged: false,
+            untaken_since: None,
+            serves: false,
         }
     }
 
@@ -98,16 +107,30 @@ impl Transmitter {
         }
     }
 
-    /// When the socket counts as clogged unless it takes something before.
+    /// When the socket counts as clogged, or the peer as gone, unless something is taken before.
     pub fn deadline(&self) -> Option<Time> {
+        let untaken = self.untaken_since.map(|since| since + UNTAKEN_TIMEOUT);
+        self.clogs_at().into_iter().chain(untaken).min()
+    }
+
+    fn clogs_at(&self) -> Option<Time> {
         let since = self.stuck_since.filter(|_| !self.clogged);
         since.map(|since| since + CLOGGED_AFTER)
     }
 
     /// To be called when [`Transmitter::deadline`] has come.
-    pub fn on_deadline(&mut self, talk: &mut Talk) {
-        self.clogged = true;
-        talk.session.on_clogged(true);
+    ///
+    /// # Errors
+    /// The other side takes nothing of what it is sent.
+    pub fn on_deadline(&mut self, talk: &mut Talk, now: Time) -> Result<(), Closed> {
+        if self.untaken_since.is_some_and(|since| now >= since + UNTAKEN_TIMEOUT) {
+            return Err(Closed::Broken("it takes nothing of what it is sent".to_owned()));
+        }
+        if self.clogs_at().is_some_and(|at| now >= at) {
+            self.clogged = true;
+            talk.session.on_clogged(true);
+        }
+        Ok(())
     }
 
     /// Waits until what is sent next is in the page cache. May be dropped and called again.
@@ -145,6 +168,9 @@ impl Transmitter {
             }
             self.append(block, &talk.store)?;
             self.next = None;
+            if !std::mem::replace(&mut self.serves, true) {
+                socket::bear_slow_reading(&talk.stream);
+            }
         }
         if self.out.is_empty() {
             // Who is idle holds no memory.
@@ -232,6 +258,7 @@ impl Transmitter {
                 Ok(Ok(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.untaken_since.get_or_insert(now);
                 if self.bulk.is_some() || !self.short.is_empty() {
                     self.stuck_since.get_or_insert(now);
                 }
@@ -243,6 +270,7 @@ impl Transmitter {
 
     fn on_written(&mut self, count: usize, bulk: bool, talk: &mut Talk, now: Time) {
         self.stuck_since = None;
+        self.untaken_since = None;
         if std::mem::take(&mut self.clogged) {
             talk.session.on_clogged(false);
         }

@@ -60,6 +60,11 @@ impl Uploads {
         Some(block)
     }
 
+    /// The other side waits for blocks.
+    pub fn is_awaited(&self) -> bool {
+        !self.queue.is_empty() || self.unsent > 0
+    }
+
     /// The block is sent. Returns whether all bytes of its part now are.
     pub fn sent(&mut self, block: BlockRange, geometry: &Geometry) -> bool {
         self.unsent = self.unsent.saturating_sub(1);

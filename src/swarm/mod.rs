@@ -5,6 +5,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | `admission` | who becomes a neighbour |
 //! | `on_peer` | what follows from what a neighbour says |
 //! | `assign` | which part is asked of whom, and what is taken from a slow one |
 //! | `serve` | who is served, and what a first seed shows |
@@ -15,6 +16,7 @@
 //! | `copies` | who has everything, and which of them are one |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
 
+mod admission;
 mod assign;
 mod copies;
 mod exchange;

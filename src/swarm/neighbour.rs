@@ -5,6 +5,7 @@ use crate::{
     geometry::{Geometry, PartIndex},
     peer::{
         Hello, Introduction,
+        liveness::Silence,
         rates::{BusyRate, Meter},
     },
     time::Time,
@@ -40,6 +41,8 @@ pub(super) struct Neighbour {
     pub overdrawn: bool,
     /// When it was admitted.
     pub since: Time,
+    /// Whether it has been silent of late.
+    pub silence: Silence,
     pub hello: Option<Hello>,
     /// Whom we told it of.
     pub told: Told,
@@ -85,6 +88,7 @@ impl Neighbour {
             guest: false,
             overdrawn: false,
             since: now,
+            silence: Silence::Over,
             hello: None,
             told: Told::default(),
             has: Bitfield::none(geometry),
@@ -126,7 +130,7 @@ impl Neighbour {
 
     /// Whether it may be asked for anything.
     pub fn may_be_asked(&self) -> bool {
-        !self.choked && self.stall.is_none()
+        !self.choked && self.stall.is_none() && self.silence < Silence::Overdue
     }
 
     /// Its parts count for rarity: a complete member says nothing about it, one that stalls or spreads nothing has them in

@@ -1,128 +1,22 @@
 //! What follows from what a neighbour says.
 
-use core::net::IpAddr;
-use std::collections::BTreeMap;
-
 use super::{
-    Effect, MOST_GUESTS, Source, Swarm, Whole,
+    Source, Swarm, Whole,
     known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
 use crate::{
     geometry::PartIndex,
-    peer::{Closed, Command, Event, Hello, Introduction, PeerKey},
+    peer::{Closed, Command, Event, Hello, PeerKey, liveness::Silence},
     picker::PartState,
     time::Time,
-    wire::{bitfield::Bitfield, handshake::PeerId},
+    wire::bitfield::Bitfield,
 };
 
 /// A member that refuses this often what it says it has is left alone for a while.
 const MAX_REFUSALS: u32 = 16;
 
-/// Two connections with one member that are opened within this time may both be on their way before either side knows.
-const AT_ONCE: Time = Time::from_secs(2);
-
-/// How a new neighbour is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// For good.
-    Seat,
-    /// To be told of others.
-    Guest,
-}
-
-/// What this id draws when places are few.
-fn lot(lots: u64, id: PeerId) -> u64 {
-    let seed = id.0.iter().fold(lots, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3).rotate_left(23));
-    fastrand::Rng::with_seed(seed).u64(..)
-}
-
 impl Swarm {
-    pub(super) fn on_introduced(&mut self, key: PeerKey, introduction: Introduction, now: Time) {
-        let guest = match self.may_join(&introduction, now) {
-            Ok(place) => place == Place::Guest,
-            Err(why) => {
-                if introduction.dialled {
-                    self.known.failed(introduction.address, now);
-                }
-                self.effects.push_back(Effect::Refuse(key, why));
-                return;
-            }
-        };
-        if introduction.dialled {
-            self.known.connected(introduction.address, key, now);
-            self.known.dialled(introduction.address, now);
-        }
-        let show = self.first_show(now);
-        let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
-        let mut neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
-        neighbour.guest = guest;
-        self.neighbours.insert(key, neighbour);
-        self.roster += 1;
-        self.effects.push_back(Effect::Admit(key, show));
-        if let Some(reveal) = &mut self.reveal {
-            reveal.joined(key, self.neighbours[&key].introduction.id);
-        }
-        self.update_reveal(now);
-    }
-
-    fn may_join(&mut self, new: &Introduction, now: Time) -> Result<Place, &'static str> {
-        if new.id == self.config.id {
-            self.known.own(new.address);
-            return Err("it is this member itself");
-        }
-        if self.known.is_banned(new.address.ip().to_canonical(), new.id, now) {
-            return Err("it sent a wrong part");
-        }
-        if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
-            let (old, old_dialled) = (*old, n.introduction.dialled);
-            // Both sides dialled at once: both keep the connection that the greater id opened. Later than that one of
-            // them dialled unaware of whom it would meet, and both keep the old one, as aria2 does.
-            let at_once = new.dialled != old_dialled && now < n.since + AT_ONCE;
-            let keep_new = at_once && new.dialled == (self.config.id > new.id);
-            if !keep_new {
-                if new.dialled {
-                    self.known.connected(new.address, old, now);
-                }
-                return Err("it is connected already");
-            }
-            self.close(old, "it is connected twice", now);
-        }
-        self.make_room(new, now)
-    }
-
-    /// With all places taken, the lot decides who stays: whoever came first would else form a circle that later ones
-    /// stand outside of, and a part takes long into a corner of the swarm. The lots are drawn with our own dice, so
-    /// that nobody can choose an id that wins. Only those take part who share the address from which most came, the
-    /// new one counted: a thousand ids at one address push each other out, and nobody else. Those that we dialled
-    /// ourselves are never sent away for another: who knocks with a thousand ids cannot surround us. Complete ones stay
-    /// while we need them, and go first when we do not. Who draws no place may know nobody else: a few of these stay for
-    /// as long as it takes to tell them of others.
-    fn make_room(&mut self, new: &Introduction, now: Time) -> Result<Place, &'static str> {
-        let guests = self.neighbours.values().filter(|n| n.guest).count();
-        if self.neighbours.len() - guests < self.config.max_peers {
-            return Ok(Place::Seat);
-        }
-        let (lots, complete) = (self.lots, self.is_complete());
-        let mut crowds: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        let came = self.neighbours.values().filter(|n| !n.introduction.dialled).map(|n| &n.introduction);
-        came.chain([new]).for_each(|i| *crowds.entry(i.address.ip().to_canonical()).or_default() += 1);
-        let largest = crowds.values().max().copied();
-        let crowded = |i: &Introduction| crowds.get(&i.address.ip().to_canonical()).copied() == largest;
-        let others = self.neighbours.iter().filter(|(_, n)| {
-            !n.introduction.dialled && !n.guest && crowded(&n.introduction) && (complete || !n.is_complete())
-        });
-        let lowest = others.map(|(key, n)| (!n.is_complete(), lot(lots, n.introduction.id), *key)).min();
-        match lowest {
-            Some((incomplete, lowest, key)) if !incomplete || !crowded(new) || lowest < lot(lots, new.id) => {
-                self.close(key, "another drew the place", now);
-                Ok(Place::Seat)
-            }
-            _ if guests < MOST_GUESTS && new.extended => Ok(Place::Guest),
-            _ => Err("this member has enough connections"),
-        }
-    }
-
     pub(super) fn on_peer(&mut self, key: PeerKey, event: Event, now: Time) {
         if !self.neighbours.contains_key(&key) {
             return;
@@ -157,6 +51,7 @@ impl Swarm {
                 self.edit(key, |n| n.clogged = clogged);
                 self.serve(now);
             }
+            Event::Silent(silence) => self.on_silence(key, silence, now),
             Event::Offer => self.on_offer(key, now),
             // For whoever runs our own node.
             Event::Node(_) => {}
@@ -178,6 +73,16 @@ impl Swarm {
     pub(super) fn edit(&mut self, key: PeerKey, change: impl FnOnce(&mut Neighbour)) {
         if let Some(neighbour) = self.neighbours.get_mut(&key) {
             change(neighbour);
+        }
+    }
+
+    /// What was asked of a peer that should have said something is asked of others.
+    fn on_silence(&mut self, key: PeerKey, silence: Silence, now: Time) {
+        self.edit(key, |n| n.silence = silence);
+        match silence {
+            Silence::Overdue => self.stall(key, now),
+            Silence::Over => self.assign(key, now),
+            Silence::Idle | Silence::Owing => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod copies;
+mod cuts;
 mod dht;
 mod endings;
 mod folders;

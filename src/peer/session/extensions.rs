@@ -1,7 +1,7 @@
 //! What a conversation says and hears in the envelope of BEP 10: who is who, the metadata (BEP 9), and whom
 //! each has met (BEP 11).
 
-use super::{Fault, MAX_METADATA_QUEUE, MAX_REQUEST, QUEUE, Session};
+use super::{BUSY_KEEP_ALIVE, Fault, MAX_METADATA_QUEUE, MAX_PROMISE, MAX_REQUEST, QUEUE, Session};
 use crate::{
     geometry::BLOCK,
     peer::{Event, Hello, talk::CLIENT, uploads},
@@ -28,6 +28,7 @@ impl Session {
             client: Some(CLIENT.to_owned()),
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
+            alive: u32::try_from(BUSY_KEEP_ALIVE.as_secs()).ok(),
             name,
             copy,
         };
@@ -64,6 +65,9 @@ impl Session {
         }
         if let Some(queue) = hello.reqq {
             self.their_queue = (queue as usize).clamp(1, QUEUE.1);
+        }
+        if let Some(seconds) = hello.alive {
+            self.prompt = (1..=MAX_PROMISE).contains(&seconds);
         }
         if let Some(longest) = hello.max_request {
             self.max_request = longest.clamp(BLOCK, MAX_REQUEST);

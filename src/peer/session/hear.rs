@@ -19,7 +19,7 @@ impl Session {
     /// # Errors
     /// The other side broke the protocol.
     pub fn on_message(&mut self, message: Message, now: Time) -> Result<(), Fault> {
-        self.last_heard = now;
+        self.hear(now);
         if changes_little(&message) {
             self.bear(now)?;
         }
@@ -51,7 +51,7 @@ impl Session {
             Message::Suggest(_) | Message::AllowedFast(_) => {}
             Message::Unknown { .. } => {}
         }
-        self.pump();
+        self.pump(now);
         match self.requests.owes_too_much() {
             true => Err(fault("it answers no requests")),
             false => Ok(()),

@@ -38,7 +38,8 @@ fn borne(session: &mut Session, message: &Message, most: usize) -> usize {
 #[test]
 fn a_keep_alive_comes_before_stock_clients_lose_patience() {
     let mut session = session(true);
-    assert_eq!(session.deadline(), Time::from_secs(8));
+    session.on_deadline(Time::from_secs(5)).unwrap();
+    assert_eq!((session.next_message(), session.deadline()), (None, Time::from_secs(8)));
     session.on_deadline(Time::from_secs(8)).unwrap();
     assert_eq!(session.next_message(), Some(Message::KeepAlive));
     assert_eq!(session.deadline(), Time::from_secs(16));
@@ -112,6 +113,117 @@ fn who_falls_silent_has_broken_no_rule() {
     assert!(matches!(session.on_deadline(Time::from_secs(270)), Err(Closed::Broken(_))));
 }
 
+/// What becomes of a conversation in which the other side says nothing more from `now` on, while our own side is woken
+/// ten times a second and says much: what the swarm is told of it, and when it ends.
+fn silent_from(session: &mut Session, now: Time) -> (Vec<(Time, Silence)>, Time) {
+    let mut silences = Vec::new();
+    let wakes = (1..).map(|n| now + Time::from_millis(100) * n);
+    for woken in wakes {
+        session.on_bytes(0, woken);
+        session.command(Command::Have(session.geometry.part(1).unwrap()), woken);
+        let ended = session.on_deadline(woken);
+        while session.next_message().is_some() {
+            session.on_said(woken);
+        }
+        while let Some(event) = session.next_event() {
+            if let Event::Silent(silence) = event {
+                silences.push((woken - now, silence));
+            }
+        }
+        if let Err(closed) = ended {
+            assert!(matches!(closed, Closed::Broken(_)), "it may be back soon: {closed}");
+            return (silences, woken - now);
+        }
+    }
+    unreachable!("it ends")
+}
+
+#[test]
+fn who_falls_silent_in_mid_block_is_missed_whatever_we_do() {
+    let seconds = Time::from_secs;
+    for mut session in [self::session(true), ours()] {
+        let part = session.geometry.part(5).unwrap();
+        session.on_message(Message::Unchoke, Time::ZERO).unwrap();
+        session.fetch(part, std::slice::from_ref(&(0..64)), seconds(1));
+        let asked = requested(&mut session);
+        session.on_block(asked[0], seconds(2)).unwrap();
+        session.on_bytes(1000, seconds(2));
+        told(&mut session);
+        let (silences, end) = silent_from(&mut session, seconds(2));
+        assert_eq!(silences, [(seconds(5), Silence::Owing), (seconds(8), Silence::Overdue)]);
+        assert_eq!(end, seconds(14));
+    }
+}
+
+#[test]
+fn who_queues_us_and_says_so_is_not_left() {
+    let mut session = prompt();
+    let part = session.geometry.part(5).unwrap();
+    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    for n in 1..600 {
+        let now = Time::from_secs(4) * n;
+        session.on_deadline(now).unwrap();
+        session.on_message(Message::KeepAlive, now).unwrap();
+        assert!(told(&mut session).iter().all(|event| !matches!(event, Event::Silent(_))));
+    }
+    let now = Time::from_secs(2400);
+    let (silences, end) = silent_from(&mut session, now);
+    assert_eq!(
+        silences,
+        [(Time::from_secs(5) - Time::from_secs(4), Silence::Owing), (Time::from_secs(4), Silence::Overdue)]
+    );
+    assert_eq!(end, Time::from_secs(10));
+}
+
+#[test]
+fn who_waits_for_our_blocks_and_falls_silent_is_left() {
+    let mut session = prompt();
+    session.command(Command::ShowAll, Time::ZERO);
+    while session.next_message().is_some() {}
+    session.on_message(Message::Request(RawBlock { part: 3, begin: 0, len: 16384 }), Time::from_secs(1)).unwrap();
+    told(&mut session);
+    let (silences, end) = silent_from(&mut session, Time::from_secs(1));
+    assert_eq!(silences.last(), Some(&(Time::from_secs(8), Silence::Overdue)));
+    assert_eq!(end, Time::from_secs(14));
+}
+
+#[test]
+fn who_promises_nothing_may_be_slow_to_answer() {
+    let seconds = Time::from_secs;
+    let mut session = self::session(true);
+    let part = session.geometry.part(5).unwrap();
+    session.on_message(Message::Unchoke, Time::ZERO).unwrap();
+    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    told(&mut session);
+    assert_eq!(silent_from(&mut session, Time::ZERO), (vec![(seconds(5), Silence::Owing)], seconds(60)));
+    // Neither may one of ours that does not know the promise.
+    let mut older = ours();
+    older.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    told(&mut older);
+    assert_eq!(silent_from(&mut older, Time::ZERO).1, seconds(90));
+}
+
+#[test]
+fn what_lies_unread_is_no_silence() {
+    let mut session = prompt();
+    let part = session.geometry.part(5).unwrap();
+    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    told(&mut session);
+    session.on_unread(Time::from_secs(120), Time::from_secs(120));
+    session.on_deadline(Time::from_secs(120)).unwrap();
+    assert!(told(&mut session).is_empty());
+}
+
+/// One of our own members that keeps alive often while requests are outstanding.
+fn prompt() -> Session {
+    let mut session = ours();
+    let hello = ExtensionHandshake { alive: Some(3), ..Default::default() };
+    let hello = Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() };
+    session.on_message(hello, Time::ZERO).unwrap();
+    told(&mut session);
+    session
+}
+
 /// One of our own members that serves us and hears offers under the number 7.
 fn ours() -> Session {
     let mut session = session(true);
@@ -156,12 +268,12 @@ fn what_is_recalled_is_not_waited_for_long_and_from_strangers_not_at_all() {
     let mut session = ours();
     let part = session.geometry.part(5).unwrap();
     session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
-    session.command(Command::Recall(part), Time::from_secs(3));
+    session.command(Command::Recall(part), Time::from_secs(1));
     told(&mut session);
-    assert_eq!(session.deadline(), Time::from_secs(3) + RECALL_TIME);
-    session.on_deadline(Time::from_secs(3)).unwrap();
+    assert_eq!(session.deadline(), Time::from_secs(1) + RECALL_TIME);
+    session.on_deadline(Time::from_secs(1)).unwrap();
     assert_eq!(told(&mut session), []);
-    session.on_deadline(Time::from_secs(3) + RECALL_TIME).unwrap();
+    session.on_deadline(Time::from_secs(1) + RECALL_TIME).unwrap();
     assert_eq!(told(&mut session), [Event::Released { part, refused: false }]);
 
     let mut stranger = self::session(true);

@@ -35,6 +35,8 @@ pub struct ExtensionHandshake {
     pub your_ip: Option<IpAddr>,
     /// `oc_maxreq`: our own members take requests of up to this many bytes.
     pub max_request: Option<u32>,
+    /// `oc_alive`: while either side has requests outstanding, the sender says something at least once in so many seconds.
+    pub alive: Option<u32>,
     /// `oc_name`: how people see one of our own members; at most 100 bytes are written.
     pub name: Option<String>,
     /// `oc_copy`: which copy one of our own members holds.
@@ -56,6 +58,7 @@ impl ExtensionHandshake {
         integer("ut_pex", self.ut_pex, &mut out);
         out.push(b'e');
         integer("metadata_size", self.metadata_size, &mut out);
+        integer("oc_alive", self.alive, &mut out);
         if let Some(copy) = &self.copy {
             string("oc_copy", &copy.0, &mut out);
         }
@@ -99,6 +102,7 @@ impl ExtensionHandshake {
             client: dict.get("v").and_then(Value::as_bytes).map(client),
             your_ip: dict.get("yourip").and_then(Value::as_bytes).and_then(ip),
             max_request: number(&dict, "oc_maxreq"),
+            alive: number(&dict, "oc_alive"),
             name: dict.get("oc_name").and_then(Value::as_bytes).map(client),
             copy: dict.get("oc_copy").and_then(Value::as_bytes).and_then(CopyId::from_bytes),
         })
@@ -148,7 +152,7 @@ mod tests {
     prop_compose! {
         fn any_handshake()(
             ids in any::<(Option<u8>, Option<u8>, Option<u8>, Option<u8>)>(),
-            numbers in any::<(Option<u32>, Option<u32>, Option<u32>)>(),
+            numbers in any::<(Option<u32>, Option<u32>, Option<u32>, Option<u32>)>(),
             port in proptest::option::of(1u16..),
             upload_only: bool,
             client in proptest::option::of("\\PC{0,20}"),
@@ -168,6 +172,7 @@ mod tests {
                 client,
                 your_ip,
                 max_request: numbers.2,
+                alive: numbers.3,
                 name,
                 copy: copy.map(CopyId),
             }
@@ -221,11 +226,12 @@ mod tests {
             client: Some("c".into()),
             your_ip: Some([1, 2, 3, 4].into()),
             max_request: Some(8),
+            alive: Some(9),
             name: Some("n".into()),
             copy: Some(CopyId(*b"01234567")),
         };
         let expected =
-            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e7:oc_copy8:012345679:oc_maxreqi8e7:oc_name1:n1:pi6e\
+            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e8:oc_alivei9e7:oc_copy8:012345679:oc_maxreqi8e7:oc_name1:n1:pi6e\
             4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
         assert_eq!(hello.encode(), expected);
     }

@@ -1,0 +1,221 @@
+//! Who becomes a neighbour: which new connections are taken in, and which old ones go for them.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use super::{Effect, MOST_GUESTS, Swarm, neighbour::Neighbour};
+use crate::{
+    peer::{Introduction, PeerKey, liveness::Silence},
+    time::Time,
+    wire::handshake::PeerId,
+};
+
+/// Two connections with one member that are opened within this time may both be on their way before either side knows.
+const AT_ONCE: Time = Time::from_secs(2);
+
+/// How a new neighbour is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// For good.
+    Seat,
+    /// To be told of others.
+    Guest,
+}
+
+/// What this id draws when places are few.
+fn lot(lots: u64, id: PeerId) -> u64 {
+    let seed = id.0.iter().fold(lots, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3).rotate_left(23));
+    fastrand::Rng::with_seed(seed).u64(..)
+}
+
+/// Whether a new connection of the same peer shows that the old one is dead. A peer that owes us something and is silent
+/// may have come back with another address. One that has nothing to say may be silent for long: whoever knows its id (it
+/// tells everybody) must not push it out from elsewhere.
+fn is_gone(old: &Neighbour, new: &Introduction) -> bool {
+    let ip = |introduction: &Introduction| introduction.address.ip().to_canonical();
+    match old.silence {
+        Silence::Over => false,
+        Silence::Idle => ip(&old.introduction) == ip(new),
+        Silence::Owing | Silence::Overdue => true,
+    }
+}
+
+impl Swarm {
+    pub(super) fn on_introduced(&mut self, key: PeerKey, introduction: Introduction, now: Time) {
+        let guest = match self.may_join(&introduction, now) {
+            Ok(place) => place == Place::Guest,
+            Err(why) => {
+                if introduction.dialled {
+                    self.known.failed(introduction.address, now);
+                }
+                self.effects.push_back(Effect::Refuse(key, why));
+                return;
+            }
+        };
+        if introduction.dialled {
+            self.known.connected(introduction.address, key, now);
+            self.known.dialled(introduction.address, now);
+        }
+        let show = self.first_show(now);
+        let sees_all = show != crate::peer::session::Show::Nothing || self.reveal.is_none();
+        let mut neighbour = Neighbour::new(introduction, sees_all, &self.geometry(), now);
+        neighbour.guest = guest;
+        self.neighbours.insert(key, neighbour);
+        self.roster += 1;
+        self.effects.push_back(Effect::Admit(key, show));
+        if let Some(reveal) = &mut self.reveal {
+            reveal.joined(key, self.neighbours[&key].introduction.id);
+        }
+        self.update_reveal(now);
+    }
+
+    fn may_join(&mut self, new: &Introduction, now: Time) -> Result<Place, &'static str> {
+        if new.id == self.config.id {
+            self.known.own(new.address);
+            return Err("it is this member itself");
+        }
+        if self.known.is_banned(new.address.ip().to_canonical(), new.id, now) {
+            return Err("it sent a wrong part");
+        }
+        if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
+            let (old, old_dialled) = (*old, n.introduction.dialled);
+            // Both sides dialled at once: both keep the connection that the greater id opened. Later than that one of
+            // them dialled unaware of whom it would meet, and both keep the old one, as aria2 does.
+            let at_once = new.dialled != old_dialled && now < n.since + AT_ONCE;
+            let keep_new = at_once && new.dialled == (self.config.id > new.id) || is_gone(n, new);
+            if !keep_new {
+                if new.dialled {
+                    self.known.connected(new.address, old, now);
+                }
+                return Err("it is connected already");
+            }
+            self.close(old, "it is connected twice", now);
+        }
+        self.make_room(new, now)
+    }
+
+    /// With all places taken, the lot decides who stays: whoever came first would else form a circle that later ones
+    /// stand outside of, and a part takes long into a corner of the swarm. The lots are drawn with our own dice, so
+    /// that nobody can choose an id that wins. Only those take part who share the address from which most came, the
+    /// new one counted: a thousand ids at one address push each other out, and nobody else. Those that we dialled
+    /// ourselves are never sent away for another: who knocks with a thousand ids cannot surround us. Complete ones stay
+    /// while we need them, and go first when we do not. Who draws no place may know nobody else: a few of these stay for
+    /// as long as it takes to tell them of others.
+    fn make_room(&mut self, new: &Introduction, now: Time) -> Result<Place, &'static str> {
+        let guests = self.neighbours.values().filter(|n| n.guest).count();
+        if self.neighbours.len() - guests < self.config.max_peers {
+            return Ok(Place::Seat);
+        }
+        let (lots, complete) = (self.lots, self.is_complete());
+        let mut crowds: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        let came = self.neighbours.values().filter(|n| !n.introduction.dialled).map(|n| &n.introduction);
+        came.chain([new]).for_each(|i| *crowds.entry(i.address.ip().to_canonical()).or_default() += 1);
+        let largest = crowds.values().max().copied();
+        let crowded = |i: &Introduction| crowds.get(&i.address.ip().to_canonical()).copied() == largest;
+        let others = self.neighbours.iter().filter(|(_, n)| {
+            !n.introduction.dialled && !n.guest && crowded(&n.introduction) && (complete || !n.is_complete())
+        });
+        let lowest = others.map(|(key, n)| (!n.is_complete(), lot(lots, n.introduction.id), *key)).min();
+        match lowest {
+            Some((incomplete, lowest, key)) if !incomplete || !crowded(new) || lowest < lot(lots, new.id) => {
+                self.close(key, "another drew the place", now);
+                Ok(Place::Seat)
+            }
+            _ if guests < MOST_GUESTS && new.extended => Ok(Place::Guest),
+            _ => Err("this member has enough connections"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use super::*;
+    use crate::{
+        geometry::Geometry,
+        peer::{Command, Event},
+        swarm::{Config, Input},
+        wire::bitfield::Bitfield,
+    };
+
+    fn swarm() -> Swarm {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let have = Bitfield::none(&geometry);
+        let id = PeerId([9; 20]);
+        Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 })
+    }
+
+    /// The peer with the id 1 connects from `10.0.0.last`.
+    fn comes(swarm: &mut Swarm, key: u32, last: u8, now: Time) -> Vec<Effect> {
+        let address = SocketAddr::from(([10, 0, 0, last], 9998));
+        let who = Introduction { id: PeerId([1; 20]), address, dialled: false, fast: true, extended: true };
+        swarm.handle(Input::Introduced(PeerKey(key), who), now);
+        std::iter::from_fn(|| swarm.next_effect()).collect()
+    }
+
+    /// Whether a new connection from `10.0.0.last` takes the place of one from `10.0.0.1` that is silent.
+    fn replaces(silence: Silence, last: u8) -> bool {
+        let mut swarm = swarm();
+        comes(&mut swarm, 1, 1, Time::ZERO);
+        swarm.handle(Input::Peer(PeerKey(1), Event::Silent(silence)), Time::from_secs(60));
+        let effects = comes(&mut swarm, 2, last, Time::from_secs(60));
+        let admitted = effects.iter().any(|effect| matches!(effect, Effect::Admit(PeerKey(2), _)));
+        let closed = effects.iter().any(|effect| matches!(effect, Effect::Tell(PeerKey(1), Command::Close(_))));
+        assert_eq!(admitted, closed, "there is never more than one, and never none");
+        admitted
+    }
+
+    #[test]
+    fn who_comes_back_takes_the_place_of_its_silent_connection() {
+        assert!(!replaces(Silence::Over, 1) && !replaces(Silence::Over, 2));
+        assert!(replaces(Silence::Owing, 1) && replaces(Silence::Owing, 2));
+        assert!(replaces(Silence::Overdue, 1) && replaces(Silence::Overdue, 2));
+    }
+
+    #[test]
+    fn who_has_nothing_to_say_is_not_pushed_out_from_elsewhere() {
+        assert!(replaces(Silence::Idle, 1));
+        assert!(!replaces(Silence::Idle, 2));
+    }
+
+    /// What neighbours are told to fetch or to give back after these events.
+    fn orders(swarm: &mut Swarm, events: &[(u32, Event)], now: Time) -> Vec<(u32, Command)> {
+        for (key, event) in events {
+            swarm.handle(Input::Peer(PeerKey(*key), event.clone()), now);
+        }
+        let effects = std::iter::from_fn(|| swarm.next_effect());
+        let orders = effects.filter_map(|effect| match effect {
+            Effect::Tell(key, command @ (Command::Fetch(_) | Command::Release(_))) => Some((key.0, command)),
+            _ => None,
+        });
+        orders.collect()
+    }
+
+    #[test]
+    fn what_was_asked_of_one_that_should_have_spoken_is_asked_of_another() {
+        let mut swarm = swarm();
+        comes(&mut swarm, 1, 1, Time::ZERO);
+        let whole = |key| [(key, Event::HasAll), (key, Event::Choked(false))];
+        let asked = orders(&mut swarm, &whole(1), Time::ZERO);
+        assert!(!asked.is_empty() && asked.iter().all(|(key, _)| *key == 1));
+        let now = Time::from_secs(8);
+        let silent = orders(&mut swarm, &[(1, Event::Silent(Silence::Overdue))], now);
+        let part_of = |command: &Command| match command {
+            Command::Fetch(part) | Command::Release(part) => *part,
+            other => panic!("{other:?}"),
+        };
+        let parts: Vec<_> = silent.iter().map(|(_, command)| part_of(command)).collect();
+        assert_eq!(parts, asked.iter().map(|(_, command)| part_of(command)).collect::<Vec<_>>());
+        assert!(silent.iter().all(|(key, command)| *key == 1 && matches!(command, Command::Release(_))));
+        let freed: Vec<_> = parts.iter().map(|part| (1, Event::Released { part: *part, refused: false })).collect();
+        assert_eq!(orders(&mut swarm, &freed, now), [], "nothing is asked of it");
+        let address = SocketAddr::from(([10, 0, 0, 2], 9998));
+        let other = Introduction { id: PeerId([2; 20]), address, dialled: false, fast: true, extended: true };
+        swarm.handle(Input::Introduced(PeerKey(2), other), now);
+        let elsewhere = orders(&mut swarm, &whole(2), now);
+        assert!(parts.iter().all(|part| elsewhere.contains(&(2, Command::Fetch(*part)))));
+        (80..200).for_each(|tenth| swarm.tick(Time::from_millis(100) * tenth));
+        assert!(orders(&mut swarm, &[], now).iter().all(|(key, _)| *key == 2), "not while it is silent");
+    }
+}
