@@ -34,6 +34,7 @@ async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         listen: settings.listen,
         store: settings.store,
         tokens: settings.tokens,
+        own_writer: None,
         only_registered: settings.only_registered,
         voice: if settings.json { Voice::Json } else { Voice::People },
         no_rate_limit: settings.no_rate_limit,

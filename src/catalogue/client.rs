@@ -91,6 +91,8 @@ pub enum Remedy {
     Replace,
     /// A token, or another one.
     Token,
+    /// Another conductor: this one takes nothing from outside.
+    Elsewhere,
     Unknown,
 }
 
@@ -99,6 +101,7 @@ impl Remedy {
         match status {
             StatusCode::CONFLICT => Self::Replace,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Token,
+            StatusCode::METHOD_NOT_ALLOWED => Self::Elsewhere,
             _ => Self::Unknown,
         }
     }

@@ -12,7 +12,7 @@ use super::{
     LogDir,
     dotenv::DotEnv,
     exit::Exit,
-    member::{self, GetArgs, Settings},
+    member::{self, GetArgs, Origin, Settings},
     menu::{self, Menu},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
@@ -189,8 +189,13 @@ fn is_consistent<A: CommandFactory>(args: &[OsString]) -> Result<(), clap::Error
 
 fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     is_consistent::<GetArgs>(&args)?;
-    let (GetArgs { args, lan }, _) = read(args, &dot_env)?;
-    let mut settings = member::settings_of(args, dot_env)?;
+    let (GetArgs { args, lan }, typed) = read(args, &dot_env)?;
+    let mut settings = member::settings_of(args, &typed, dot_env)?;
+    // What a name means decides what is fetched.
+    let asked = match settings.conductors_from {
+        Origin::DotEnv => Vec::new(),
+        _ => settings.conductors.clone(),
+    };
     let via = Via { address: settings.listen, interface: settings.interface.clone() };
     for named in std::mem::take(&mut settings.compositions) {
         let name = named.to_str().ok_or_else(|| wrong::<GetArgs>("the name is not UTF-8 text"))?;
@@ -198,8 +203,16 @@ fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
             settings.compositions.push(named);
         } else {
             let near = Near { alone: lan, never: !settings.lan, via: via.clone() };
-            settings.gets.push(Get::new(name, settings.conductors.clone(), near).map_err(wrong::<GetArgs>)?);
+            settings.gets.push(Get::new(name, asked.clone(), near).map_err(wrong::<GetArgs>)?);
         }
+    }
+    if settings.conductors_from == Origin::DotEnv && settings.gets.iter().any(|get| get.typed.conductor.is_none()) {
+        let named: Vec<String> = settings.conductors.iter().map(Endpoint::to_string).collect();
+        settings.notes.push(format!(
+            "{} is named in .env, which may have come with a download: it is not asked what a name means; \
+             --conductor or ORCHESTRA_CONDUCTOR has it asked",
+            named.join(" and ")
+        ));
     }
     Ok(Told::Share(Box::new(settings)))
 }
@@ -444,6 +457,25 @@ mod tests {
         let error = told(&["get", "--help"], "").unwrap_err();
         let help = error.to_string();
         assert!(help.contains("member get") && help.contains("NAME|HASH") && !help.contains("FILE.orch"), "{help}");
+    }
+
+    #[test]
+    fn what_a_name_means_is_not_asked_of_who_is_named_in_dot_env() {
+        let asked = |args: &[&str], dot_env: &str| match told(args, dot_env).unwrap() {
+            Told::Share(settings) => {
+                (shown(&settings.gets[0].whom.conductors), settings.conductors_from, settings.notes)
+            }
+            other => panic!("{other:?}"),
+        };
+        let (conductors, from, notes) = asked(&["get", "x"], "ORCHESTRA_CONDUCTOR=evil");
+        assert_eq!((conductors, from), (vec!["localhost:9999".to_owned()], Origin::DotEnv));
+        assert!(notes.iter().any(|note| note.contains("evil:9999 is named in .env")), "{notes:?}");
+        let (conductors, _, notes) = asked(&["get", "head/x"], "ORCHESTRA_CONDUCTOR=evil");
+        assert_eq!((&conductors[0][..], notes.len()), ("head:9999", 0));
+        let (conductors, from, _) = asked(&["get", "x", "--conductor", "head"], "ORCHESTRA_CONDUCTOR=evil");
+        assert_eq!((&conductors[0][..], from), ("head:9999", Origin::Person));
+        let (_, from, _) = asked(&["get", "x"], "");
+        assert_eq!(from, Origin::Person);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     LogDir, ScreenOptions,
     dotenv::DotEnv,
     exit::Exit,
+    is_trusted,
     options::{Output, STYLES, flag},
     read, tokens,
     units::parse_size,
@@ -45,8 +46,10 @@ pub struct Settings {
 pub struct Register {
     /// In place of what is registered there under its name.
     pub replace: bool,
-    /// What the conductor may ask for.
+    /// What the conductor may ask for; None also where no person named the conductor.
     pub token: Option<Token>,
+    /// There is a token, and it is kept from a conductor that only `.env` or a manifest names.
+    pub token_is_kept: bool,
 }
 
 /// What a manifest is made from.
@@ -82,15 +85,27 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
     let register = match args.register {
         true => {
             let token = tokens::first(args.token_file.as_deref()).map_err(wrong::<Args>)?;
-            Some(Register { replace: args.replace, token })
+            let (named, told) = (is_conductor_named(&args, &matches), token.is_some());
+            Some(Register { replace: args.replace, token: token.filter(|_| named), token_is_kept: told && !named })
         }
         false => None,
     };
+    // An error names the variable that holds what is wrong.
+    let blamed = |id: &str, variable: &str, text: &str, error: String| {
+        let held = matches.get_one::<String>(id).is_some_and(|value| value == text);
+        let is_of_variable = held && matches.value_source(id) == Some(ValueSource::EnvVariable);
+        let variable = if is_of_variable { format!("the environment variable {variable}: ") } else { String::new() };
+        wrong::<Args>(format_args!("{variable}{error}"))
+    };
+    let conductor = conductor
+        .map(|text| parse_conductor(&text).map_err(|error| blamed("conductor", "ORCHESTRA_CONDUCTOR", &text, error)));
+    let part_size = part_size
+        .map(|text| parse_part_size(&text).map_err(|error| blamed("part_size", "ORCHESTRA_PART_SIZE", &text, error)));
     Ok(Settings {
         source,
         register,
-        conductor: conductor.map(|text| parse_conductor(&text)).transpose().map_err(wrong::<Args>)?,
-        part_size: part_size.map(|text| parse_part_size(&text)).transpose().map_err(wrong::<Args>)?,
+        conductor: conductor.transpose()?,
+        part_size: part_size.transpose()?,
         output: args.output,
         torrent: args.torrent,
         magnet: args.magnet,
@@ -101,6 +116,12 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         log_dir: args.shown.log_dir(),
         notes: dot_env.notes,
     })
+}
+
+/// Whether a person named the conductor, on the command line or in the environment. What `.env` or line 1 of a manifest
+/// names may be a stranger's.
+fn is_conductor_named(args: &Args, matches: &ArgMatches) -> bool {
+    is_trusted(matches, "conductor") || args.from.is_some() && is_trusted(matches, "file")
 }
 
 /// What the values in their places mean: with `--from` there is no FILE, and the first is the conductor.
@@ -207,6 +228,7 @@ struct Args {
 
     /// The token that the conductor asks for is in this file
     ///
+    /// It goes only to a conductor that is named here or in ORCHESTRA_CONDUCTOR, never to one that only a manifest names.
     /// Default: what ORCHESTRA_TOKEN holds, if anything.
     #[arg(long, value_name = "PATH", env = "ORCHESTRA_TOKEN_FILE", hide_env_values = true, help_heading = "Catalogue")]
     token_file: Option<PathBuf>,
@@ -286,6 +308,24 @@ mod tests {
         assert_eq!(settings.part_size, Some(1 << 20));
         let settings = told(&["big.iso", "other:1"], dot_env).unwrap();
         assert_eq!(settings.conductor.unwrap().to_string(), "other:1");
+    }
+
+    #[test]
+    fn a_token_goes_only_to_a_conductor_that_a_person_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        std::fs::write(&path, "0123456789abcdef").unwrap();
+        let told = |args: &[&str], dot_env: &str| {
+            let file = ["--register", "--token-file", path.to_str().unwrap()];
+            let register = told(&[args, &file].concat(), dot_env).unwrap().register.unwrap();
+            (register.token.is_some(), register.token_is_kept)
+        };
+        assert_eq!(told(&["big.iso", "head"], ""), (true, false));
+        assert_eq!(told(&["--from", "x.orch", "head"], "ORCHESTRA_CONDUCTOR=evil"), (true, false));
+        assert_eq!(told(&["--from", "x.orch"], ""), (false, true), "line 1 names it");
+        assert_eq!(told(&["--from", "x.orch"], "ORCHESTRA_CONDUCTOR=evil"), (false, true));
+        assert_eq!(told(&["big.iso"], "ORCHESTRA_CONDUCTOR=evil"), (false, true));
+        assert_eq!(told(&["big.iso"], ""), (false, true), "whoever listens on this machine");
     }
 
     #[test]

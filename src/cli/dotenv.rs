@@ -1,23 +1,28 @@
 //! `.env` in the current directory: the settings of last resort.
 //!
 //! Not trusted, since it may have come with a download: only the settings named in [`ALLOWED`] are taken (no command,
-//! no folder, no file, no token, nothing that changes a file that is there), each line by itself and without
-//! substitution, so that no variable of the user's environment can be carried out through a name or an address.
+//! no folder, no file, no token, nothing that changes what is fetched or a file that is there), each line by itself and
+//! without substitution, so that no variable of the user's environment can be carried out through a name or an address.
+//! A conductor named here gets no token, and is not asked what a name means. Only a regular file of at most
+//! [`MAX_BYTES`] is read: a pipe of that name would hold the program up.
 //! Nothing here changes the environment of the process: what is found becomes arguments.
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
+    path::Path,
 };
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::options::{is_switch, parse_switch};
 
-/// What `.env` may set: nothing that runs a command, names a file or a folder, replaces data, holds a secret, or tells more
-/// people than usual; it may have come with a download.
-const ALLOWED: [&str; 30] = [
+/// What `.env` may set: nothing that runs a command, names a file or a folder, decides what is fetched, replaces data,
+/// holds a secret, or tells more people than usual; it may have come with a download.
+const ALLOWED: [&str; 27] = [
     "ORCHESTRA_ADVERTISE",
     "ORCHESTRA_CHECK",
     "ORCHESTRA_COLOR",
@@ -29,16 +34,13 @@ const ALLOWED: [&str; 30] = [
     "ORCHESTRA_HOPS",
     "ORCHESTRA_INTERFACE",
     "ORCHESTRA_JSON",
-    "ORCHESTRA_LAN",
     "ORCHESTRA_LINKS",
     "ORCHESTRA_LISTEN",
     "ORCHESTRA_NAME",
-    "ORCHESTRA_NEIGHBOUR",
     "ORCHESTRA_NO_CONDUCTOR",
     "ORCHESTRA_NO_LAN",
     "ORCHESTRA_NO_PROGRESS",
     "ORCHESTRA_NO_SEARCH",
-    "ORCHESTRA_ONLY",
     "ORCHESTRA_PART_SIZE",
     "ORCHESTRA_PEER",
     "ORCHESTRA_PORT",
@@ -50,8 +52,8 @@ const ALLOWED: [&str; 30] = [
     "ORCHESTRA_VERBOSE",
 ];
 
-/// No sensible `.env` is larger; what is beyond is not read.
-const MAX_LEN: u64 = 64 * 1024;
+/// Length of the largest `.env` that is taken, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// What was found in `.env`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,15 +66,23 @@ pub struct DotEnv {
 impl DotEnv {
     /// Reads `.env` in the current directory, if there is one.
     pub fn here() -> Self {
-        let mut text = Vec::new();
-        let read = File::open(".env").and_then(|file| file.take(MAX_LEN).read_to_end(&mut text));
-        match read {
-            Ok(_) => Self::parse(&String::from_utf8_lossy(&text)),
+        Self::at(Path::new(".env"))
+    }
+
+    /// Reads the regular file at `path`, if there is one; anything else there is noted and passed over.
+    fn at(path: &Path) -> Self {
+        let passed_over = |why: &str| Self {
+            settings: Vec::new(),
+            notes: vec![format!(".env is not taken: {why}; going on without it")],
+        };
+        match bytes_at(path) {
+            Ok(Some(bytes)) if bytes.len() as u64 > MAX_BYTES => {
+                passed_over(&format!("it is larger than {} KiB", MAX_BYTES >> 10))
+            }
+            Ok(Some(bytes)) => Self::parse(&String::from_utf8_lossy(&bytes)),
+            Ok(None) => passed_over("it is no regular file"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(error) => Self {
-                settings: Vec::new(),
-                notes: vec![format!(".env cannot be read ({error}): going on without it")],
-            },
+            Err(error) => passed_over(&format!("it cannot be read ({error})")),
         }
     }
 
@@ -128,6 +138,22 @@ impl DotEnv {
     }
 }
 
+/// The content of the regular file at `path`, one byte more than [`MAX_BYTES`] at most; None if it is something else.
+fn bytes_at(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    // Another file may take its place in between: opening a pipe must not wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 fn is_given(arg: &Arg, typed: &ArgMatches) -> bool {
     let source = typed.value_source(arg.get_id().as_str());
     !matches!(source, None | Some(ValueSource::DefaultValue))
@@ -168,8 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn no_command_no_folder_no_token_and_nothing_that_changes_files() {
-        for key in ["ON_COMPLETE", "OUTPUT", "LOG_DIR", "COMPOSER_OUTPUT", "TOKEN", "REPAIR", "FORCE", "UNTIL_ALL"] {
+    fn no_command_no_folder_no_token_and_nothing_that_changes_files_or_what_is_fetched() {
+        let refused = [
+            "ON_COMPLETE",
+            "OUTPUT",
+            "LOG_DIR",
+            "COMPOSER_OUTPUT",
+            "TOKEN",
+            "TOKEN_FILE",
+            "REPAIR",
+            "FORCE",
+            "UNTIL_ALL",
+            "ONLY",
+            "FROM",
+            "LAN",
+            "NEIGHBOUR",
+        ];
+        for key in refused {
             let found = DotEnv::parse(&format!("ORCHESTRA_{key}=x"));
             assert!(found.settings.is_empty(), "{key}");
             assert_eq!(found.notes.len(), 1, "{key}");
@@ -187,6 +228,25 @@ mod tests {
     fn a_note_cannot_play_with_the_terminal() {
         let found = DotEnv::parse("ORCHESTRA_\u{1b}[2J=1");
         assert!(!found.notes[0].contains('\u{1b}'));
+    }
+
+    #[test]
+    fn only_a_small_regular_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        assert_eq!(DotEnv::at(&path), DotEnv::default());
+        fs::create_dir(&path).unwrap();
+        assert!(DotEnv::at(&path).notes[0].contains("no regular file"));
+        fs::remove_dir(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        assert!(DotEnv::at(&path).notes[0].contains("no regular file"));
+        fs::remove_file(&path).unwrap();
+        let setting = "ORCHESTRA_PORT=7\n";
+        fs::write(&path, setting.repeat(MAX_BYTES as usize / setting.len())).unwrap();
+        assert_eq!(DotEnv::at(&path).value("ORCHESTRA_PORT"), Some("7"));
+        fs::write(&path, setting.repeat(MAX_BYTES as usize / setting.len() + 1)).unwrap();
+        let large = DotEnv::at(&path);
+        assert!(large.settings.is_empty() && large.notes[0].contains("larger than 64 KiB"), "{large:?}");
     }
 
     proptest! {

@@ -8,7 +8,7 @@ mod tests;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 
 use end::End;
 use network::member_name;
@@ -18,6 +18,7 @@ use super::{
     ask::Get,
     dotenv::DotEnv,
     exit::Exit,
+    is_trusted,
     only::Glob,
     options::{Loudness, Output, STYLES, flag},
     read, wrong,
@@ -51,6 +52,8 @@ pub struct Settings {
     pub port: Option<u16>,
     /// Conductors besides the manifests'.
     pub conductors: Vec<Endpoint>,
+    /// Who named them.
+    pub conductors_from: Origin,
     /// Members known by address.
     pub peers: Vec<Endpoint>,
     /// How others reach this member, where it cannot be seen.
@@ -90,6 +93,32 @@ pub struct Settings {
     pub notes: Vec<String>,
 }
 
+/// Who named a conductor: so far it is believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line or the environment: a person. Only such a conductor gets a token, or says what a name means.
+    #[default]
+    Person,
+    /// `.env`, which may have come with a download.
+    DotEnv,
+    /// It was found on this machine.
+    ThisMachine,
+    /// It says on the local network that it is there, as anybody may.
+    Network,
+    /// It runs in this process.
+    Own,
+}
+
+impl Origin {
+    /// That of `--conductor`. `typed`: the arguments without those of `.env`.
+    pub(super) fn of_conductor(typed: &ArgMatches, conductors: &[Endpoint]) -> Self {
+        match conductors.is_empty() || is_trusted(typed, "conductor") {
+            true => Self::Person,
+            false => Self::DotEnv,
+        }
+    }
+}
+
 /// How members are looked for in the DHT.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dht {
@@ -99,14 +128,15 @@ pub struct Dht {
 
 /// `member FILE.orch` as it was typed, with what the environment and `.env` say.
 pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
-    let (args, _) = read::<Args>(args, &dot_env)?;
-    settings_of(args, dot_env)
+    let (args, typed) = read::<Args>(args, &dot_env)?;
+    settings_of(args, &typed, dot_env)
 }
 
-/// What these arguments mean.
-pub(super) fn settings_of(args: Args, dot_env: DotEnv) -> Result<Settings, clap::Error> {
+/// What these arguments mean. `typed`: without those of `.env`.
+pub(super) fn settings_of(args: Args, typed: &ArgMatches, dot_env: DotEnv) -> Result<Settings, clap::Error> {
     let screen = args.loudness.of(args.shown.screen());
     Ok(Settings {
+        conductors_from: Origin::of_conductor(typed, &args.network.conductor),
         compositions: args.compositions,
         output: args.output,
         timeout: args.end.timeout,
@@ -130,6 +160,7 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
         interface: network.interface,
         port: network.port,
         conductors: network.conductor,
+        conductors_from: Origin::Person,
         peers: network.peer,
         advertise: network.advertise,
         until: Until::default(),

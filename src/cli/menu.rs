@@ -61,11 +61,11 @@ fn can_draw(term: Option<&str>) -> Result<(), String> {
 pub(super) fn parse(args: &[OsString], dot_env: &DotEnv) -> Option<Result<Menu, clap::Error>> {
     // What is wrong is said by the command line that it is then taken for; save in `.env`, where that one would want a
     // file first.
-    let (MenuArgs(args), _) = match read(args.to_vec(), dot_env) {
+    let (MenuArgs(args), typed) = match read(args.to_vec(), dot_env) {
         Ok(read) => read,
         Err(error) => return read::<MenuArgs>(args.to_vec(), &DotEnv::default()).is_ok().then_some(Err(error)),
     };
-    let settings = member::settings_of(args, dot_env.clone()).ok()?;
+    let settings = member::settings_of(args, &typed, dot_env.clone()).ok()?;
     let shows = !settings.screen.json && !settings.screen.quiet && settings.screen.progress;
     if !settings.compositions.is_empty() || !shows || settings.log_dir == LogDir::Stderr {
         return None;

@@ -28,11 +28,16 @@ pub use options::{Colour, ScreenOptions};
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::{
+    Arg, Command, CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
 
 use dotenv::DotEnv;
 
-/// The arguments of a program as clap knows them: the command line, then the environment, then `.env`.
+/// The arguments of a program as clap knows them: the command line, then the environment, then `.env`; and what of them
+/// came from the first two alone.
 ///
 /// # Errors
 /// Wrong usage, and also `--help` and `--version`: the binary calls [`clap::Error::exit`], which prints each where it
@@ -42,18 +47,49 @@ fn read<A: CommandFactory + FromArgMatches>(
     dot_env: &DotEnv,
 ) -> Result<(A, clap::ArgMatches), clap::Error> {
     let command = A::command();
-    let typed = command.clone().try_get_matches_from(&args)?;
+    let typed = command.clone().try_get_matches_from(&args).map_err(|error| with_variable(&command, &args, error))?;
     let extra = dot_env.arguments(&command, &typed);
-    let matches = if extra.is_empty() {
-        typed
-    } else {
-        let mut all = args;
-        all.splice(1.min(all.len())..1.min(all.len()), extra);
-        command
-            .try_get_matches_from(all)
-            .map_err(|error| wrong::<A>(format_args!("a setting in .env does not fit: {}", first_line(&error))))?
-    };
-    Ok((A::from_arg_matches(&matches)?, matches))
+    if extra.is_empty() {
+        return Ok((A::from_arg_matches(&typed)?, typed));
+    }
+    let mut all = args;
+    all.splice(1.min(all.len())..1.min(all.len()), extra);
+    let matches = command.clone().try_get_matches_from(all).map_err(|error| {
+        let variable = variable_of(&command, &error).map(|(_, name)| format!("{name}: ")).unwrap_or_default();
+        wrong::<A>(format_args!("a setting in .env does not fit: {variable}{}", first_line(&error)))
+    })?;
+    Ok((A::from_arg_matches(&matches)?, typed))
+}
+
+/// Whether the command line or the environment gives this argument, and not `.env`, which may have come with a download.
+fn is_trusted(typed: &clap::ArgMatches, id: &str) -> bool {
+    matches!(typed.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+/// An error about a value that nobody typed, with the name of the environment variable that holds it.
+fn with_variable(command: &Command, args: &[OsString], error: clap::Error) -> clap::Error {
+    let Some((arg, variable)) = variable_of(command, &error) else { return error };
+    let flag = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let names_it = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(&flag));
+    let is_typed = args.iter().take_while(|arg| *arg != "--").any(names_it);
+    match std::env::var_os(&variable).filter(|_| !is_typed) {
+        Some(_) => {
+            let message = format!("the environment variable {variable} does not fit: {}", first_line(&error));
+            command.clone().error(ErrorKind::ValueValidation, message)
+        }
+        None => error,
+    }
+}
+
+/// The argument that an error is about, and its environment variable.
+fn variable_of(command: &Command, error: &clap::Error) -> Option<(Arg, String)> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
+    // Its form is that of a built command.
+    let mut command = command.clone();
+    command.build();
+    let arg = command.get_arguments().find(|arg| arg.to_string() == *shown)?.clone();
+    let variable = arg.get_env()?.to_str()?.to_owned();
+    Some((arg, variable))
 }
 
 /// An error of usage that clap itself cannot see; printed and exited with like its own.

@@ -7,7 +7,7 @@ use clap::Parser;
 use super::{
     dotenv::DotEnv,
     exit::Exit,
-    member::{self, Network, Settings},
+    member::{self, Network, Origin, Settings},
     options::{Loudness, Output, STYLES, flag},
     read, tokens, wrong,
 };
@@ -30,14 +30,19 @@ pub struct Offer {
 
 /// `member share` as it was typed, with what the environment and `.env` say.
 pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Offer, clap::Error> {
-    let (args, _) = read::<Args>(args, &dot_env)?;
+    let (args, typed) = read::<Args>(args, &dot_env)?;
     let token = tokens::first(args.token_file.as_deref()).map_err(wrong::<Args>)?;
     let paths = match args.paths.is_empty() {
         true => vec![PathBuf::from(DEFAULT)],
         false => args.paths,
     };
     let screen = args.loudness.of(args.shown.screen());
-    let settings = Settings { check: args.check, ..member::on(args.network, screen, args.shown.log_dir(), dot_env) };
+    let conductors_from = Origin::of_conductor(&typed, &args.network.conductor);
+    let settings = Settings {
+        check: args.check,
+        conductors_from,
+        ..member::on(args.network, screen, args.shown.log_dir(), dot_env)
+    };
     Ok(Offer { paths, may_conduct: !args.no_conductor, token, settings })
 }
 

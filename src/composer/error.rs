@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{hint::register_again, write::WriteError};
+use super::write::WriteError;
 use crate::{
     catalogue::AskError,
     cli::{Exit, input::InputError, units},
@@ -63,12 +63,9 @@ pub enum ComposeError {
     Write(#[from] WriteError),
     #[error("the manifest holds a secret and is registered nowhere: hand it to its members yourself")]
     Secret,
-    /// `replace`: it was to take another's place.
-    #[error(
-        "{error}\n{} is written; register it later with: {}",
-        .orch.display(), register_again(.orch, *.replace, .error)
-    )]
-    Register { orch: PathBuf, error: Box<AskError>, replace: bool },
+    /// `again`: what to type.
+    #[error("{error}\n{} is written; register it later with: {again}", .orch.display())]
+    Register { orch: PathBuf, error: Box<AskError>, again: String },
     /// Only where it was to be registered.
     #[error(
         "{} exists already: unless {} has changed since, register it as it is with: {command}; --force composes it anew",

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::share::word;
 use crate::{
     catalogue::{AskError, Remedy},
-    manifest::{Endpoint, Host},
+    cli::composer::Register,
+    manifest::{Endpoint, Host, Manifest},
 };
 
 /// Advice on this conductor, or none where others can be expected to reach it; `orch` is where the manifest is.
@@ -25,27 +26,48 @@ pub fn hint(conductor: &Endpoint, orch: &Path) -> Option<String> {
     }
 }
 
-/// The command that registers what is at `orch`, with what helps against this error. `replace`: it was to take another's
-/// place already.
-pub fn register_again(orch: &Path, replace: bool, error: &AskError) -> String {
+/// The command that registers what is at `orch`, with what helps against this error. A token goes only to a conductor
+/// that is named, so that the command names this one.
+pub fn register_again(
+    orch: &Path,
+    manifest: &Manifest,
+    conductor: &Endpoint,
+    told: &Register,
+    error: &AskError,
+) -> String {
     let remedy = match error {
         AskError::Refused { remedy, .. } => *remedy,
         _ => Remedy::Unknown,
     };
-    let command = register(orch, None, replace || remedy == Remedy::Replace);
-    match remedy {
-        Remedy::Token => format!("{command} --token-file PATH (or with the token in ORCHESTRA_TOKEN)"),
-        Remedy::Replace | Remedy::Unknown => command,
+    let replace = told.replace || remedy == Remedy::Replace;
+    if remedy == Remedy::Elsewhere {
+        let replace = if replace { " --replace" } else { "" };
+        return format!("composer --from {} HOST:PORT --register{replace} --force", word(orch));
+    }
+    let needs_token = remedy == Remedy::Token;
+    let name = (needs_token || told.token.is_some()).then_some(conductor);
+    let command = register(orch, &manifest.conductor, name, replace);
+    let kept = match told.token_is_kept {
+        true => "; the token was not sent: it goes only to a conductor that you name",
+        false => "",
+    };
+    match needs_token {
+        true => format!("{command} --token-file PATH (or with the token in ORCHESTRA_TOKEN{kept})"),
+        false => command,
     }
 }
 
-/// The command that registers what is at `orch`, perhaps with another conductor than it names.
-pub fn register(orch: &Path, conductor: Option<&Endpoint>, replace: bool) -> String {
+/// The command that registers what is at `orch`, where the conductor `there` is named, with the one that is to be named
+/// on the command line, if one is.
+pub fn register(orch: &Path, there: &Endpoint, name: Option<&Endpoint>, replace: bool) -> String {
     let orch = word(orch);
     let replace = if replace { " --replace" } else { "" };
-    match conductor {
+    match name {
         // What is written there is replaced.
-        Some(conductor) => format!("composer --from {orch} {conductor} --register{replace} --force"),
+        Some(conductor) if conductor != there => {
+            format!("composer --from {orch} {conductor} --register{replace} --force")
+        }
+        Some(conductor) => format!("composer --from {orch} {conductor} --register{replace}"),
         None => format!("composer --from {orch} --register{replace}"),
     }
 }
@@ -75,16 +97,24 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_registered_with_what_helps() {
-        let again = |replace, remedy| {
-            let (conductor, why) = ("head:9999".to_owned(), "no".to_owned());
-            register_again(Path::new("a b.orch"), replace, &AskError::Refused { conductor, why, remedy })
+        let manifest =
+            Manifest::parse(b"head:9999\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n").unwrap();
+        let again_at = |at: &str, replace, token_is_kept, error| {
+            let told = Register { replace, token: None, token_is_kept };
+            register_again(Path::new("a b.orch"), &manifest, &at.parse().unwrap(), &told, &error)
         };
+        let refused = |remedy| AskError::Refused { conductor: "head:9999".to_owned(), why: "no".to_owned(), remedy };
+        let again = |replace, remedy| again_at("head", replace, false, refused(remedy));
         assert_eq!(again(false, Remedy::Replace), "composer --from 'a b.orch' --register --replace");
         assert_eq!(again(true, Remedy::Unknown), "composer --from 'a b.orch' --register --replace");
+        assert_eq!(again(false, Remedy::Elsewhere), "composer --from 'a b.orch' HOST:PORT --register --force");
         let text = again(false, Remedy::Token);
-        assert!(text.contains("--register --token-file PATH") && text.contains("ORCHESTRA_TOKEN"), "{text}");
+        assert!(text.starts_with("composer --from 'a b.orch' head:9999 --register --token-file PATH"), "{text}");
+        assert!(text.contains("ORCHESTRA_TOKEN") && !text.contains("not sent"), "{text}");
+        let text = again_at("localhost:9999", false, true, refused(Remedy::Token));
+        assert!(text.contains("localhost:9999 --register --force --token-file") && text.contains("not sent"), "{text}");
         let away = AskError::Unreachable { conductor: "head:9999".to_owned(), why: "no".to_owned() };
-        assert_eq!(register_again(Path::new("a.orch"), false, &away), "composer --from a.orch --register");
+        assert_eq!(again_at("head", false, false, away), "composer --from 'a b.orch' --register");
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod plan;
 mod read;
 mod register;
 mod screen;
-pub(crate) mod share;
+mod share;
 mod walk;
 mod write;
 
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use describe::{Description, describe, look_through};
 pub use error::ComposeError;
+pub use share::word;
 pub use write::WriteError;
 
 use crate::{
@@ -39,7 +40,7 @@ use crate::{
         composer::{Settings, Source},
     },
     hashing::{self, Digest},
-    manifest::Manifest,
+    manifest::{Endpoint, Manifest},
     metainfo::{InfoHash, convert},
     net::own_address::likeliest_address,
     storage::{Proofs, Stamp},
@@ -202,8 +203,9 @@ fn composed_before(settings: &Settings, path: &Path, orch: &Path, error: WriteEr
     let (Some(told), true) = (&settings.register, is_orch) else { return error.into() };
     match read::manifest(orch) {
         Ok(there) if !there.is_closed() => {
-            let conductor = settings.conductor.as_ref().filter(|conductor| there.conductor != **conductor);
-            let command = hint::register(orch, conductor, told.replace);
+            let is_to_name = |conductor: &&Endpoint| there.conductor != **conductor || told.token.is_some();
+            let name = settings.conductor.as_ref().filter(is_to_name);
+            let command = hint::register(orch, &there.conductor, name, told.replace);
             ComposeError::Composed { path: path.to_owned(), orch: orch.to_owned(), command }
         }
         Ok(_) | Err(_) => error.into(),

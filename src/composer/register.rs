@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ComposeError, share::word};
+use super::{ComposeError, hint, share::word};
 use crate::{
     catalogue::{Client, IfTaken, place::is_owner},
     cli::composer::Register,
@@ -26,10 +26,10 @@ pub async fn register(
         false => manifest.conductor.clone(),
     };
     let failed = |error| {
-        let (orch, error) = (orch.to_owned(), Box::new(error));
-        ComposeError::Register { orch, error, replace: told.replace }
+        let again = hint::register_again(orch, manifest, &conductor, told, &error);
+        ComposeError::Register { orch: orch.to_owned(), error: Box::new(error), again }
     };
-    let client = Client::new(conductor, told.token.clone()).map_err(failed)?;
+    let client = Client::new(conductor.clone(), told.token.clone()).map_err(failed)?;
     let if_taken = if told.replace { IfTaken::Replace } else { IfTaken::Refuse };
     let asked = stop.run_until_cancelled(client.register(manifest, if_taken)).await;
     let entry = asked.ok_or_else(|| ComposeError::NotRegistered(orch.to_owned()))?.map_err(failed)?;

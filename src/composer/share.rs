@@ -16,7 +16,7 @@ pub fn command(orch: &Path, folder: Option<&Path>) -> String {
 
 /// A path as one word that a shell reads back as it is, that no program takes for an option, and that is safe to
 /// show: what a terminal would act on, or a reader be misled by, is written as `$'...'` (bash, zsh, ksh, POSIX 2024).
-pub(crate) fn word(path: &Path) -> String {
+pub fn word(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let bytes = match bytes.first() {
         Some(b'-') => Cow::Owned([b"./", bytes].concat()),
@@ -30,7 +30,8 @@ pub(crate) fn word(path: &Path) -> String {
 }
 
 fn is_plain(c: char) -> bool {
-    c.is_alphanumeric() || "/._-+=:,@%".contains(c)
+    // Not `=`: zsh takes a word that begins with it for the name of a program.
+    c.is_alphanumeric() || "/._-+:,@%".contains(c)
 }
 
 fn escaped(bytes: &[u8]) -> String {
@@ -65,16 +66,34 @@ mod tests {
         assert_eq!(command(Path::new("a\u{1b}[2J\n"), None), r"member $'a\033[2J\012'");
     }
 
+    /// What this shell makes of the path in [`command`]; None where it is not installed.
+    fn read_back(shell: &str, name: &[u8]) -> Option<Vec<u8>> {
+        let path = Path::new(OsStr::from_bytes(name));
+        let script = format!("member() {{ printf %s \"$1\"; }}; {}", command(path, None));
+        let output = Command::new(shell).env("LC_ALL", "C").args(["-c", &script]).output();
+        output.ok().map(|output| output.stdout)
+    }
+
+    #[test]
+    fn what_zsh_would_expand_is_quoted() {
+        for name in ["=ls", "~", "a*", "[x]", "a=b", "x^y", "a#b", "!x", "[fd00::5]:10000/x"] {
+            for shell in ["bash", "zsh"] {
+                let read = read_back(shell, name.as_bytes());
+                assert!(read.is_none_or(|read| read == name.as_bytes()), "{shell}: {name}");
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn a_shell_reads_it_back(name in proptest::collection::vec(1u8.., 1..30)) {
-            // Not every machine has a bash.
-            let path = Path::new(OsStr::from_bytes(&name));
-            let script = format!("member() {{ printf %s \"$1\"; }}; {}", command(path, None));
-            if let Ok(output) = Command::new("bash").env("LC_ALL", "C").args(["-c", &script]).output() {
-                let expected = [if name[0] == b'-' { "./" } else { "" }.as_bytes(), &name].concat();
-                prop_assert_eq!(output.stdout, expected);
+            let expected = [if name[0] == b'-' { "./" } else { "" }.as_bytes(), &name].concat();
+            for shell in ["bash", "zsh"] {
+                // Not every machine has both.
+                if let Some(read) = read_back(shell, &name) {
+                    prop_assert_eq!(&read, &expected, "{}", shell);
+                }
             }
         }
     }

@@ -32,7 +32,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalogue::token::Owned,
+    catalogue::{Token, token::Owned},
     discovery::dns_sd::{Kind, Notice, Words},
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
     net::{front::Front, listen::ListenError, own_address::likeliest_address, service, via::Via},
@@ -63,6 +63,8 @@ pub struct Config {
     pub store: Keep,
     /// Who may write to it; nobody named means anyone.
     pub tokens: Vec<Owned>,
+    /// The secret of the program that this conductor is part of: it alone may write then, whatever `tokens` holds.
+    pub own_writer: Option<Token>,
     /// Only swarms of the catalogue are conducted.
     pub only_registered: bool,
     pub voice: Voice,

@@ -25,7 +25,7 @@ use super::{
     repertoire::Repertoire,
 };
 use crate::{
-    cli::member::{DEFAULT_PORT, Settings},
+    cli::member::{DEFAULT_PORT, Origin, Settings},
     discovery::{
         conductor::{Http, Identity},
         dht::{self, Dht},
@@ -153,8 +153,8 @@ impl Station {
     }
 
     /// The same station for something that may end before the rest, and that asks these conductors.
-    pub fn another(&self, conductors: Vec<Endpoint>) -> Self {
-        let settings = Settings { conductors, ..self.settings.clone() };
+    pub fn another(&self, conductors: Vec<Endpoint>, conductors_from: Origin) -> Self {
+        let settings = Settings { conductors, conductors_from, ..self.settings.clone() };
         Self { settings, stop: self.stop.child_token(), began: self.start.elapsed(), ..self.clone() }
     }
 

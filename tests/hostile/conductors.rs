@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Listens, and lets `answer` have each connection with what was asked on it. Tells of each request.
-fn conductor(answer: impl Fn(TcpStream, &str) + Send + Sync + Clone + 'static) -> (SocketAddr, Receiver<String>) {
+pub fn conductor(answer: impl Fn(TcpStream, &str) + Send + Sync + Clone + 'static) -> (SocketAddr, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (tell, asked) = channel();
@@ -42,7 +42,7 @@ fn head(mut stream: &TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn http(body: &[u8]) -> Vec<u8> {
+pub fn http(body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 

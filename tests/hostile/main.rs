@@ -7,10 +7,13 @@ mod floods;
 mod foe;
 mod manifests;
 mod manners;
+#[path = "../programs/netlab.rs"]
+mod netlab;
 mod peers;
 mod poison;
 #[path = "../programs/support.rs"]
 mod support;
+mod trust;
 
 /// One line of the table.
 fn row(kind: &str, input: &str, got: &str) {

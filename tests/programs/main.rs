@@ -20,6 +20,7 @@ mod many;
 mod menu;
 mod mirrors;
 mod near;
+mod netlab;
 mod network;
 mod options;
 mod page;

@@ -1,8 +1,9 @@
 //! Members on hosts of their own, behind links of a known rate.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::fs;
 
-use crate::support::{Place, Program, bytes, compose, conductor_command, listening, member_command, skip, tool};
+pub use crate::netlab::{in_lab, lab, netlab, on};
+use crate::support::{Place, Program, bytes, compose, conductor_command, listening, member_command};
 
 const SIZE: usize = 8 << 20;
 
@@ -10,30 +11,6 @@ const SIZE: usize = 8 << 20;
 #[test]
 fn three_hosts_on_shaped_links() {
     in_lab("network::three_hosts_on_shaped_links", inside);
-}
-
-/// Runs `inside`, the body of the test of this name, where it is alone with its hosts; says so where that is not allowed.
-pub fn in_lab(test: &str, inside: impl FnOnce()) {
-    if env::var_os("NETLAB_ALONE").is_some() {
-        return inside();
-    }
-    if !tool("ip (iproute2)", Command::new("ip").arg("-V")) {
-        return;
-    }
-    let mut alone = Command::new(netlab());
-    alone.arg("alone").arg(env::current_exe().expect("a path")).args(["--exact", test, "--nocapture"]);
-    let ended = Program::start(alone).end();
-    match ended.status.code() {
-        Some(77) => skip("network namespaces are not allowed here"),
-        _ => ended.with(0).says("1 passed"),
-    }
-}
-
-/// Does this to the lab, such as `up 3`.
-pub fn lab(arguments: &[&str]) {
-    let mut command = Command::new(netlab());
-    command.args(arguments);
-    Program::start(command).end().with(0);
 }
 
 fn inside() {
@@ -56,24 +33,4 @@ fn inside() {
     }
     let sent = seed.end().with(0).last()["uploaded"].as_u64().expect("a number");
     assert!(sent < SIZE as u64 * 3 / 2, "the seed sent {sent} bytes of {SIZE}: the two did not help each other");
-}
-
-pub fn netlab() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lab/netlab")
-}
-
-/// The same command on this host of the lab.
-pub fn on(host: &str, command: &Command) -> Command {
-    let mut there = Command::new(netlab());
-    there.args(["run", host]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => there.env(name, value),
-            None => there.env_remove(name),
-        };
-    }
-    if let Some(folder) = command.get_current_dir() {
-        there.current_dir(folder);
-    }
-    there
 }

@@ -438,11 +438,12 @@ fn alone() {
         Program::start(on("h2", &command(&place, "get", &[*names, &more].concat()))).end().with(0);
         assert!(fs::read(folder.join("vm.qcow2")).expect("a file") == data, "{names:?}");
     }
-    // Another one on the same machine uses it.
+    // It takes changes from its own process alone: another one on the same machine is one itself.
     fs::write(place.path("b.iso"), &data[..100_000]).expect("written");
     let mut other = Program::start(on("h1", &command(&place, "share", &["b.iso"])));
-    other.line("what to type", |line| line.ends_with("member get 10.77.0.11/b.iso").then_some(()));
+    other.line("why", |line| line.contains("localhost:9999, takes nothing from here").then_some(()));
+    other.line("what to type", |line| line.ends_with("member get 10.77.0.11:10000/b.iso").then_some(()));
     let folder = place.path("other");
-    let more = ["10.77.0.11/b.iso", "-o", folder.to_str().expect("UTF-8"), "--exit-when-done"];
+    let more = ["10.77.0.11:10000/b.iso", "-o", folder.to_str().expect("UTF-8"), "--exit-when-done"];
     Program::start(on("h2", &command(&place, "get", &more))).end().with(0);
 }

@@ -265,8 +265,9 @@ fn status(error: &ApiError) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         ApiError::Gate(GateError::Origin) => StatusCode::FORBIDDEN,
-        ApiError::Token(_) => StatusCode::UNAUTHORIZED,
-        ApiError::NotWritable => StatusCode::METHOD_NOT_ALLOWED,
+        ApiError::Token(TokenRefused::Missing | TokenRefused::Unknown) => StatusCode::UNAUTHORIZED,
+        // No token would help: to everybody else it is only to be read, as a member's list is.
+        ApiError::Token(TokenRefused::Own) | ApiError::NotWritable => StatusCode::METHOD_NOT_ALLOWED,
         ApiError::Catalogue(error) => match error {
             CatalogueError::Manifest(_) | CatalogueError::Other { .. } => StatusCode::BAD_REQUEST,
             CatalogueError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,

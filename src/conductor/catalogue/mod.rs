@@ -138,8 +138,13 @@ pub fn open(config: &Config, addresses: &[SocketAddr]) -> Result<(Catalogue, Vec
             }
         },
     };
-    let catalogue = Catalogue::open(store, Writers::new(config.tokens.clone()), config.only_registered)?;
-    if config.tokens.is_empty() && addresses.iter().any(|address| !address.ip().is_loopback()) {
+    let writers = match &config.own_writer {
+        Some(secret) => Writers::own(secret.clone()),
+        None => Writers::new(config.tokens.clone()),
+    };
+    let anyone_writes = writers.is_anyone();
+    let catalogue = Catalogue::open(store, writers, config.only_registered)?;
+    if anyone_writes && addresses.iter().any(|address| !address.ip().is_loopback()) {
         warnings
             .push("no token is set: whoever reaches this conductor may register compositions (--token-file)".into());
     }

@@ -2,15 +2,18 @@
 //!
 //! Where no token is set, anyone may register, and change what has no owner. Where tokens are set, each of them owns
 //! what it registered; the first is the administrator's and may change everything. Every token is compared with every
-//! one that is known, in constant time.
+//! one that is known, in constant time. A conductor that is part of another program takes changes from that program alone,
+//! by a secret that never leaves its process.
 
 use super::{CatalogueError, Entry};
-use crate::catalogue::token::Owned;
+use crate::catalogue::{Token, token::Owned};
 
 /// The tokens that a conductor knows; the administrator's first. None: anyone may register.
 #[derive(Clone, Debug, Default)]
 pub struct Writers {
     tokens: Vec<Owned>,
+    /// The secret of the only program that may write; tokens do not count then.
+    own: Option<Token>,
 }
 
 /// Who wants to change something.
@@ -31,20 +34,37 @@ pub enum TokenRefused {
     Missing,
     #[error("this conductor does not know this token: ask its administrator for one")]
     Unknown,
+    #[error(
+        "this conductor is part of a member that shares, and takes changes from that member alone: \
+         share yours with member share, or start a conductor for all"
+    )]
+    Own,
 }
 
 impl Writers {
     pub fn new(tokens: Vec<Owned>) -> Self {
-        Self { tokens }
+        Self { tokens, own: None }
+    }
+
+    /// Only the program that knows this secret may write.
+    pub fn own(secret: Token) -> Self {
+        Self { tokens: Vec::new(), own: Some(secret) }
     }
 
     /// Whether no token is needed.
     pub fn is_anyone(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.is_empty() && self.own.is_none()
     }
 
     /// Whose token this is, given what came as `Authorization: Bearer`.
     pub fn admit(&self, token: Option<&[u8]>) -> Result<Writer, TokenRefused> {
+        if let Some(own) = &self.own {
+            // Its entries are nobody's by name: there is one writer.
+            return match token.is_some_and(|token| own.is(token)) {
+                true => Ok(Writer::Anyone),
+                false => Err(TokenRefused::Own),
+            };
+        }
         if self.is_anyone() {
             return Ok(Writer::Anyone);
         }
@@ -101,5 +121,16 @@ mod tests {
         assert_eq!(admit(""), Err(TokenRefused::Unknown));
         assert_eq!(writers.admit(None), Err(TokenRefused::Missing));
         assert_eq!(Writers::default().admit(None), Ok(Writer::Anyone));
+    }
+
+    #[test]
+    fn a_conductor_inside_another_program_takes_changes_from_that_alone() {
+        let writers = Writers::own(Token::new("0123456789abcdef").unwrap());
+        assert!(!writers.is_anyone());
+        assert_eq!(writers.admit(Some(b"0123456789abcdef")), Ok(Writer::Anyone));
+        for token in [None, Some(&b""[..]), Some(b"0123456789abcdeg"), Some(b"0123456789abcde")] {
+            assert_eq!(writers.admit(token), Err(TokenRefused::Own), "{token:?}");
+        }
+        assert!(!format!("{writers:?}").contains("0123456789"));
     }
 }

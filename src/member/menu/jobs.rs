@@ -16,8 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{list::Here, state::State};
 use crate::{
-    cli::{Exit, ask::Whom, member::Settings, menu::Menu},
-    composer::share::word as quoted,
+    catalogue::Token,
+    cli::{
+        Exit,
+        ask::Whom,
+        member::{Origin, Settings},
+        menu::Menu,
+    },
+    composer::word as quoted,
     manifest::{Endpoint, Host, shown},
     member::{
         StartError,
@@ -46,6 +52,10 @@ pub struct Jobs {
     station: Option<Station>,
     /// Who is asked for the list, and told of what is shared.
     conductors: Vec<Endpoint>,
+    /// Who named them.
+    conductors_from: Origin,
+    /// What their catalogue is written with.
+    token: Option<Token>,
     /// The conductor that runs in here, if one does, and what ends it.
     own: Option<(JoinHandle<()>, CancellationToken)>,
     next_slot: usize,
@@ -98,6 +108,8 @@ impl Jobs {
             kept,
             station: None,
             conductors: told.conductors(),
+            conductors_from: told.settings.conductors_from,
+            token: None,
             told,
             own: None,
             next_slot: 0,
@@ -146,7 +158,7 @@ impl Jobs {
     }
 
     /// The station, for something of its own that asks these conductors.
-    async fn station(&mut self, conductors: Vec<Endpoint>) -> Result<Station, StartError> {
+    async fn station(&mut self, conductors: Vec<Endpoint>, from: Origin) -> Result<Station, StartError> {
         let station = match &self.station {
             Some(station) => station,
             None => {
@@ -155,7 +167,7 @@ impl Jobs {
                 self.station.insert(opened)
             }
         };
-        Ok(station.another(conductors))
+        Ok(station.another(conductors, from))
     }
 
     fn slot(&mut self) -> usize {
@@ -177,7 +189,8 @@ impl Jobs {
         way: Way,
         state: &mut State,
     ) -> Option<CancellationToken> {
-        let mut station = match self.station(self.told.settings.conductors.clone()).await {
+        let Settings { conductors, conductors_from, .. } = self.told.settings.clone();
+        let mut station = match self.station(conductors, conductors_from).await {
             Ok(station) => station,
             Err(error) => {
                 state.say(format!("error: {error}"));
@@ -249,16 +262,13 @@ impl Jobs {
         }
         if self.own.is_none() {
             let ends = CancellationToken::new();
-            let found = conductor::find(&self.told.settings, true, &ends).await?;
-            self.conductors = found.conductors;
-            if let Some(own) = found.own {
-                self.own = Some((own, ends));
-                let port = self.conductors.first().map_or(0, |own| own.port);
-                state.say(format!("no conductor was found: this member is one, on port {port}"));
-            }
+            let found = conductor::find(&self.told.settings, self.told.token.clone(), true, &ends).await?;
+            (self.conductors, self.conductors_from, self.token) = (found.conductors, found.from, found.token);
+            self.own = found.own.map(|own| (own, ends));
+            found.note.iter().flat_map(|note| note.lines()).for_each(|line| state.say(line.to_owned()));
         }
-        let station = Arc::new(self.station(self.conductors()).await?);
-        let (slot, token) = (self.slot(), self.told.token.clone());
+        let station = Arc::new(self.station(self.conductors(), self.conductors_from).await?);
+        let (slot, token) = (self.slot(), self.token.clone());
         self.shares.insert(slot, Share { path, stop: station.stop.clone() });
         self.running.spawn(async move { Ended::Share(slot, share::share_from(station, named, token, slot).await) });
         Ok(())

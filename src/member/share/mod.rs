@@ -18,6 +18,7 @@ mod watch;
 
 use std::{
     fs,
+    net::IpAddr,
     path::{self, PathBuf},
     pin::pin,
     sync::Arc,
@@ -75,14 +76,12 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
     let Offer { paths, may_conduct, token, mut settings } = offer;
     let named = absolute(paths)?;
     let conducts = CancellationToken::new();
-    let conducting = conductor::find(&settings, may_conduct, &conducts).await?;
-    if let (Some(_), [own]) = (&conducting.own, &conducting.conductors[..]) {
-        screen.say(&format!("no conductor was found: this member is one, on port {}", own.port));
-    }
-    settings.conductors = conducting.conductors;
+    let conducting = conductor::find(&settings, token, may_conduct, &conducts).await?;
+    conducting.note.iter().flat_map(|note| note.lines()).for_each(|line| screen.say(line));
+    (settings.conductors, settings.conductors_from) = (conducting.conductors, conducting.from);
     let station = Arc::new(Station::open(settings, start, screen.clone(), stop.clone(), true).await?);
     let _keys = leave_on_q(&stop);
-    let exit = share_from(station.clone(), named, token, 0).await?;
+    let exit = share_from(station.clone(), named, conducting.token, 0).await?;
     station.leave().await;
     conducts.cancel();
     if let Some(own) = conducting.own {
@@ -108,7 +107,7 @@ pub(super) async fn share_from(
     let sum = Arc::<Sum>::default();
     let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
     let watch = Watch::start(&named);
-    Ok(Work { station, named, shelf, watch, sum, slot, settled: None }.run().await)
+    Ok(Work { station, named, shelf, watch, sum, slot, settled: None, may_tell: false }.run().await)
 }
 
 /// The paths as they are remembered.
@@ -132,6 +131,8 @@ struct Work {
     slot: usize,
     /// All that was there is shared, and people heard so: whether there was anything.
     settled: Option<bool>,
+    /// The conductor has answered: what to type elsewhere leads somewhere.
+    may_tell: bool,
 }
 
 impl Work {
@@ -143,14 +144,20 @@ impl Work {
         expect.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let wait = self.look(true).await;
         let mut told = self.shelf.tell_coming();
-        // Who types what it says finds it there already.
+        // Whoever types it finds it there already.
         let _ = stop.run_until_cancelled(timeout(TOLD, told.recv())).await;
-        self.tell_elsewhere();
+        let first = self.station.settings.conductors.first().cloned();
+        let mut answered = pin!(conductor::answered(first, self.station.screen.clone()));
         let mut look_again = pin!(sleep(wait));
         loop {
             let soon = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = &mut answered, if !self.may_tell => {
+                    self.may_tell = true;
+                    self.tell_elsewhere();
+                    None
+                }
                 () = &mut look_again => {
                     let wait = self.look(false).await;
                     look_again.as_mut().reset(tokio::time::Instant::now() + wait);
@@ -220,7 +227,7 @@ impl Work {
                 .update(self.slot, &View { name: shown(&name).into_owned(), phase, swarm, eta: None, elapsed });
         }
         if self.shelf.is_settled() && self.settled.is_none_or(|any| !any && files > 0) {
-            if self.settled == Some(false) {
+            if self.settled == Some(false) && self.may_tell {
                 self.tell_elsewhere();
             }
             self.settled = Some(files > 0);
@@ -240,14 +247,13 @@ impl Work {
             }
             return;
         }
-        let of_others = |conductor: &Endpoint| !conductor.host.is_this_machine() || !own_addresses().is_empty();
+        let of_others = |conductor: &Endpoint| !conductor.host.is_this_machine() || !self.own_addresses().is_empty();
         let heading = match self.station.settings.conductors.first().is_none_or(of_others) {
             true => "On the others:",
             false => "On this machine:",
         };
-        for (n, line) in self.commands().iter().enumerate() {
-            let start = if n == 0 { heading } else { "" };
-            screen.say(&format!("{start:width$}  {line}", width = heading.len()));
+        if let Some(line) = self.commands().first() {
+            screen.say(&format!("{heading}  {line}"));
         }
     }
 
@@ -271,11 +277,17 @@ impl Work {
     }
 
     fn commands(&self) -> Vec<String> {
-        let (settings, name) = (&self.station.settings, self.shelf.only_name());
-        match settings.conductors.first() {
-            Some(conductor) => elsewhere::commands(conductor, &own_addresses(), name.as_deref()),
-            None if settings.lan => elsewhere::near(name.as_deref()),
-            None => Vec::new(),
+        let Station { settings, port, .. } = &*self.station;
+        elsewhere::commands(settings, *port, &self.own_addresses(), self.shelf.only_name().as_deref())
+    }
+
+    /// Where others reach this machine, IPv4 first.
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let mut all = own_addresses();
+        all.sort_by_key(IpAddr::is_ipv6);
+        match self.station.settings.listen.filter(|ip| !ip.is_unspecified()) {
+            Some(only) => all.into_iter().filter(|ip| *ip == only).collect(),
+            None => all,
         }
     }
 
