@@ -10,6 +10,7 @@ use std::{
 /// Files and folders that know nothing but their arguments.
 const PURE: &[&str] = &[
     "src/announce/",
+    "src/catalogue/batch.rs",
     "src/catalogue/mod.rs",
     "src/catalogue/place.rs",
     "src/catalogue/token.rs",
@@ -18,6 +19,7 @@ const PURE: &[&str] = &[
     "src/cli/units.rs",
     "src/conductor/allowance.rs",
     "src/conductor/catalogue/coming.rs",
+    "src/conductor/catalogue/copies.rs",
     "src/conductor/catalogue/gate.rs",
     "src/conductor/catalogue/index.rs",
     "src/conductor/catalogue/writers.rs",

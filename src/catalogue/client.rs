@@ -5,14 +5,19 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode,
+    header::{self, HeaderMap},
+    redirect,
+};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Coming, Composition, Entry, IfTaken, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token,
+    Coming, Composition, Entry, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, Token,
     place::{COMING, ROOT},
 };
 use crate::{
@@ -50,6 +55,9 @@ pub enum AskError {
     Strange { conductor: String, why: String },
     #[error("conductor {conductor} refused: {why}")]
     Refused { conductor: String, why: String, remedy: Remedy },
+    /// It passes: ask again. `after`: when, as far as the conductor says.
+    #[error("conductor {conductor} is too busy now: {why}")]
+    Busy { conductor: String, why: String, after: Option<Duration> },
     #[error("the manifest is {0} bytes long, and a catalogue takes {MAX_MANIFEST}: compose it with larger parts")]
     TooLong(usize),
     #[error("conductor {conductor} has no {name}")]
@@ -72,7 +80,7 @@ impl AskError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. } => Exit::NobodyAnswered,
-            Self::Refused { .. } | Self::TooLong(_) => Exit::Refused,
+            Self::Refused { .. } | Self::Busy { .. } | Self::TooLong(_) => Exit::Refused,
             Self::Several { .. } => Exit::Usage,
             Self::Manifest { .. } | Self::Other { .. } => Exit::BadManifest,
             Self::Client(_)
@@ -80,6 +88,32 @@ impl AskError {
             | Self::Unknown { .. }
             | Self::Coming { .. }
             | Self::Empty { .. } => Exit::Other,
+        }
+    }
+}
+
+impl AskError {
+    /// Whether the same question may well be answered later, though nobody changes anything.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::Coming { .. } => true,
+            Self::Client(_)
+            | Self::Strange { .. }
+            | Self::Refused { .. }
+            | Self::TooLong(_)
+            | Self::Unknown { .. }
+            | Self::Empty { .. }
+            | Self::Several { .. }
+            | Self::Manifest { .. }
+            | Self::Other { .. } => false,
+        }
+    }
+
+    /// When the conductor wants to be asked again, as far as it says.
+    pub fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { after, .. } => *after,
+            _ => None,
         }
     }
 }
@@ -93,7 +127,17 @@ pub enum Remedy {
     Token,
     /// Another conductor: this one takes nothing from outside.
     Elsewhere,
+    /// To ask in an older way: the conductor does not know this one.
+    Older,
     Unknown,
+}
+
+/// How something is changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Write {
+    Put,
+    Post,
+    Delete,
 }
 
 impl Remedy {
@@ -116,13 +160,15 @@ pub struct Client {
     found: Option<SocketAddr>,
     token: Option<Token>,
     most: usize,
+    /// Whether it takes one manifest at a time only.
+    pub(super) is_old: Arc<AtomicBool>,
 }
 
 impl Client {
     /// To be used inside a tokio runtime. The token is sent with writes alone.
     pub fn new(conductor: Endpoint, token: Option<Token>) -> Result<Self, AskError> {
         let http = built(builder().connect_timeout(REACH).timeout(PATIENCE))?;
-        Ok(Self { http, conductor, found: None, token, most: MAX_ANSWER })
+        Ok(Self { http, conductor, found: None, token, most: MAX_ANSWER, is_old: Arc::default() })
     }
 
     /// Asks somebody who was found on the local network, from where `via` says, and with less patience.
@@ -136,7 +182,8 @@ impl Client {
             None => builder,
         };
         let conductor = Endpoint { host: Host::Ip(found.ip()), port: found.port() };
-        Ok(Self { http: built(builder)?, conductor, found: Some(found), token: None, most: MAX_NEAR_ANSWER })
+        let (http, most) = (built(builder)?, MAX_NEAR_ANSWER);
+        Ok(Self { http, conductor, found: Some(found), token: None, most, is_old: Arc::default() })
     }
 
     /// Where on the local network it was found, if it was.
@@ -182,8 +229,7 @@ impl Client {
     pub async fn announce(&self, coming: &[Coming]) -> Result<(), AskError> {
         // Plain data with text for keys always can be written.
         let body = serde_json::to_vec(coming).unwrap_or_default();
-        let request = self.request(Method::PUT, COMING).body(body);
-        self.ask(self.signed(request)).await.map(drop)
+        self.write(Write::Put, COMING, body).await.map(drop)
     }
 
     /// The one that the key names.
@@ -219,24 +265,26 @@ impl Client {
         }
     }
 
-    /// Puts a manifest into the catalogue.
-    pub async fn register(&self, manifest: &Manifest, if_taken: IfTaken) -> Result<Composition, AskError> {
-        let text = manifest.render();
-        if text.len() > MAX_MANIFEST {
-            return Err(AskError::TooLong(text.len()));
-        }
-        let place = Place::Entry(Key::Hash(manifest.info_hash()));
-        let request = self.request(Method::PUT, &format!("{place}{}", if_taken.query())).body(text);
-        let entry: Entry = self.understand(&self.ask(self.signed(request)).await?)?;
+    /// Takes the one that the key names out of the catalogue.
+    pub async fn remove(&self, key: &Key) -> Result<Composition, AskError> {
+        let answer = self.write(Write::Delete, &Place::Entry(key.clone()).to_string(), Vec::new()).await;
+        let entry: Entry = self.understand(&self.known(key, answer)?)?;
         Ok(entry.composition)
     }
 
-    /// Takes the one that the key names out of the catalogue.
-    pub async fn remove(&self, key: &Key) -> Result<Composition, AskError> {
-        let request = self.request(Method::DELETE, &Place::Entry(key.clone()).to_string());
-        let answer = self.ask(self.signed(request)).await;
-        let entry: Entry = self.understand(&self.known(key, answer)?)?;
-        Ok(entry.composition)
+    /// Sends a change, with the token; gives the body of the answer.
+    pub(super) async fn write(&self, how: Write, path: &str, body: Vec<u8>) -> Result<Vec<u8>, AskError> {
+        let method = match how {
+            Write::Put => Method::PUT,
+            Write::Post => Method::POST,
+            Write::Delete => Method::DELETE,
+        };
+        let written = self.ask(self.signed(self.request(method, path).body(body))).await;
+        // Of a change nothing is still being hashed.
+        written.map_err(|error| match error {
+            AskError::Coming { conductor, why } => AskError::Busy { conductor, why, after: None },
+            error => error,
+        })
     }
 
     fn signed(&self, request: RequestBuilder) -> RequestBuilder {
@@ -269,23 +317,30 @@ impl Client {
     async fn ask_for(&self, request: RequestBuilder, most: usize) -> Result<Vec<u8>, AskError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
+        let after = retry_after(response.headers());
         let body = self.body(response, most).await?;
         match status.is_success() {
             true => Ok(body),
-            false => Err(self.refused(status, &body)),
+            false => Err(self.refused(status, after, &body)),
         }
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> AskError {
+    fn refused(&self, status: StatusCode, after: Option<Duration>, body: &[u8]) -> AskError {
         let conductor = self.conductor.to_string();
         let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else {
-            return AskError::Strange { conductor, why: format!("HTTP status {status}") };
+            let why = format!("HTTP status {status}");
+            return match status {
+                StatusCode::METHOD_NOT_ALLOWED => AskError::Refused { conductor, why, remedy: Remedy::Older },
+                status if passes(status) => AskError::Busy { conductor, why, after },
+                _ => AskError::Strange { conductor, why },
+            };
         };
         let (why, candidates, member) = (shown(&refusal.error).into_owned(), refusal.candidates, refusal.member);
         match status {
             StatusCode::MULTIPLE_CHOICES => AskError::Several { conductor, name: String::new(), candidates, member },
             StatusCode::SERVICE_UNAVAILABLE => AskError::Coming { conductor, why },
             StatusCode::NOT_FOUND => AskError::Unknown { conductor, name: String::new() },
+            status if passes(status) => AskError::Busy { conductor, why, after },
             _ => AskError::Refused { conductor, why, remedy: Remedy::of(status) },
         }
     }
@@ -301,7 +356,7 @@ impl Client {
         })
     }
 
-    fn understand<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, AskError> {
+    pub(super) fn understand<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, AskError> {
         serde_json::from_slice(body).map_err(|error| self.strange(error.to_string()))
     }
 
@@ -316,7 +371,7 @@ impl Client {
         Ok(body)
     }
 
-    fn strange(&self, why: String) -> AskError {
+    pub(super) fn strange(&self, why: String) -> AskError {
         AskError::Strange { conductor: self.conductor.to_string(), why: shown(&why).into_owned() }
     }
 
@@ -328,6 +383,26 @@ impl Client {
         };
         AskError::Unreachable { conductor: self.conductor.to_string(), why }
     }
+}
+
+/// Whether what is answered with this status may pass by itself.
+fn passes(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+/// What one result of many says with this status.
+pub(super) fn status_means(conductor: String, status: u16, why: String) -> AskError {
+    match StatusCode::from_u16(status) {
+        Ok(status) if passes(status) => AskError::Busy { conductor, why, after: None },
+        Ok(status) => AskError::Refused { conductor, why, remedy: Remedy::of(status) },
+        Err(_) => AskError::Strange { conductor, why },
+    }
+}
+
+/// The wait that an answer asks for; a date in its place is not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// What all questions have in common.

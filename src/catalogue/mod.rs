@@ -1,15 +1,17 @@
 //! The catalogue of compositions, in the words that a conductor and those who ask it share: JSON over HTTP.
 //!
 //! One code for both ends: what is said is here, under which path in [`place`], who may write in [`token`]; [`client`]
-//! asks, and [`answer`] is how an answer looks. A member answers what can be read too, of what it shares itself
+//! asks, [`batch`] is how many are registered at once, and [`answer`] is how an answer looks. A member answers what can be read too, of what it shares itself
 //! ([`crate::member`]). Not here: how a conductor keeps its catalogue ([`crate::conductor::catalogue`]).
 //!
 //! The JSON is a contract (README): keys are only ever added. Every text in it may come from a stranger: pass it
 //! through [`crate::manifest::shown`] before a person sees it.
 
 pub mod answer;
+pub mod batch;
 pub mod client;
 pub mod place;
+pub mod register;
 pub mod token;
 
 use core::{fmt, net::SocketAddr};

@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::Command,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -71,6 +72,78 @@ fn put(conductor: &str, path: &str, headers: &str, body: &str) -> (u16, String) 
     let length = body.len();
     let head = format!("PUT {path} HTTP/1.1\r\nHost: {conductor}\r\nContent-Length: {length}\r\n{headers}\r\n");
     http(conductor, &(head + body))
+}
+
+/// A request with this body; gives all of the answer.
+fn send(conductor: &str, method: &str, path: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    let mut stream = TcpStream::connect(conductor).expect("a conductor");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {conductor}\r\nContent-Length: {length}\r\n{headers}\r\n");
+    stream.write_all((head + body).as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// Many manifests in one request have a result each, as a request for each would have had.
+#[test]
+fn many_are_registered_in_one_request() {
+    let place = Place::new();
+    let (_conductor, address) = guarded(&place);
+    let composed = |name: &str| {
+        let file = place.folder("seed").join(name);
+        fs::write(&file, name).expect("written");
+        let orch = place.path(&format!("{name}.orch"));
+        let mut command = place.command(env!("CARGO_BIN_EXE_composer"));
+        command.arg(&file).arg("0.0.0.0:0").arg("-o").arg(&orch);
+        Program::start(command).end().with(0);
+        fs::read_to_string(orch).expect("a manifest")
+    };
+    let manifests = [composed("a.iso"), "nonsense".to_owned(), composed("b.iso")];
+    let body = serde_json::to_string(&manifests).expect("JSON");
+    let post = |token: &str, body: &str| {
+        let answer = send(&address, "POST", "/compositions", &format!("Authorization: Bearer {token}\r\n"), body);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str::<Value>(body).expect("JSON"))
+    };
+    assert_eq!(post("wrong-wrong-wrong", &body).0, 401);
+    let (status, answer) = post(ALICE, &body);
+    assert_eq!((status, &answer["v"]), (200, &1.into()));
+    let results = answer["results"].as_array().expect("results");
+    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().expect("a status")).collect();
+    assert_eq!(statuses, [201, 400, 201], "{answer}");
+    assert_eq!((&results[0]["entry"]["name"], &results[2]["entry"]["owner"]), (&"a.iso".into(), &"alice".into()));
+    assert!(results[1]["error"].as_str().is_some_and(|why| why.contains("no manifest")), "{answer}");
+    assert_eq!(names(&place, &address), ["a.iso", "b.iso"]);
+    let again = post(ALICE, &body).1;
+    assert_eq!(again["results"][0]["status"], 200);
+
+    assert_eq!(post(ALICE, "{}").0, 400);
+    let too_many = serde_json::to_string(&vec!["x"; 257]).expect("JSON");
+    assert_eq!(post(ALICE, &too_many).0, 413);
+}
+
+/// A request without the right to write takes nothing from those that have it, however slowly it is sent.
+#[test]
+fn a_stranger_that_sends_slowly_holds_up_no_writer() {
+    let place = Place::new();
+    let (_conductor, address) = guarded(&place);
+    let strangers: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).expect("a conductor");
+            let head = format!("PUT /coming HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\n\r\n");
+            stream.write_all(head.as_bytes()).expect("sent");
+            stream
+        })
+        .collect();
+    let coming = r#"[{"name":"x","size":9,"done":1}]"#;
+    let began = Instant::now();
+    let (status, body) = put(&address, "/coming", &format!("Authorization: Bearer {ALICE}\r\n"), coming);
+    assert_eq!((status, &body[..]), (200, coming));
+    // Those are cut off after fifteen seconds.
+    assert!(began.elapsed() < Duration::from_secs(10), "it waited for the strangers");
+    drop(strangers);
 }
 
 /// A conductor with three tokens, the first the administrator's.

@@ -3,13 +3,12 @@
 //! It reads requests, asks the [`Catalogue`](super::Catalogue), and writes answers; it decides nothing. Whatever is wrong
 //! is a [`Refusal`] with its status.
 //!
-//! Faces the network. Names leave as JSON strings or percent-encoded, never raw. Who has no right to write is told so
-//! before the body is read; bodies are at most [`MAX_MANIFEST`] bytes, [`MAX_UPLOADS`] of them at once. A list costs
-//! time and memory in proportion to the catalogue, whose size is bounded.
+//! Faces the network. Names leave as JSON strings or percent-encoded, never raw. A request without the right to write
+//! is refused before anything is kept for its body; what bodies may take, [`Uploads`] says. A list costs time and memory
+//! in proportion to the catalogue, whose size is bounded. Many manifests in one request count as many requests, one for
+//! each [`MANIFESTS_A_QUESTION`].
 
 use std::{
-    future::poll_fn,
-    pin::Pin,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,64 +21,49 @@ use axum::{
     response::Response,
     routing::{get, put},
 };
-use hyper::body::Body as _;
-use tokio::sync::Semaphore;
 
 use super::{
-    CatalogueError, Entry as Kept, Outcome, StoreError,
-    gate::{GateError, asked},
-    writers::{TokenRefused, Writer},
+    CatalogueError, Entry as Kept, Outcome,
+    api_error::{ApiError, mark_again, retry_after, said_of, status},
+    gate::asked,
+    register::Registered,
+    uploads::{BodyError, Uploads, discard},
+    writers::Writer,
 };
 use crate::{
     announce::Counts,
     catalogue::{
         Coming, Composition, Entry, Holder, IfTaken, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION,
         answer::{self, json, said},
+        batch::{BatchAnswer, BatchResult, MAX_BATCH, MAX_BATCH_LENGTH},
         percent,
-        place::{COMING, PlaceError, ROOT},
+        place::{COMING, ROOT},
     },
     conductor::{Desk, http::TooMuch, table::Caller},
     manifest::Endpoint,
 };
 
-/// Manifests that are received at the same time.
-const MAX_UPLOADS: usize = 4;
+/// Length of a list of what is being hashed, in bytes, at most.
+const MAX_COMING_LENGTH: usize = 256 << 10;
+/// So many manifests of one request count as one question.
+const MANIFESTS_A_QUESTION: usize = 16;
 /// Members that are listed of one composition, at most.
 const MAX_HOLDERS: usize = 1000;
-
-/// Why a request was not done.
-#[derive(Debug, thiserror::Error)]
-enum ApiError {
-    #[error(transparent)]
-    Gate(#[from] GateError),
-    #[error(transparent)]
-    Token(#[from] TokenRefused),
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    #[error("only NAME, HASH and OWNER/NAME can be written")]
-    NotWritable,
-    #[error("the manifest did not arrive: {0}")]
-    Body(axum::Error),
-    #[error("expected a list of what is being hashed: {0}")]
-    Coming(#[from] serde_json::Error),
-}
 
 type Answer = Result<Response, ApiError>;
 
 #[derive(Clone)]
 struct Office {
     desk: Arc<Desk>,
-    uploads: Arc<Semaphore>,
+    uploads: Uploads,
 }
 
 /// The routes of the catalogue.
 pub fn router(desk: Arc<Desk>) -> Router {
-    let office = Office { desk, uploads: Arc::new(Semaphore::new(MAX_UPLOADS)) };
+    let office = Office { desk, uploads: Uploads::default() };
     Router::new()
-        .route(ROOT, get(list))
-        .route(&format!("{ROOT}/"), get(list))
+        .route(ROOT, get(list).post(register_all))
+        .route(&format!("{ROOT}/"), get(list).post(register_all))
         .route(&format!("{ROOT}/{{*place}}"), get(read).put(register).delete(remove))
         .route(COMING, put(expect))
         .with_state(office)
@@ -98,16 +82,37 @@ async fn read(
     office.answered(office.read(&caller, &headers, &uri).await)
 }
 
-async fn register(State(office): State<Office>, headers: HeaderMap, uri: Uri, body: Body) -> Response {
-    office.answered(office.register(&headers, &uri, body).await)
+async fn register(
+    State(office): State<Office>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Body,
+) -> Response {
+    office.answered(office.register(&caller, &headers, &uri, body).await)
+}
+
+async fn register_all(
+    State(office): State<Office>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Body,
+) -> Response {
+    office.answered(office.register_all(&caller, &headers, &uri, body).await)
 }
 
 async fn remove(State(office): State<Office>, headers: HeaderMap, uri: Uri) -> Response {
     office.answered(office.remove(&headers, &uri).await)
 }
 
-async fn expect(State(office): State<Office>, headers: HeaderMap, body: Body) -> Response {
-    office.answered(office.expect(&headers, body).await)
+async fn expect(
+    State(office): State<Office>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    office.answered(office.expect(&caller, &headers, body).await)
 }
 
 impl Office {
@@ -136,28 +141,88 @@ impl Office {
         Ok(answer::manifest(entry.name.as_str(), text))
     }
 
-    async fn register(&self, headers: &HeaderMap, uri: &Uri, mut body: Body) -> Answer {
+    async fn register(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri, mut body: Body) -> Answer {
         let (writer, key) = match self.may_write(headers, uri) {
             Ok(allowed) => allowed,
             Err(refused) => {
-                // A connection that is closed while its body is under way may lose the answer.
-                let _ = receive(&mut body, |_| {}).await;
+                discard(&mut body, MAX_MANIFEST).await;
                 return Err(refused);
             }
         };
         let if_taken = IfTaken::of_query(uri.query().unwrap_or_default());
-        let _place = self.uploads.acquire().await;
-        let mut text = Vec::new();
-        receive(&mut body, |bytes| text.extend_from_slice(bytes)).await?;
+        let upload = self.uploads.receive(caller.source, &mut body, MAX_MANIFEST).await;
+        let upload = upload.map_err(|error| match error {
+            BodyError::TooLong(_) => CatalogueError::TooLong.into(),
+            error => ApiError::Body(error),
+        })?;
         let catalogue = self.desk.catalogue().clone();
-        let work = move || catalogue.register(&writer, &key, &text, if_taken, now());
+        let work = move || catalogue.register(&writer, &key, upload.bytes(), if_taken, now());
         let (entry, outcome) = blocking(work).await?;
-        let status = match outcome {
-            Outcome::New => StatusCode::CREATED,
-            Outcome::Replaced | Outcome::Unchanged => StatusCode::OK,
+        log_registered(&entry, outcome);
+        Ok(json(status_of(outcome), &self.entry(entry)))
+    }
+
+    /// Takes in many manifests.
+    async fn register_all(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri, mut body: Body) -> Answer {
+        let writer = match self.writer(headers) {
+            Ok(writer) => writer,
+            Err(refused) => {
+                discard(&mut body, MAX_BATCH_LENGTH).await;
+                return Err(refused);
+            }
         };
-        log::info!("catalogue: {} {:?}, {outcome:?}", entry.info_hash, entry.name.as_str());
-        Ok(json(status, &self.entry(entry)))
+        let if_taken = IfTaken::of_query(uri.query().unwrap_or_default());
+        let upload = self.uploads.receive(caller.source, &mut body, MAX_BATCH_LENGTH).await?;
+        let mut manifests: Vec<String> = serde_json::from_slice(upload.bytes()).map_err(ApiError::Batch)?;
+        if manifests.len() > MAX_BATCH {
+            return Err(ApiError::TooMany(manifests.len()));
+        }
+        let refused = manifests.split_off(self.admitted(caller, manifests.len())).len();
+        let catalogue = self.desk.catalogue().clone();
+        let work = move || {
+            let registered = catalogue.register_all(&writer, &manifests, if_taken, now());
+            drop(upload);
+            registered
+        };
+        let registered: Vec<Registered> = blocking(work).await;
+        let taken = registered.into_iter().map(|registered| registered.map_err(ApiError::from));
+        let refused = (0..refused).map(|_| Err(ApiError::TooMuch(TooMuch)));
+        Ok(self.batch(taken.chain(refused)))
+    }
+
+    /// How many of so many manifests this source may register now, the question itself being admitted.
+    fn admitted(&self, caller: &Caller, manifests: usize) -> usize {
+        let more = manifests.div_ceil(MANIFESTS_A_QUESTION).saturating_sub(1);
+        let admitted = (0..more).take_while(|_| self.desk.admits(caller.source)).count();
+        manifests.min((admitted + 1) * MANIFESTS_A_QUESTION)
+    }
+
+    fn batch(&self, registered: impl Iterator<Item = Result<(Kept, Outcome), ApiError>>) -> Response {
+        let (mut results, mut again, mut failed) = (Vec::new(), None, None);
+        for one in registered {
+            results.push(match one {
+                Ok((entry, outcome)) => {
+                    log_registered(&entry, outcome);
+                    let entry = Some(self.entry(entry).composition);
+                    BatchResult { status: status_of(outcome).as_u16(), entry, error: None }
+                }
+                Err(error) => {
+                    again = again.max(retry_after(&error));
+                    let result =
+                        BatchResult { status: status(&error).as_u16(), entry: None, error: Some(said_of(&error)) };
+                    if let ApiError::Catalogue(CatalogueError::Store(error)) = error {
+                        failed = Some(error);
+                    }
+                    result
+                }
+            });
+        }
+        if let Some(error) = failed {
+            log::error!("catalogue: {error}");
+        }
+        let mut response = json(StatusCode::OK, &BatchAnswer { v: VERSION, results });
+        mark_again(&mut response, again);
+        response
     }
 
     async fn remove(&self, headers: &HeaderMap, uri: &Uri) -> Answer {
@@ -169,13 +234,13 @@ impl Office {
     }
 
     /// Takes in what somebody hashes.
-    async fn expect(&self, headers: &HeaderMap, mut body: Body) -> Answer {
-        let writer = self.writer(headers);
-        let _place = self.uploads.acquire().await;
-        let mut text = Vec::new();
-        receive(&mut body, |bytes| text.extend_from_slice(bytes)).await?;
-        writer?;
-        let coming: Vec<Coming> = serde_json::from_slice(&text)?;
+    async fn expect(&self, caller: &Caller, headers: &HeaderMap, mut body: Body) -> Answer {
+        if let Err(refused) = self.writer(headers) {
+            discard(&mut body, MAX_COMING_LENGTH).await;
+            return Err(refused);
+        }
+        let upload = self.uploads.receive(caller.source, &mut body, MAX_COMING_LENGTH).await?;
+        let coming: Vec<Coming> = serde_json::from_slice(upload.bytes()).map_err(ApiError::Coming)?;
         self.desk.catalogue().expect(coming);
         Ok(json(StatusCode::OK, &self.desk.catalogue().expected()))
     }
@@ -221,27 +286,33 @@ impl Office {
             Ok(response) => return response,
             Err(error) => error,
         };
-        let (status, text) = (status(&error), error.to_string());
-        let (error, candidates) = match error {
-            ApiError::Catalogue(CatalogueError::Several { candidates, .. }) => (text, self.compositions(candidates)),
+        let (status, text, again) = (status(&error), said_of(&error), retry_after(&error));
+        let candidates = match error {
+            ApiError::Catalogue(CatalogueError::Several { candidates, .. }) => self.compositions(candidates),
             ApiError::Catalogue(CatalogueError::Store(error)) => {
                 log::error!("catalogue: {error}");
-                ("the catalogue could not be read or written: the conductor's log says why".to_owned(), Vec::new())
+                Vec::new()
             }
-            _ => (text, Vec::new()),
+            _ => Vec::new(),
         };
-        let mut response = json(status, &Refusal { v: VERSION, error, candidates, member: None });
+        let mut response = json(status, &Refusal { v: VERSION, error: text, candidates, member: None });
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        mark_again(&mut response, again);
         response
     }
 }
 
-/// Said to a source that asks too much, whatever it asked for.
-pub fn too_much(error: &TooMuch) -> Response {
-    let refusal = Refusal { v: VERSION, error: error.to_string(), candidates: Vec::new(), member: None };
-    json(StatusCode::TOO_MANY_REQUESTS, &refusal)
+fn status_of(outcome: Outcome) -> StatusCode {
+    match outcome {
+        Outcome::New => StatusCode::CREATED,
+        Outcome::Replaced | Outcome::Unchanged => StatusCode::OK,
+    }
+}
+
+fn log_registered(entry: &Kept, outcome: Outcome) {
+    log::info!("catalogue: {} {:?}, {outcome:?}", entry.info_hash, entry.name.as_str());
 }
 
 fn composition(entry: Kept, counts: Counts) -> Composition {
@@ -258,33 +329,6 @@ fn composition(entry: Kept, counts: Counts) -> Composition {
     }
 }
 
-fn status(error: &ApiError) -> StatusCode {
-    match error {
-        ApiError::Gate(GateError::Host(_)) => StatusCode::MISDIRECTED_REQUEST,
-        ApiError::Gate(GateError::NoHost) | ApiError::Place(_) | ApiError::Body(_) | ApiError::Coming(_) => {
-            StatusCode::BAD_REQUEST
-        }
-        ApiError::Gate(GateError::Origin) => StatusCode::FORBIDDEN,
-        ApiError::Token(TokenRefused::Missing | TokenRefused::Unknown) => StatusCode::UNAUTHORIZED,
-        // No token would help: to everybody else it is only to be read, as a member's list is.
-        ApiError::Token(TokenRefused::Own) | ApiError::NotWritable => StatusCode::METHOD_NOT_ALLOWED,
-        ApiError::Catalogue(error) => match error {
-            CatalogueError::Manifest(_) | CatalogueError::Other { .. } => StatusCode::BAD_REQUEST,
-            CatalogueError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            CatalogueError::Closed | CatalogueError::NotYours { .. } => StatusCode::FORBIDDEN,
-            CatalogueError::There(_) | CatalogueError::Taken { .. } => StatusCode::CONFLICT,
-            CatalogueError::Unknown(_) => StatusCode::NOT_FOUND,
-            CatalogueError::Coming(_) => StatusCode::SERVICE_UNAVAILABLE,
-            CatalogueError::Several { .. } => StatusCode::MULTIPLE_CHOICES,
-            CatalogueError::Full => StatusCode::INSUFFICIENT_STORAGE,
-            CatalogueError::Store(StoreError::Redis { .. } | StoreError::Raced { .. }) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            CatalogueError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        },
-    }
-}
-
 /// The manifest with the address that was `asked` in line 1, where what stands there leads this caller nowhere.
 fn reachable(text: Vec<u8>, asked: Option<Endpoint>, caller: &Caller) -> Vec<u8> {
     let end = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
@@ -298,21 +342,6 @@ fn reachable(text: Vec<u8>, asked: Option<Endpoint>, caller: &Caller) -> Vec<u8>
         true => [asked.to_string().as_bytes(), &text[end..]].concat(),
         false => text,
     }
-}
-
-/// Takes a body as it comes.
-async fn receive(body: &mut Body, mut take: impl FnMut(&[u8])) -> Result<(), ApiError> {
-    let mut length = 0;
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
-        let frame = frame.map_err(ApiError::Body)?;
-        let Some(bytes) = frame.data_ref() else { continue };
-        length += bytes.len();
-        if length > MAX_MANIFEST {
-            return Err(CatalogueError::TooLong(length).into());
-        }
-        take(bytes);
-    }
-    Ok(())
 }
 
 fn now() -> u64 {

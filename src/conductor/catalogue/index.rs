@@ -15,6 +15,21 @@ pub struct Index {
     kept: u64,
 }
 
+/// How much some entries take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    entries: usize,
+    /// Length of their manifests in bytes.
+    length: u64,
+}
+
+impl Load {
+    /// With this entry too.
+    pub fn with(self, entry: &Entry) -> Self {
+        Self { entries: self.entries + 1, length: self.length + entry.length }
+    }
+}
+
 /// What a key names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -58,13 +73,13 @@ impl Index {
         Some(entry)
     }
 
-    /// Whether this entry fits in once `replaced` is out, if that is there.
-    pub fn has_room(&self, entry: &Entry, replaced: &InfoHash) -> bool {
+    /// Whether this entry fits in beside `more` that is not here yet, once `replaced` is out, if that is there.
+    pub fn has_room(&self, entry: &Entry, replaced: &InfoHash, more: Load) -> bool {
         let (entries, kept) = match self.entries.get(replaced) {
             Some(old) => (self.entries.len() - 1, self.kept - old.length),
             None => (self.entries.len(), self.kept),
         };
-        entries < MAX_ENTRIES && kept + entry.length <= MAX_KEPT
+        entries + more.entries < MAX_ENTRIES && kept + more.length + entry.length <= MAX_KEPT
     }
 
     pub fn find(&self, key: &Key) -> Found {

@@ -2,26 +2,30 @@
 //!
 //! The [`index`] is what every question is answered from; the [`store`] holds the same and the manifests, and is asked
 //! only for those. A change goes to the store first: what is in the index is kept. [`writers`] knows who may change
-//! what, [`gate`] which requests are answered at all, [`api`] speaks HTTP. Members are none of its business: they are
+//! what, [`register`] takes manifests in, [`gate`] decides which requests are answered at all, [`api`] speaks HTTP. Members are none of its business: they are
 //! soft state in the table.
 //!
 //! Its limits are what strangers can make it keep where no token is set: [`MAX_ENTRIES`] compositions, [`MAX_KEPT`]
 //! bytes of manifests.
 
 pub mod api;
+pub mod api_error;
 pub mod coming;
+pub mod copies;
 pub mod gate;
 pub mod index;
 pub mod redis;
+pub mod register;
 pub mod sqlite;
 pub mod store;
+pub mod uploads;
 pub mod writers;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
 };
 
 use coming::Soon;
@@ -29,13 +33,14 @@ pub use gate::Gate;
 use index::{Found, Index};
 use redis::RedisStore;
 use sqlite::Sqlite;
+use store::Changes;
 pub use store::{Store, StoreError};
 pub use writers::{Writer, Writers};
 
 use super::{Config, shared::RedisPlace};
 use crate::{
-    catalogue::{Coming, IfTaken, Key, MAX_MANIFEST},
-    manifest::{Manifest, ManifestError, Name},
+    catalogue::{Coming, Key, MAX_MANIFEST},
+    manifest::{ManifestError, Name},
     metainfo::InfoHash,
 };
 
@@ -43,6 +48,14 @@ use crate::{
 pub const MAX_ENTRIES: usize = 10_000;
 /// Bytes of manifests in a catalogue, at most.
 pub const MAX_KEPT: u64 = 512 << 20;
+
+/// How often a change is made anew that other conductors came before, at most: with the pauses that takes some two
+/// seconds.
+const MAX_RACES: u32 = 24;
+/// The longest pause before a change is made anew: twice as long each time, from the shortest to the longest. The pause
+/// itself is random, so that conductors do not meet again and again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(256);
 
 /// What is known of one composition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +104,10 @@ pub enum Outcome {
 pub enum CatalogueError {
     #[error("this is no manifest of a composition: {0}")]
     Manifest(#[from] ManifestError),
-    #[error("the manifest is {0} bytes long, and a catalogue takes {MAX_MANIFEST}: compose it with larger parts")]
-    TooLong(usize),
+    #[error(
+        "the manifest is longer than the {MAX_MANIFEST} bytes that a catalogue takes: compose it with larger parts"
+    )]
+    TooLong,
     #[error(
         "this composition is closed: its manifest holds a secret and is not kept here; hand it to its members yourself"
     )]
@@ -114,7 +129,13 @@ pub enum CatalogueError {
     #[error("the catalogue is full: ask its administrator to remove what nobody needs")]
     Full,
     #[error("the catalogue could not be read or written: {0}")]
-    Store(#[from] StoreError),
+    Store(Arc<StoreError>),
+}
+
+impl From<StoreError> for CatalogueError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
 }
 
 /// Opens the catalogue that a conductor is told to keep, and says what its people should know of it. Blocks.
@@ -265,107 +286,34 @@ impl Catalogue {
         self.follow(&mut **self.store())
     }
 
-    /// As [`Catalogue::refresh`], by who has the store.
+    /// As [`Catalogue::refresh`], by the holder of the store.
     fn follow(&self, store: &mut dyn Store) -> Result<(), StoreError> {
-        if let Some(entries) = store.reload()? {
-            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::new(entries);
+        let changes = store.changes()?;
+        match changes {
+            Changes::None => {}
+            Changes::All(entries) => *self.index_mut() = Index::new(entries),
+            Changes::Some { kept, removed } => {
+                let mut index = self.index_mut();
+                removed.iter().for_each(|hash| drop(index.remove(hash)));
+                kept.into_iter().for_each(|entry| index.insert(entry));
+            }
         }
         Ok(())
     }
 
-    /// Takes a manifest in under the writer's name. `named` is what the request called it. Blocks.
-    ///
-    /// An owner holds each name once, unless it is said that both are to stand; the same composition with other optional
-    /// lines is replaced if that is asked for.
-    pub fn register(
-        &self,
-        writer: &Writer,
-        named: &Key,
-        bytes: &[u8],
-        if_taken: IfTaken,
-        now: u64,
-    ) -> Result<(Entry, Outcome), CatalogueError> {
-        if bytes.len() > MAX_MANIFEST {
-            return Err(CatalogueError::TooLong(bytes.len()));
-        }
-        let manifest = Manifest::parse(bytes)?;
-        if manifest.is_closed() {
-            return Err(CatalogueError::Closed);
-        }
-        let text = manifest.render().into_bytes();
-        let mut entry = Entry {
-            info_hash: manifest.info_hash(),
-            name: manifest.name.clone(),
-            size: manifest.geometry.size(),
-            part_size: manifest.geometry.part_size(),
-            parts: manifest.geometry.parts(),
-            owner: writer.owner().map(str::to_owned),
-            registered: now,
-            length: text.len() as u64,
-        };
-        check_name(&entry, named)?;
-        // Held until the index is changed too: one change at a time.
-        let mut store = self.store();
-        self.follow(&mut **store)?;
-        let old = self.index().get(&entry.info_hash).cloned();
-        if let Some(old) = old {
-            if store.manifest(&old.info_hash)?.as_ref() == Some(&text) {
-                return Ok((old, Outcome::Unchanged));
-            }
-            writer.check(&old)?;
-            if if_taken != IfTaken::Replace {
-                return Err(CatalogueError::There(old.name.shown().into_owned()));
-            }
-            entry.owner = old.owner;
-            self.keep(&mut **store, entry, &text, None)
-        } else {
-            let index = self.index();
-            let taken = index.held(entry.owner.as_deref(), &entry.name).min_by_key(|entry| entry.registered);
-            let taken = taken.map(|entry| entry.info_hash);
-            drop(index);
-            let instead_of = match (taken, if_taken) {
-                (Some(hash), IfTaken::Refuse) => {
-                    return Err(CatalogueError::Taken { name: entry.name.shown().into_owned(), hash });
-                }
-                (_, IfTaken::Beside) | (None, _) => None,
-                (taken, IfTaken::Replace) => taken,
-            };
-            self.keep(&mut **store, entry, &text, instead_of)
-        }
-    }
-
-    /// Writes an entry, in place of another one where there is one, to the store and then to the index.
-    fn keep(
-        &self,
-        store: &mut dyn Store,
-        entry: Entry,
-        text: &[u8],
-        instead_of: Option<InfoHash>,
-    ) -> Result<(Entry, Outcome), CatalogueError> {
-        let replaced = instead_of.unwrap_or(entry.info_hash);
-        if !self.index().has_room(&entry, &replaced) {
-            return Err(CatalogueError::Full);
-        }
-        store.put(&entry, text, instead_of)?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let outcome = match index.remove(&replaced) {
-            Some(_) => Outcome::Replaced,
-            None => Outcome::New,
-        };
-        index.insert(entry.clone());
-        self.soon().remove(&entry.name);
-        Ok((entry, outcome))
-    }
-
-    /// Takes out what the key names. Blocks.
+    /// Removes the entry that the key names. Blocks.
     pub fn remove(&self, writer: &Writer, key: &Key) -> Result<Entry, CatalogueError> {
         let mut store = self.store();
-        self.follow(&mut **store)?;
-        let entry = self.find(key)?;
-        writer.check(&entry)?;
-        store.remove(&entry.info_hash)?;
-        self.index.write().unwrap_or_else(PoisonError::into_inner).remove(&entry.info_hash);
-        Ok(entry)
+        again_if_raced(|| {
+            self.follow(&mut **store)?;
+            let entry = match self.find(key).and_then(|entry| writer.check(&entry).map(|()| entry)) {
+                Ok(entry) => entry,
+                Err(error) => return Ok(Err(error)),
+            };
+            store.remove(&entry.info_hash)?;
+            self.index_mut().remove(&entry.info_hash);
+            Ok(Ok(entry))
+        })?
     }
 
     // A panic in one request is a bug of that one; nothing is left half done in either.
@@ -380,22 +328,24 @@ impl Catalogue {
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Whether the request named what its body holds.
-fn check_name(entry: &Entry, named: &Key) -> Result<(), CatalogueError> {
-    let fits = match named {
-        Key::Hash(hash) => *hash == entry.info_hash,
-        Key::Name(name) => *name == entry.name,
-        Key::Owned { owner, name } => Some(owner) == entry.owner.as_ref() && *name == entry.name,
-    };
-    match fits {
-        true => Ok(()),
-        false => Err(CatalogueError::Other {
-            there: format!("{} ({})", entry.name.shown(), entry.info_hash),
-            named: named.to_string(),
-        }),
+/// Makes a change, and makes it anew where other conductors came before it. Blocks.
+fn again_if_raced<T>(mut change: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut longest = SHORTEST_PAUSE;
+    for _ in 0..MAX_RACES {
+        match change() {
+            Err(StoreError::Raced { .. }) => {}
+            done => return done,
+        }
+        std::thread::sleep(longest.mul_f64(fastrand::f64()));
+        longest = (longest * 2).min(LONGEST_PAUSE);
     }
+    change()
 }
 
 #[cfg(test)]

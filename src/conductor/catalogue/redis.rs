@@ -4,19 +4,24 @@
 //! as a whole, and which changes nothing unless the number is still the one at which this conductor last read the
 //! entries. So two conductors never both give away one name. How much survives a crash is up to Redis (`appendonly yes`).
 //!
-//! Manifests are copied into memory as far as they fit, up to [`MAX_COPIED`], so that they are given out while Redis is
-//! away. Where Redis comes back knowing fewer changes than a conductor does, it lost some, and is given the copies. An
-//! entry that some other hand made unsound is left out.
+//! A log names, for each info-hash that changed, the number of its last change: a conductor reads only what changed
+//! since the number that it knows. Older conductors keep no log: a hash says from which number to which
+//! one the log is complete; where that is not enough all entries are read, and the manifests that are not copied yet.
+//!
+//! Manifests are copied into memory as far as they fit ([`Copies`]), so that they are given out while Redis is away.
+//! Where Redis comes back knowing fewer changes than a conductor does, it lost some, and is given the copies. An entry
+//! that some other hand made unsound is left out.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use redis::{Connection, ConnectionLike, FromRedisValue, RedisError};
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Store, StoreError};
+use super::{
+    Entry, Store, StoreError,
+    copies::Copies,
+    store::{Changes, Put},
+};
 use crate::{
     conductor::shared::place::{PATIENCE, RedisPlace},
     manifest::Name,
@@ -29,37 +34,81 @@ const ENTRIES: &str = "orchestra:1:entries";
 const MANIFESTS: &str = "orchestra:1:manifests";
 /// How many changes there were.
 const NUMBER: &str = "orchestra:1:changed";
+/// The number of the last change of each info-hash, as a sorted set.
+const LOG: &str = "orchestra:1:log";
+/// The log has all changes after the number in the field `from`, up to the one in the field `to`.
+const LOGGED: &str = "orchestra:1:logged";
+/// Info-hashes that the log names, at most; the oldest go first.
+const MAX_LOG: u64 = 20_000;
 
-/// Bytes of manifests that are copied, at most.
-const MAX_COPIED: u64 = 64 << 20;
+/// Total length of manifests that are read, or given back, in one question, in bytes, unless one alone is longer.
+const MAX_AT_ONCE: u64 = 4 << 20;
 /// After Redis did not answer, it is not asked again for so long: others need not wait for it too.
 const REST: Duration = Duration::from_secs(1);
 
-/// Keys: entries, manifests, number. Arguments: the number that it should be, the channel, a hash to take out or nothing,
-/// a hash to put in or nothing, its entry, its manifest. Returns the new number, or nothing where it was another.
+/// Keys: entries, manifests, number, log, logged. Arguments: the number that it should be, the channel, the most that the
+/// log may name, how many hashes are taken out, these; then a hash that is put in, its entry and its manifest, again and
+/// again. Returns the new number, or nothing where it was another.
 const CHANGE: &str = "
-    if (redis.call('GET', KEYS[3]) or '0') ~= ARGV[1] then return false end
-    if ARGV[3] ~= '' then
-        redis.call('HDEL', KEYS[1], ARGV[3])
-        redis.call('HDEL', KEYS[2], ARGV[3])
+    local number = redis.call('GET', KEYS[3]) or '0'
+    if number ~= ARGV[1] then return false end
+    if redis.call('HGET', KEYS[5], 'to') ~= number then
+        redis.call('DEL', KEYS[4])
+        redis.call('HSET', KEYS[5], 'from', number)
     end
-    if ARGV[4] ~= '' then
-        redis.call('HSET', KEYS[1], ARGV[4], ARGV[5])
-        redis.call('HSET', KEYS[2], ARGV[4], ARGV[6])
+    number = redis.call('INCR', KEYS[3])
+    redis.call('HSET', KEYS[5], 'to', number)
+    local outs = 4 + tonumber(ARGV[4])
+    for i = 5, outs do
+        redis.call('HDEL', KEYS[1], ARGV[i])
+        redis.call('HDEL', KEYS[2], ARGV[i])
+        redis.call('ZADD', KEYS[4], number, ARGV[i])
     end
-    local number = redis.call('INCR', KEYS[3])
+    for i = outs + 1, #ARGV, 3 do
+        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+        redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2])
+        redis.call('ZADD', KEYS[4], number, ARGV[i])
+    end
+    local extra = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[3])
+    if extra > 0 then
+        local last = redis.call('ZRANGE', KEYS[4], extra - 1, extra - 1, 'WITHSCORES')[2]
+        redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', last)
+        redis.call('HSET', KEYS[5], 'from', last)
+    end
     redis.call('PUBLISH', ARGV[2], number)
     return number";
 
-/// Keys: entries, manifests, number. Arguments: the number that it was at least, the channel, then a hash, an entry and
-/// a manifest, again and again.
+/// Keys: entries, number, log, logged. Argument: a number. Returns the current number and whether the log has all
+/// changes since the argument; if so, each hash that changed and its entry, which is empty where it was removed.
+const SINCE: &str = "
+    local number = redis.call('GET', KEYS[2]) or '0'
+    local from = tonumber(redis.call('HGET', KEYS[4], 'from'))
+    if redis.call('HGET', KEYS[4], 'to') ~= number or not from or from > tonumber(ARGV[1]) then
+        return {number, '0'}
+    end
+    local found = {number, '1'}
+    for _, hash in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ARGV[1], '+inf')) do
+        found[#found + 1] = hash
+        found[#found + 1] = redis.call('HGET', KEYS[1], hash) or ''
+    end
+    return found";
+
+/// Keys: entries, manifests, number. Arguments: the number that there was at least, then a hash, an entry and a manifest,
+/// again and again. Puts them in, unless there are as many changes as that again.
 const RESTORE: &str = "
-    for i = 3, #ARGV, 3 do
+    if tonumber(redis.call('GET', KEYS[3]) or '0') >= tonumber(ARGV[1]) then return end
+    for i = 2, #ARGV, 3 do
         redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
         redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2])
-    end
-    if tonumber(redis.call('GET', KEYS[3]) or '0') < tonumber(ARGV[1]) then redis.call('SET', KEYS[3], ARGV[1]) end
-    local number = redis.call('INCR', KEYS[3])
+    end";
+
+/// Keys: number, log, logged. Arguments: the number that there was at least, the channel. Ends what [`RESTORE`] began.
+const RESTORED: &str = "
+    if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return end
+    redis.call('SET', KEYS[1], ARGV[1])
+    local number = redis.call('INCR', KEYS[1])
+    redis.call('DEL', KEYS[2])
+    redis.call('HSET', KEYS[3], 'from', number, 'to', number)
     redis.call('PUBLISH', ARGV[2], number)";
 
 /// A catalogue in common.
@@ -69,7 +118,7 @@ pub struct RedisStore {
     failed: Option<Instant>,
     /// The number of changes when the entries were last read.
     number: u64,
-    copies: HashMap<InfoHash, (Entry, Vec<u8>)>,
+    copies: Copies,
 }
 
 /// An entry as it is written.
@@ -87,7 +136,7 @@ struct Written {
 impl RedisStore {
     /// Asks nothing yet.
     pub fn new(place: RedisPlace) -> Self {
-        Self { place, connection: None, failed: None, number: 0, copies: HashMap::new() }
+        Self { place, connection: None, failed: None, number: 0, copies: Copies::default() }
     }
 
     /// Asks Redis, over a new connection where there is none.
@@ -126,18 +175,15 @@ impl RedisStore {
     }
 
     /// Makes one change to the entries as they were last read.
-    fn change(&mut self, out: Option<InfoHash>, entry: Option<(&Entry, &[u8])>) -> Result<(), StoreError> {
+    fn change(&mut self, removed: &[InfoHash], puts: &[Put<'_>]) -> Result<(), StoreError> {
         let mut script = redis::cmd("EVAL");
-        script.arg(CHANGE).arg(3).arg(ENTRIES).arg(MANIFESTS).arg(NUMBER);
-        script
-            .arg(self.number)
-            .arg(self.place.channel(CHANGES))
-            .arg(out.map_or(String::new(), |hash| hash.to_string()));
-        match entry {
-            Some((entry, manifest)) => {
-                script.arg(entry.info_hash.to_string()).arg(written(entry)).arg(manifest);
-            }
-            None => _ = script.arg("").arg("").arg(""),
+        script.arg(CHANGE).arg(5).arg(ENTRIES).arg(MANIFESTS).arg(NUMBER).arg(LOG).arg(LOGGED);
+        script.arg(self.number).arg(self.place.channel(CHANGES)).arg(MAX_LOG).arg(removed.len());
+        for hash in removed {
+            script.arg(hash.to_string());
+        }
+        for Put { entry, manifest, .. } in puts {
+            script.arg(entry.info_hash.to_string()).arg(written(entry)).arg(*manifest);
         }
         let number: Option<u64> = self.ask(&script)?;
         self.number = number.ok_or_else(|| StoreError::Raced { place: self.place.clone() })?;
@@ -146,36 +192,76 @@ impl RedisStore {
 
     /// Gives Redis, which lost changes, what was copied here.
     fn restore(&mut self) -> Result<(), StoreError> {
-        let mut script = redis::cmd("EVAL");
-        script
-            .arg(RESTORE)
-            .arg(3)
-            .arg(ENTRIES)
-            .arg(MANIFESTS)
-            .arg(NUMBER)
-            .arg(self.number)
-            .arg(self.place.channel(CHANGES));
-        for (hash, (entry, manifest)) in &self.copies {
-            script.arg(hash.to_string()).arg(written(entry)).arg(manifest);
-        }
         log::warn!("{} lost changes of the catalogue: it is given {} entries again", self.place, self.copies.len());
-        self.ask(&script)
+        let all: Vec<&Entry> = self.copies.iter().map(|(entry, _)| entry).collect();
+        let scripts: Vec<redis::Cmd> = at_once(&all).map(|some| self.restore_script(some)).collect();
+        for script in &scripts {
+            let () = self.ask(script)?;
+        }
+        let mut end = redis::cmd("EVAL");
+        end.arg(RESTORED).arg(3).arg(NUMBER).arg(LOG).arg(LOGGED).arg(self.number).arg(self.place.channel(CHANGES));
+        self.ask(&end)
     }
 
-    /// Copies the manifests of these entries, as far as they fit.
-    fn copy(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        let mut copies = HashMap::new();
-        let mut room = MAX_COPIED;
+    fn restore_script(&self, entries: &[&Entry]) -> redis::Cmd {
+        let mut script = redis::cmd("EVAL");
+        script.arg(RESTORE).arg(3).arg(ENTRIES).arg(MANIFESTS).arg(NUMBER).arg(self.number);
         for entry in entries {
-            if let Some(left) = room.checked_sub(entry.length)
-                && let Some(text) = self.read(&entry.info_hash)?
-            {
-                room = left;
-                copies.insert(entry.info_hash, (entry.clone(), text));
+            if let Some(text) = self.copies.get(&entry.info_hash) {
+                script.arg(entry.info_hash.to_string()).arg(written(entry)).arg(text);
             }
         }
-        self.copies = copies;
+        script
+    }
+
+    /// Copies the manifests of those of these entries that are not copied yet, as far as they fit.
+    fn copy(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut room = self.copies.room();
+        let lacks = |entry: &&Entry| {
+            !self.copies.has(entry)
+                && room.checked_sub(entry.length).is_some_and(|left| {
+                    room = left;
+                    true
+                })
+        };
+        let wanted: Vec<&Entry> = entries.iter().filter(lacks).collect();
+        for some in at_once(&wanted) {
+            let mut question = redis::cmd("HMGET");
+            question.arg(MANIFESTS);
+            for entry in some {
+                question.arg(entry.info_hash.to_string());
+            }
+            let texts: Vec<Option<Vec<u8>>> = self.ask(&question)?;
+            for (entry, text) in some.iter().zip(texts) {
+                if let Some(text) = text {
+                    self.copies.insert((*entry).clone(), text);
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// All that changed since the entries were last read; None where the log does not say.
+    fn logged(&mut self) -> Result<Option<Changes>, StoreError> {
+        let mut script = redis::cmd("EVAL");
+        script.arg(SINCE).arg(4).arg(ENTRIES).arg(NUMBER).arg(LOG).arg(LOGGED).arg(self.number);
+        let found: Vec<Vec<u8>> = self.ask(&script)?;
+        let number = found.first().and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+        let (Some(number), Some(b"1")) = (number, found.get(1).map(Vec::as_slice)) else { return Ok(None) };
+        let (mut kept, mut removed) = (Vec::new(), Vec::new());
+        for pair in found[2..].chunks_exact(2) {
+            let hash = String::from_utf8_lossy(&pair[0]);
+            match (entry(&hash, &pair[1]), hash.parse()) {
+                (Some(entry), _) => kept.push(entry),
+                (None, Ok(hash)) => removed.push(hash),
+                (None, Err(_)) => {}
+            }
+        }
+        // What is copied of these is old.
+        kept.iter().map(|entry| &entry.info_hash).chain(&removed).for_each(|hash| self.copies.remove(hash));
+        self.copy(&kept)?;
+        self.number = number;
+        Ok(Some(Changes::Some { kept, removed }))
     }
 
     fn read(&mut self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
@@ -196,50 +282,64 @@ fn entry(info_hash: &str, text: &[u8]) -> Option<Entry> {
     Some(Entry { info_hash, name, size, part_size, parts, owner, registered, length })
 }
 
+/// These, in order, as many at a time as are read or given back in one question.
+fn at_once<'a, 'b>(entries: &'a [&'b Entry]) -> impl Iterator<Item = &'a [&'b Entry]> {
+    let mut length = 0u64;
+    entries.chunk_by(move |before, next| {
+        length += before.length;
+        let together = length + next.length <= MAX_AT_ONCE;
+        if !together {
+            length = 0;
+        }
+        together
+    })
+}
+
 impl Store for RedisStore {
     fn load(&mut self) -> Result<Vec<Entry>, StoreError> {
-        // Read first: a change in between makes the entries newer than the number, and they are read once more.
+        // Read first: a change in between makes the entries newer than the number, and is read once more.
         let number = self.current_number()?;
-        let all: HashMap<String, Vec<u8>> = self.ask(redis::cmd("HGETALL").arg(ENTRIES))?;
+        let all: Vec<(String, Vec<u8>)> = self.ask(redis::cmd("HGETALL").arg(ENTRIES))?;
         let entries: Vec<Entry> = all.iter().filter_map(|(hash, text)| entry(hash, text)).collect();
+        self.copies.keep_only(&entries);
         self.copy(&entries)?;
         self.number = number;
         Ok(entries)
     }
 
-    fn reload(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+    fn changes(&mut self) -> Result<Changes, StoreError> {
         let number = self.current_number()?;
         if number == self.number {
-            return Ok(None);
+            return Ok(Changes::None);
         }
         if number < self.number {
             self.restore()?;
         }
-        self.load().map(Some)
+        match self.logged()? {
+            Some(changes) => Ok(changes),
+            None => self.load().map(Changes::All),
+        }
     }
 
     fn manifest(&mut self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
         match self.copies.get(info_hash) {
-            Some((_, text)) => Ok(Some(text.clone())),
+            Some(text) => Ok(Some(text.to_owned())),
             None => self.read(info_hash),
         }
     }
 
-    fn put(&mut self, entry: &Entry, manifest: &[u8], instead_of: Option<InfoHash>) -> Result<(), StoreError> {
-        self.change(instead_of, Some((entry, manifest)))?;
-        if let Some(old) = instead_of {
-            self.copies.remove(&old);
-        }
-        self.copies.remove(&entry.info_hash);
-        let copied: u64 = self.copies.values().map(|(entry, _)| entry.length).sum();
-        if copied + entry.length <= MAX_COPIED {
-            self.copies.insert(entry.info_hash, (entry.clone(), manifest.to_owned()));
+    fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError> {
+        let removed: Vec<InfoHash> = puts.iter().filter_map(|put| put.instead_of).collect();
+        self.change(&removed, puts)?;
+        removed.iter().for_each(|hash| self.copies.remove(hash));
+        for Put { entry, manifest, .. } in puts {
+            self.copies.insert((*entry).clone(), manifest.to_vec());
         }
         Ok(())
     }
 
     fn remove(&mut self, info_hash: &InfoHash) -> Result<(), StoreError> {
-        self.change(Some(*info_hash), None)?;
+        self.change(&[*info_hash], &[])?;
         self.copies.remove(info_hash);
         Ok(())
     }

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 
-use super::{Entry, Store, StoreError};
+use super::{Entry, Store, StoreError, store::Put};
 use crate::{manifest::Name, metainfo::InfoHash};
 
 /// The form of the tables; a later one has a larger number.
@@ -113,6 +113,28 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Option<Entry>> {
     }))
 }
 
+fn write(change: &Transaction<'_>, Put { entry, manifest, instead_of }: &Put<'_>) -> rusqlite::Result<()> {
+    if let Some(old) = instead_of {
+        change.execute("DELETE FROM composition WHERE info_hash = ?1", [old.0])?;
+    }
+    change.execute(
+        "INSERT OR REPLACE INTO composition
+         (info_hash, name, size, part_size, parts, owner, registered, manifest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            entry.info_hash.0,
+            entry.name.as_str(),
+            entry.size.cast_signed(),
+            entry.part_size,
+            entry.parts,
+            entry.owner,
+            entry.registered.cast_signed(),
+            manifest
+        ],
+    )?;
+    Ok(())
+}
+
 impl Store for Sqlite {
     fn load(&mut self) -> Result<Vec<Entry>, StoreError> {
         let read = || -> rusqlite::Result<Vec<Entry>> {
@@ -132,27 +154,10 @@ impl Store for Sqlite {
         found.optional().map_err(|error| self.failed(error))
     }
 
-    fn put(&mut self, entry: &Entry, manifest: &[u8], instead_of: Option<InfoHash>) -> Result<(), StoreError> {
+    fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError> {
         let mut write = || {
             let change = self.connection.transaction()?;
-            if let Some(old) = instead_of {
-                change.execute("DELETE FROM composition WHERE info_hash = ?1", [old.0])?;
-            }
-            change.execute(
-                "INSERT OR REPLACE INTO composition
-                 (info_hash, name, size, part_size, parts, owner, registered, manifest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    entry.info_hash.0,
-                    entry.name.as_str(),
-                    entry.size.cast_signed(),
-                    entry.part_size,
-                    entry.parts,
-                    entry.owner,
-                    entry.registered.cast_signed(),
-                    manifest
-                ],
-            )?;
+            puts.iter().try_for_each(|put| write(&change, put))?;
             change.commit()
         };
         write().map_err(|error| failed(&self.path, error))

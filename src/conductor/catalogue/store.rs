@@ -15,19 +15,41 @@ pub trait Store: Send {
     /// All entries.
     fn load(&mut self) -> Result<Vec<Entry>, StoreError>;
 
-    /// All entries, if somebody else changed them since they were last read; None where nobody did, or can.
-    fn reload(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
-        Ok(None)
+    /// What others changed since the entries were last read.
+    fn changes(&mut self) -> Result<Changes, StoreError> {
+        Ok(Changes::None)
     }
 
     /// The text of an entry's manifest; None where there is no such entry.
     fn manifest(&mut self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Keeps an entry, in place of what has the same hash; takes out `instead_of` in the same breath.
-    fn put(&mut self, entry: &Entry, manifest: &[u8], instead_of: Option<InfoHash>) -> Result<(), StoreError>;
+    /// Keeps all of these or, where that fails, none of them.
+    fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError>;
 
     /// Takes an entry out, if it is there.
     fn remove(&mut self, info_hash: &InfoHash) -> Result<(), StoreError>;
+}
+
+/// An entry to be kept in place of what has the same hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a> {
+    pub entry: &'a Entry,
+    pub manifest: &'a [u8],
+    /// Another entry, to be removed in the same change.
+    pub instead_of: Option<InfoHash>,
+}
+
+/// What others changed in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    None,
+    /// These are new or different, and those are removed.
+    Some {
+        kept: Vec<Entry>,
+        removed: Vec<InfoHash>,
+    },
+    /// All entries, where it is not known what changed.
+    All(Vec<Entry>),
 }
 
 /// Why a store did not do its work.
@@ -48,7 +70,7 @@ pub enum StoreError {
     Sqlite { path: PathBuf, error: rusqlite::Error },
     #[error("{place} does not answer ({error}): see to it that it runs and is reached from here, then try again")]
     Redis { place: RedisPlace, error: RedisError },
-    #[error("{place}: another conductor changed the catalogue at the same moment: try again")]
+    #[error("{place}: other conductors changed the catalogue at the same moment, again and again: try again")]
     Raced { place: RedisPlace },
 }
 
@@ -67,11 +89,13 @@ impl Store for Memory {
         Ok(self.entries.get(info_hash).map(|(_, manifest)| manifest.clone()))
     }
 
-    fn put(&mut self, entry: &Entry, manifest: &[u8], instead_of: Option<InfoHash>) -> Result<(), StoreError> {
-        if let Some(old) = instead_of {
-            self.entries.remove(&old);
+    fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError> {
+        for Put { entry, manifest, instead_of } in puts {
+            if let Some(old) = instead_of {
+                self.entries.remove(old);
+            }
+            self.entries.insert(entry.info_hash, ((*entry).clone(), manifest.to_vec()));
         }
-        self.entries.insert(entry.info_hash, (entry.clone(), manifest.to_owned()));
         Ok(())
     }
 

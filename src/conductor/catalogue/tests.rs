@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use super::{store::Memory, *};
+use super::{index::Load, store::Memory, *};
 use crate::{
     catalogue::{IfTaken, Place, token},
     geometry::Geometry,
     hashing::Digest,
-    manifest::{Endpoint, Extra},
+    manifest::{Endpoint, Extra, Manifest},
 };
 
 /// A manifest of this name; another `salt` makes it another composition.
@@ -96,6 +96,22 @@ impl Redis {
     }
 }
 
+impl Redis {
+    /// Bytes that it sent to all its clients since it started.
+    fn bytes_sent(&self) -> u64 {
+        let mut connection = self.place.client().get_connection().unwrap();
+        let info: String = ::redis::cmd("INFO").arg("stats").query(&mut connection).unwrap();
+        let sent = info.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+        sent.unwrap().trim().parse().unwrap()
+    }
+
+    fn forget_everything(&self) {
+        let mut connection = self.place.client().get_connection().unwrap();
+        let gone: String = ::redis::cmd("FLUSHALL").query(&mut connection).unwrap();
+        assert_eq!(gone, "OK");
+    }
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -125,6 +141,68 @@ fn of_two_conductors_one_alone_gives_a_name_away() {
     assert_eq!(names.len(), one.list().len());
 }
 
+/// Whoever comes second makes its change anew: nothing is refused that was only late.
+#[test]
+fn conductors_that_change_the_catalogue_at_once_all_succeed() {
+    const CONDUCTORS: usize = 4;
+    let Some(redis) = Redis::start() else { return };
+    let catalogues: Vec<Catalogue> = (0..CONDUCTORS).map(|_| redis.catalogue()).collect();
+    std::thread::scope(|scope| {
+        for (nth, catalogue) in catalogues.iter().enumerate() {
+            scope.spawn(move || {
+                for n in 0..40 {
+                    register(catalogue, &Writer::Anyone, &format!("{nth}-{n}"), 1).unwrap();
+                }
+                catalogue.remove(&Writer::Anyone, &key(&format!("{nth}-0"))).unwrap();
+            });
+        }
+    });
+    for catalogue in &catalogues {
+        catalogue.refresh().unwrap();
+        assert_eq!(catalogue.list(), redis.catalogue().list());
+        assert_eq!(catalogue.count(), CONDUCTORS * 39);
+    }
+}
+
+/// What another conductor changed is known without everything being read again, manifests included.
+#[test]
+fn only_what_changed_crosses() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (redis.catalogue(), redis.catalogue());
+    let texts: Vec<_> = (0..200).map(|n| text(&format!("old {n}"), 1)).collect();
+    assert!(one.register_all(&Writer::Anyone, &texts, IfTaken::Refuse, 7).iter().all(Result::is_ok));
+    other.refresh().unwrap();
+    let before = redis.bytes_sent();
+    register(&one, &Writer::Anyone, "new", 1).unwrap();
+    replace(&one, &Writer::Anyone, "old 3", 2).unwrap();
+    one.remove(&Writer::Anyone, &key("old 4")).unwrap();
+    other.refresh().unwrap();
+    let crossed = redis.bytes_sent() - before;
+    assert_eq!(one.list(), other.list());
+    assert!(crossed < 10_000, "{crossed} bytes");
+    let hash = manifest("old 3", 2).info_hash();
+    redis.forget_everything();
+    assert_eq!(other.manifest(&hash).unwrap(), Some(text("old 3", 2)), "it was copied too");
+}
+
+/// A conductor of an older version counts its changes and keeps no log of them.
+#[test]
+fn what_an_older_conductor_changed_is_read_too() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (redis.catalogue(), redis.catalogue());
+    register(&one, &Writer::Anyone, "a", 1).unwrap();
+    register(&one, &Writer::Anyone, "b", 1).unwrap();
+    other.refresh().unwrap();
+    let mut connection = redis.place.client().get_connection().unwrap();
+    let hash = manifest("a", 1).info_hash().to_string();
+    let _: u64 = ::redis::cmd("HDEL").arg("orchestra:1:entries").arg(&hash).query(&mut connection).unwrap();
+    let _: u64 = ::redis::cmd("INCR").arg("orchestra:1:changed").query(&mut connection).unwrap();
+    register(&one, &Writer::Anyone, "c", 1).unwrap();
+    other.refresh().unwrap();
+    assert_eq!((names(&one), names(&other)), (vec!["b".to_owned(), "c".to_owned()], names(&redis.catalogue())));
+    assert_eq!(names(&one), names(&other));
+}
+
 #[test]
 fn a_redis_that_lost_the_catalogue_is_given_it_again() {
     let Some(redis) = Redis::start() else { return };
@@ -132,9 +210,7 @@ fn a_redis_that_lost_the_catalogue_is_given_it_again() {
     register(&one, &Writer::Anyone, "a", 1).unwrap();
     register(&one, &Writer::Anyone, "b", 1).unwrap();
     one.remove(&Writer::Anyone, &key("a")).unwrap();
-    let mut connection = redis.place.client().get_connection().unwrap();
-    let gone: String = ::redis::cmd("FLUSHALL").query(&mut connection).unwrap();
-    assert_eq!(gone, "OK");
+    redis.forget_everything();
     one.refresh().unwrap();
     other.refresh().unwrap();
     assert_eq!((names(&one), names(&other)), (vec!["b".to_owned()], vec!["b".to_owned()]));
@@ -237,9 +313,41 @@ fn what_does_not_belong_there_is_refused() {
         assert!(matches!(put("a/x", &text("x", 1)), Err(CatalogueError::Other { .. })));
         let closed = [text("x", 1), b"secret 00\n".to_vec()].concat();
         assert!(matches!(put("x", &closed), Err(CatalogueError::Closed)));
-        assert!(matches!(put("x", &vec![b'x'; MAX_MANIFEST + 1]), Err(CatalogueError::TooLong(_))));
+        assert!(matches!(put("x", &vec![b'x'; MAX_MANIFEST + 1]), Err(CatalogueError::TooLong)));
         assert!(catalogue.list().is_empty());
     });
+}
+
+/// Each manifest of many is taken or refused for itself, and a name that comes twice as if it had come later.
+#[test]
+fn of_many_each_is_taken_or_refused_for_itself() {
+    on_each_store(|catalogue| {
+        register(catalogue, &Writer::Anyone, "taken", 1).unwrap();
+        let texts = [text("a", 1), b"hello".to_vec(), text("taken", 2), text("a", 1), text("a", 2), text("b", 1)];
+        let results = catalogue.register_all(&Writer::Anyone, &texts, IfTaken::Refuse, 7);
+        let outcomes: Vec<_> = results.iter().map(|result| result.as_ref().ok().map(|(_, outcome)| *outcome)).collect();
+        let (new, same) = (Some(Outcome::New), Some(Outcome::Unchanged));
+        assert_eq!(outcomes, [new, None, None, same, None, new]);
+        assert!(matches!(results[1], Err(CatalogueError::Manifest(_))));
+        assert!(matches!(results[2], Err(CatalogueError::Taken { .. })));
+        assert!(matches!(results[4], Err(CatalogueError::Taken { .. })));
+        assert_eq!(names(catalogue), ["a", "b", "taken"]);
+        for name in ["a", "b"] {
+            assert_eq!(catalogue.manifest(&manifest(name, 1).info_hash()).unwrap(), Some(text(name, 1)));
+        }
+        let both = catalogue.register_all(&Writer::Anyone, &[text("a", 3), text("a", 4)], IfTaken::Replace, 8);
+        assert!(both.iter().all(|one| matches!(one, Ok((_, Outcome::Replaced)))));
+        assert_eq!(catalogue.find(&key("a")).unwrap().info_hash, manifest("a", 4).info_hash());
+    });
+}
+
+#[test]
+fn many_are_taken_while_there_is_room() {
+    let catalogue = Catalogue::in_memory();
+    let all: Vec<_> = (0..=MAX_ENTRIES).map(|n| text(&n.to_string(), 1)).collect();
+    let results = catalogue.register_all(&Writer::Anyone, &all, IfTaken::Refuse, 7);
+    assert!(results[..MAX_ENTRIES].iter().all(Result::is_ok));
+    assert!(matches!(results[MAX_ENTRIES], Err(CatalogueError::Full)));
 }
 
 #[test]
@@ -257,16 +365,19 @@ fn a_full_catalogue_still_replaces() {
     let hash = |n: u64| entry(n, 0).info_hash;
     let mut index = Index::default();
     index.insert(entry(1, MAX_KEPT - 10));
-    assert!(index.has_room(&entry(2, 10), &hash(2)) && !index.has_room(&entry(2, 11), &hash(2)));
-    assert!(index.has_room(&entry(2, MAX_KEPT), &hash(1)));
+    assert!(
+        index.has_room(&entry(2, 10), &hash(2), Load::default())
+            && !index.has_room(&entry(2, 11), &hash(2), Load::default())
+    );
+    assert!(index.has_room(&entry(2, MAX_KEPT), &hash(1), Load::default()));
     let mut full = Index::default();
     for n in 0..MAX_ENTRIES as u64 {
         let mut info_hash = InfoHash([0; 20]);
         info_hash.0[..8].copy_from_slice(&n.to_be_bytes());
         full.insert(Entry { info_hash, ..entry(n, 1) });
     }
-    assert!(!full.has_room(&entry(5, 1), &InfoHash([9; 20])));
-    assert!(full.has_room(&entry(5, 1), &InfoHash([0; 20])));
+    assert!(!full.has_room(&entry(5, 1), &InfoHash([9; 20]), Load::default()));
+    assert!(full.has_room(&entry(5, 1), &InfoHash([0; 20]), Load::default()));
 }
 
 #[test]

@@ -186,7 +186,7 @@ impl Service<Request<Incoming>> for Front {
             // Most come for this, each over a connection of its own: they do not go through the router.
             Some(body) => Either::Left(ready(Ok(plain(body)))),
             None if !self.desk.admits(self.caller.source) => {
-                Either::Left(ready(Ok(catalogue::api::too_much(&TooMuch))))
+                Either::Left(ready(Ok(catalogue::api_error::too_much(&TooMuch))))
             }
             None => {
                 request.extensions_mut().insert(self.caller);

@@ -100,7 +100,7 @@ where
     for (source, answer) in near {
         match answer {
             Ok(answer) => heard.answers.push((source, answer)),
-            Err(error @ (AskError::Strange { .. } | AskError::Refused { .. })) => {
+            Err(error @ (AskError::Strange { .. } | AskError::Refused { .. } | AskError::Busy { .. })) => {
                 log::info!("{error}");
             }
             Err(error) => heard.near.push(error),
