@@ -3,14 +3,39 @@
 use std::process::ExitCode;
 
 use orchestra::{
-    cli::{Exit, conductor::Settings, conductor::settings, logging},
-    conductor::{self, Config, Voice},
+    cli::{
+        Exit,
+        conductor::{Backup, Settings, Told, tokens_again, told},
+        logging,
+    },
+    conductor::{self, Config, Voice, backup},
     net::shutdown,
     ui::to_stderr,
 };
+use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
-    let settings = settings(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match told(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
+        Told::Conduct(settings) => start(*settings),
+        Told::Backup(backup) => copy(&backup),
+    }
+}
+
+/// Copies the catalogue of a conductor that may run.
+fn copy(Backup { store, file, force }: &Backup) -> ExitCode {
+    match backup::write(store, file, *force) {
+        Ok(compositions) => {
+            to_stderr(&format!("conductor: {compositions} compositions are in {}", file.display()));
+            Exit::Done.into()
+        }
+        Err(error) => {
+            to_stderr(&format!("conductor: {error}"));
+            Exit::Other.into()
+        }
+    }
+}
+
+fn start(settings: Settings) -> ExitCode {
     for note in &settings.notes {
         to_stderr(note);
     }
@@ -29,7 +54,14 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
-    let stop = shutdown::on_signal()?;
+    let (stop, mut asked) = shutdown::on_signal_or_reload()?;
+    let (reload, reloads) = mpsc::channel(1);
+    let token_file = settings.token_file;
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            let _ = reload.send(tokens_again(token_file.as_deref())).await;
+        }
+    });
     let config = Config {
         listen: settings.listen,
         store: settings.store,
@@ -41,5 +73,5 @@ async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         metrics: settings.metrics,
         lan: settings.lan,
     };
-    Ok(conductor::run(config, stop).await?)
+    Ok(conductor::run(config, stop, reloads).await?)
 }

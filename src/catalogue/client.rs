@@ -1,7 +1,7 @@
 //! Asks a conductor for its catalogue, over HTTP; or a member for what it shares.
 //!
-//! What a hostile conductor can do: answer up to 16 MiB, which take at most [`PATIENCE`] (4 MiB and [`NEAR_PATIENCE`] where
-//! nobody but the local network named it); redirects and proxies are not followed. Its texts are shown escaped, and a manifest from it is believed only under the info-hash that was asked for.
+//! What a hostile conductor can do: answer up to 16 MiB, as slowly as [`Progress`] calls moving and for at most
+//! [`WHOLE_TIMEOUT`] (4 MiB and [`NEAR_PATIENCE`] where nobody but the local network named it); redirects and proxies are not followed. Its texts are shown escaped, and a manifest from it is believed only under the info-hash that was asked for.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,14 +25,23 @@ use crate::{
     discovery::{conductor::root, resolve},
     manifest::{Endpoint, Host, Manifest, ManifestError, shown},
     metainfo::InfoHash,
-    net::tls,
-    net::via::Via,
+    net::{
+        progress::{CountedBody, Progress},
+        tls,
+        via::Via,
+    },
 };
 
-/// How long one question may take.
+/// How long a question or its answer may stand still.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long it may take to reach the conductor.
 const REACH: Duration = Duration::from_secs(5);
+/// How long one question may take, however it moves.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// What the system may hold of a body that was handed to it, in bytes, and the slowest link that takes this along, in
+/// bytes a second: an answer may come that much later.
+const MAX_SEND_BUFFER: u64 = 4 << 20;
+const SLOWEST: u64 = 32 << 10;
 /// How long one question may take to who was found on the local network, of many.
 const NEAR_PATIENCE: Duration = Duration::from_secs(2);
 /// The largest answer that is read, in bytes: of one that was named, and of one that was found. 10,000 compositions take
@@ -167,7 +176,7 @@ pub struct Client {
 impl Client {
     /// To be used inside a tokio runtime. The token is sent with writes alone.
     pub fn new(conductor: Endpoint, token: Option<Token>) -> Result<Self, AskError> {
-        let http = built(builder().connect_timeout(REACH).timeout(PATIENCE))?;
+        let http = built(builder().connect_timeout(REACH).timeout(WHOLE_TIMEOUT))?;
         Ok(Self { http, conductor, found: None, token, most: MAX_ANSWER, is_old: Arc::default() })
     }
 
@@ -254,8 +263,8 @@ impl Client {
     /// Its manifest.
     pub async fn manifest(&self, hash: InfoHash) -> Result<Manifest, AskError> {
         let place = Place::Manifest(Key::Hash(hash)).to_string();
-        let request = self.request(Method::GET, &place).timeout(PATIENCE);
-        let text = self.ask_for(request, MAX_ANSWER).await;
+        let request = self.request(Method::GET, &place).timeout(WHOLE_TIMEOUT);
+        let text = self.ask_for(request, Vec::new(), MAX_ANSWER).await;
         let text = self.known(&Key::Hash(hash), text)?;
         let conductor = self.conductor.to_string();
         let manifest = Manifest::parse(&text).map_err(|error| AskError::Manifest { conductor, error })?;
@@ -279,7 +288,7 @@ impl Client {
             Write::Post => Method::POST,
             Write::Delete => Method::DELETE,
         };
-        let written = self.ask(self.signed(self.request(method, path).body(body))).await;
+        let written = self.ask(self.signed(self.request(method, path)), body).await;
         // Of a change nothing is still being hashed.
         written.map_err(|error| match error {
             AskError::Coming { conductor, why } => AskError::Busy { conductor, why, after: None },
@@ -305,20 +314,34 @@ impl Client {
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
-        self.understand(&self.ask(self.request(Method::GET, path)).await?)
+        self.understand(&self.ask(self.request(Method::GET, path), Vec::new()).await?)
     }
 
     /// Sends a question; gives the body of its answer, if that is one.
-    async fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, AskError> {
-        self.ask_for(request, self.most).await
+    async fn ask(&self, request: RequestBuilder, body: Vec<u8>) -> Result<Vec<u8>, AskError> {
+        self.ask_for(request, body, self.most).await
     }
 
     /// As [`Client::ask`], for at most so many bytes.
-    async fn ask_for(&self, request: RequestBuilder, most: usize) -> Result<Vec<u8>, AskError> {
+    async fn ask_for(&self, request: RequestBuilder, body: Vec<u8>, most: usize) -> Result<Vec<u8>, AskError> {
+        let (length, progress) = (body.len() as u64, Progress::default());
+        let request = match length {
+            0 => request,
+            _ => request.body(reqwest::Body::wrap(CountedBody::new(body, progress.clone()))),
+        };
+        tokio::select! {
+            answer = self.answer(request, most, &progress) => answer,
+            why = stands_still(&progress, length) => {
+                Err(AskError::Unreachable { conductor: self.conductor.to_string(), why })
+            }
+        }
+    }
+
+    async fn answer(&self, request: RequestBuilder, most: usize, progress: &Progress) -> Result<Vec<u8>, AskError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let after = retry_after(response.headers());
-        let body = self.body(response, most).await?;
+        let body = self.body(response, most, progress).await?;
         match status.is_success() {
             true => Ok(body),
             false => Err(self.refused(status, after, &body)),
@@ -360,12 +383,13 @@ impl Client {
         serde_json::from_slice(body).map_err(|error| self.strange(error.to_string()))
     }
 
-    async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, AskError> {
+    async fn body(&self, mut response: Response, most: usize, progress: &Progress) -> Result<Vec<u8>, AskError> {
         let mut body = Vec::new();
         while let Some(bytes) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + bytes.len() > most {
                 return Err(self.strange(format!("more than {} MiB", most >> 20)));
             }
+            progress.add(bytes.len());
             body.extend_from_slice(&bytes);
         }
         Ok(body)
@@ -383,6 +407,18 @@ impl Client {
         };
         AskError::Unreachable { conductor: self.conductor.to_string(), why }
     }
+}
+
+/// Waits until nothing moves any more of a question with a body of this length, in bytes, and its answer; says what is
+/// wrong.
+async fn stands_still(progress: &Progress, length: u64) -> String {
+    progress.stands_still(PATIENCE).await;
+    if progress.bytes() < length {
+        return format!("nothing of the manifest moved for {} s", PATIENCE.as_secs());
+    }
+    // What was handed to the system last may still be on its way.
+    tokio::time::sleep(Duration::from_secs(length.min(MAX_SEND_BUFFER) / SLOWEST)).await;
+    format!("no answer within {} s", PATIENCE.as_secs())
 }
 
 /// Whether what is answered with this status may pass by itself.
@@ -420,7 +456,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        catalogue::{VERSION, tests::composition},
+        catalogue::{
+            IfTaken, VERSION,
+            batch::{BatchAnswer, BatchResult},
+            tests::composition,
+        },
+        geometry::Geometry,
         manifest::Name,
     };
 
@@ -436,6 +477,77 @@ mod tests {
             }
         });
         address
+    }
+
+    fn manifest(name: &str) -> Manifest {
+        let (name, geometry) = (Name::new(name).unwrap(), Geometry::new(0, 16_384).unwrap());
+        Manifest::new(Endpoint::UNKNOWN, name, None, geometry, Vec::new(), Vec::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn many_have_a_result_each() {
+        let manifests = [manifest("a"), manifest("b"), manifest("c")];
+        let entry = |status| BatchResult { status, entry: Some(composition()), error: None };
+        let refused = |status| BatchResult { status, entry: None, error: Some("no".to_owned()) };
+        let answer = |results| serde_json::to_string(&BatchAnswer { v: VERSION, results }).unwrap();
+        let at = stranger("200 OK", answer(vec![entry(201), refused(429), refused(409)])).await;
+        let client = Client::near(at, &Via { address: None, interface: None }).unwrap();
+        let results = client.register_some(&manifests, IfTaken::Refuse).await.unwrap();
+        assert!(matches!(
+            results[..],
+            [Ok(_), Err(AskError::Busy { .. }), Err(AskError::Refused { remedy: Remedy::Replace, .. })]
+        ));
+        let at = stranger("200 OK", answer(vec![entry(201)])).await;
+        let client = Client::near(at, &Via { address: None, interface: None }).unwrap();
+        let few = client.register_some(&manifests, IfTaken::Refuse).await;
+        assert!(matches!(few, Err(AskError::Strange { .. })), "{few:?}");
+    }
+
+    /// A whole request.
+    async fn question(stream: &mut tokio::net::TcpStream) -> String {
+        let (mut question, mut buffer) = (String::new(), [0; 4096]);
+        loop {
+            let length = stream.read(&mut buffer).await.unwrap();
+            question += &String::from_utf8_lossy(&buffer[..length]);
+            let Some((head, body)) = question.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            if body.len() >= length.parse().unwrap() {
+                return question;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_older_conductor_is_asked_for_one_after_the_other() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            while asked.len() < 3 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let question = question(&mut stream).await;
+                let entry = Entry { v: VERSION, composition: composition(), member: None };
+                let body = serde_json::to_string(&entry).unwrap();
+                let answer = match question.starts_with("POST") {
+                    true => {
+                        "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned()
+                    }
+                    false => format!(
+                        "HTTP/1.1 201 Created\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                        body.len()
+                    ),
+                };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                asked.push(question.split(' ').next().unwrap().to_owned());
+            }
+            asked
+        });
+        let client = Client::near(at, &Via { address: None, interface: None }).unwrap();
+        for _ in 0..2 {
+            let results = client.register_some(&[manifest("a"), manifest("b")], IfTaken::Refuse).await.unwrap();
+            assert!(matches!(results[..], [Ok(_)]), "{results:?}");
+        }
+        assert_eq!(asked.await.unwrap(), ["POST", "PUT", "PUT"]);
     }
 
     #[tokio::test]

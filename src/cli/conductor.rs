@@ -1,8 +1,12 @@
 //! The command line of `conductor`.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
     LogDir,
@@ -26,6 +30,8 @@ pub struct Settings {
     pub store: Keep,
     /// Who may write to the catalogue, the administrator first; nobody named means anyone.
     pub tokens: Vec<Owned>,
+    /// Where the tokens are read again, if they came from a file.
+    pub token_file: Option<PathBuf>,
     /// Only swarms of the catalogue are conducted.
     pub only_registered: bool,
     /// One JSON object a line on stdout instead of text for people.
@@ -41,20 +47,50 @@ pub struct Settings {
     pub notes: Vec<String>,
 }
 
+/// A copy of a catalogue, as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backup {
+    /// Where the catalogue is kept.
+    pub store: Keep,
+    pub file: PathBuf,
+    /// A file that is there is replaced.
+    pub force: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    Conduct(Box<Settings>),
+    Backup(Backup),
+}
+
 /// Reads the arguments, the environment and `.env`.
 ///
 /// # Errors
 /// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
-pub fn settings(args: impl IntoIterator<Item = OsString>) -> Result<Settings, clap::Error> {
+pub fn told(args: impl IntoIterator<Item = OsString>) -> Result<Told, clap::Error> {
     parse(args.into_iter().collect(), DotEnv::here())
 }
 
-fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> {
+/// The tokens as they stand in their file now, or why they cannot be had, for people.
+pub fn tokens_again(file: Option<&Path>) -> Result<Vec<Owned>, String> {
+    match file {
+        Some(file) => tokens::all(Some(file)).map_err(|error| error.to_string()),
+        None => Err("they are in no file (--token-file), and the environment cannot change".to_owned()),
+    }
+}
+
+fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (args, _) = read::<Args>(args, &dot_env)?;
-    Ok(Settings {
+    let store = args.store.unwrap_or_default();
+    if let Some(Action::Backup { file, force }) = args.action {
+        return Ok(Told::Backup(Backup { store, file, force }));
+    }
+    Ok(Told::Conduct(Box::new(Settings {
         listen: args.listen,
-        store: args.store.unwrap_or_default(),
+        store,
         tokens: tokens::all(args.token_file.as_deref()).map_err(wrong::<Args>)?,
+        token_file: args.token_file,
         only_registered: args.allow == Allowed::Registered,
         json: args.json,
         no_rate_limit: args.no_rate_limit,
@@ -62,7 +98,22 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         lan: !args.no_lan,
         log_dir: args.log.log_dir(),
         notes: dot_env.notes,
-    })
+    })))
+}
+
+/// What is done instead of conducting.
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// Copy the catalogue into FILE, also while conductors use it
+    ///
+    /// The copy is a catalogue itself: conductor --store sqlite:FILE. Which one is copied, --store says.
+    Backup {
+        file: PathBuf,
+
+        /// Replace FILE if it is there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// Which swarms are conducted.
@@ -93,7 +144,11 @@ fn store(text: &str) -> Result<Keep, String> {
 /// puts a composition in, "member list" and "member get NAME" use it. It runs until Ctrl-C or SIGTERM.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "conductor", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
+#[command(disable_help_subcommand = true, subcommand_value_name = "backup FILE", subcommand_help_heading = "Instead")]
 struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     /// Listen here (repeatable)
     ///
     /// TCP and UDP. :PORT is that port of all addresses, port 0 any free one. Default: :9999, IPv4 and IPv6.
@@ -128,7 +183,7 @@ struct Args {
     /// ORCHESTRA_STORE, where no list of processes shows it: redis://:PASSWORD@HOST:PORT/DB.
     /// Default: a file in the data folder of this user, ~/.local/share/orchestra/catalogue.sqlite.
     #[arg(long, value_name = "WHERE", value_parser = store, help_heading = "Catalogue")]
-    #[arg(env = "ORCHESTRA_STORE", hide_env_values = true)]
+    #[arg(env = "ORCHESTRA_STORE", hide_env_values = true, global = true)]
     store: Option<Keep>,
 
     /// Conduct all swarms, or only those that are registered in the catalogue
@@ -138,7 +193,8 @@ struct Args {
 
     /// Only who knows a token of this file may write to the catalogue
     ///
-    /// One a line, OWNER TOKEN, the administrator's first: it may change every entry, the others what they registered.
+    /// One a line, OWNER TOKEN, the administrator's first: it may change every entry, the others what they registered. The
+    /// file is read again on SIGHUP.
     /// ORCHESTRA_TOKEN holds a single token instead, the administrator's. Default: anyone may register.
     #[arg(long, value_name = "PATH", env = "ORCHESTRA_TOKEN_FILE", hide_env_values = true, help_heading = "Catalogue")]
     token_file: Option<PathBuf>,
@@ -158,7 +214,8 @@ fn after_help() -> String {
            conductor --listen 10.0.0.1:9999       only there\n  \
            conductor --listen [::1]:0 --json      a free port, told as JSON\n  \
            conductor --token-file tokens          only who has a token may register\n  \
-           conductor --store redis://head:6379/0  one of several that share members and catalogue\n\n{}",
+           conductor --store redis://head:6379/0  one of several that share members and catalogue\n  \
+           conductor backup catalogue.bak         a copy of the catalogue, also while it is used\n\n{}",
         Exit::help(&[Exit::Done, Exit::Other, Exit::Usage])
     )
 }
@@ -168,8 +225,25 @@ mod tests {
     use super::*;
 
     fn told(args: &[&str], dot_env: &str) -> Result<Settings, clap::Error> {
+        match all_told(args, dot_env)? {
+            Told::Conduct(settings) => Ok(*settings),
+            Told::Backup(backup) => panic!("{backup:?}"),
+        }
+    }
+
+    fn all_told(args: &[&str], dot_env: &str) -> Result<Told, clap::Error> {
         let args = std::iter::once(&"conductor").chain(args).map(OsString::from);
         parse(args.collect(), DotEnv::parse(dot_env))
+    }
+
+    #[test]
+    fn a_copy_is_of_the_store_that_is_named() {
+        let copy = |store, force| Told::Backup(Backup { store, file: "x".into(), force });
+        assert_eq!(all_told(&["backup", "x"], "").unwrap(), copy(Keep::Here, false));
+        let sqlite = || Keep::Sqlite("y".into());
+        assert_eq!(all_told(&["--store=sqlite:y", "backup", "x", "--force"], "").unwrap(), copy(sqlite(), true));
+        assert_eq!(all_told(&["backup", "x", "--store=sqlite:y"], "").unwrap(), copy(sqlite(), false));
+        assert_eq!(all_told(&["backup"], "").unwrap_err().exit_code(), 2);
     }
 
     #[test]

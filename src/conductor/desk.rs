@@ -10,7 +10,7 @@ use super::{
     allowance::Allowances,
     catalogue::{Catalogue, Gate},
     live::{Hub, Reach},
-    page::metrics::Counted,
+    page::metrics::{Counted, Way},
     policy,
     report::{Happening, Reporter},
     room::Room,
@@ -93,12 +93,20 @@ impl Desk {
 
     /// Whether this source, which receives what is sent to it, may ask now.
     pub fn admits(&self, source: IpAddr) -> bool {
-        self.limits.as_ref().is_none_or(|limits| limits.proven.admits(source, self.now()))
+        self.counted_if_refused(Way::Tcp, source, |limits| &limits.proven)
     }
 
     /// As [`Desk::admits`], for a source that may be forged.
     pub fn admits_unproven(&self, source: IpAddr) -> bool {
-        self.limits.as_ref().is_none_or(|limits| limits.unproven.admits(source, self.now()))
+        self.counted_if_refused(Way::Udp, source, |limits| &limits.unproven)
+    }
+
+    fn counted_if_refused(&self, way: Way, source: IpAddr, which: impl Fn(&Limits) -> &Allowances) -> bool {
+        let admitted = self.limits.as_ref().is_none_or(|limits| which(limits).admits(source, self.now()));
+        if !admitted {
+            self.counted.limited(way, source);
+        }
+        admitted
     }
 
     /// An announce without the address that it names (`ip=`), which could be a victim's; unless the member's own live link

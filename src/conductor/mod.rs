@@ -4,9 +4,10 @@
 //! [`udp`] carry its answers on the threads of [`workers`], [`live`] pushes what changes to members, [`page`] shows it to
 //! people, [`report`] tells who started it and programs what happens. No byte of a composition passes through here, and
 //! who shares what is soft state: members that are still there are known again one interval after a restart. The
-//! [`catalogue`] of compositions is kept. Several conductors may keep both in common: [`shared`].
+//! [`catalogue`] of compositions is kept, and [`backup`] copies it. Several conductors may keep both in common: [`shared`].
 
 pub mod allowance;
+pub mod backup;
 pub mod catalogue;
 pub mod connection_id;
 pub mod desk;
@@ -29,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -102,21 +104,44 @@ pub enum ConductorError {
     Resolve { host: String, source: io::Error },
 }
 
+/// The tokens that count from now on, or why they could not be read again.
+pub type Reload = Result<Vec<Owned>, String>;
+
 /// Runs until it is told to stop, and lets the service manager know. Returns early only if it cannot start.
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ConductorError> {
-    let running = start(config, stop.clone()).await?;
+pub async fn run(
+    config: Config,
+    stop: CancellationToken,
+    mut reloads: mpsc::Receiver<Reload>,
+) -> Result<(), ConductorError> {
+    let Running { desk, work, .. } = start(config, stop.clone()).await?;
     service::ready();
     let ending = async {
         stop.cancelled().await;
         service::stopping();
     };
-    tokio::join!(running.work, ending);
+    let reloading = async {
+        while let Some(Some(reload)) = stop.run_until_cancelled(reloads.recv()).await {
+            take_tokens(&desk, reload);
+        }
+    };
+    tokio::join!(work, ending, reloading);
     Ok(())
+}
+
+fn take_tokens(desk: &Desk, reload: Reload) {
+    match reload {
+        Ok(tokens) => {
+            log::info!("{} tokens are known from now on", tokens.len());
+            desk.catalogue().set_tokens(tokens);
+        }
+        Err(why) => desk.reporter().tell(Happening::Warning(format!("the tokens stay as they were: {why}"))),
+    }
 }
 
 /// A conductor that listens.
 pub struct Running<W> {
     pub addresses: Vec<SocketAddr>,
+    desk: Arc<Desk>,
     /// Has to be polled, and ends with the conductor.
     pub work: W,
 }
@@ -160,7 +185,9 @@ pub async fn start(
         }
         _ => None,
     };
+    let conducting = desk.clone();
     let rest = async move {
+        let desk = conducting;
         sweep_until(&stop, &desk).await;
         dialling.abort();
         if let Some(notice) = notice {
@@ -173,7 +200,7 @@ pub async fn start(
         desk.reporter().tell(Happening::End);
         let _ = tokio::time::timeout(LAST_ANSWERS, written).await;
     };
-    Ok(Running { addresses, work: rest })
+    Ok(Running { addresses, desk, work: rest })
 }
 
 async fn listen(wanted: &[Endpoint], threads: usize) -> Result<Vec<Front>, ConductorError> {

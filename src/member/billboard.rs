@@ -4,7 +4,7 @@
 //! ask a member as they ask a conductor. It speaks of this member alone, and hands out manifests, no parts.
 //!
 //! What it costs an attacker: only who is on a network of our own is answered. A connection takes one question, 8 KiB
-//! of header and 15 seconds at most; [`Room`] bounds how many there are, of one source and of all. An answer names
+//! of header and 15 seconds at most, or longer while its answer moves; [`Room`] bounds how many there are, of one source and of all. An answer names
 //! at most [`MOST_LISTED`] compositions; any other is found by its name.
 
 use std::{
@@ -19,7 +19,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 
 use super::{
     blocking,
@@ -38,16 +38,20 @@ use crate::{
     },
     discovery::lan::Near,
     manifest::{Endpoint, Manifest},
-    net::{range::is_near, via::Via},
+    net::{
+        progress::{Counted, Progress, limit_buffer},
+        range::is_near,
+        via::Via,
+    },
 };
 
 /// Compositions in one answer, at most.
 const MOST_LISTED: usize = 10_000;
 /// The longest header that is read, in bytes; hyper takes no less.
 const MAX_HEADER: usize = 8 * 1024;
-/// How long a header may take, and the whole conversation.
+/// How long a header may take, and how long an answer may stand still.
 const HEADER_TIME: Duration = Duration::from_secs(5);
-const WHOLE_TIME: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Conversations at once, and how many sources it takes to have them all.
 const PLACES: u32 = 32;
 const SHARES: u32 = 8;
@@ -118,16 +122,19 @@ impl Billboard {
             service_fn(
                 |request: Request<Incoming>| async move { Ok::<_, Infallible>(self.answered(&request, ends).await) },
             );
+        let progress = Progress::default();
+        limit_buffer(&stream);
         let conversation = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
             .max_buf_size(MAX_HEADER)
             .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), answering);
-        match timeout(WHOLE_TIME, conversation).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::debug!("{there}: {error}"),
-            Err(_) => log::debug!("{there}: took too long"),
+            .serve_connection(TokioIo::new(Counted::new(stream, progress.clone())), answering);
+        tokio::select! {
+            ended = conversation => if let Err(error) = ended {
+                log::debug!("{there}: {error}");
+            },
+            () = progress.stands_still(ANSWER_TIMEOUT) => log::debug!("{there}: took too long"),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod front;
 pub mod limiter;
 pub mod listen;
 pub mod own_address;
+pub mod progress;
 pub mod range;
 pub mod service;
 pub mod shutdown;

@@ -21,6 +21,7 @@ use axum::{
     response::Response,
     routing::{get, put},
 };
+use serde::Serialize;
 
 use super::{
     CatalogueError, Entry as Kept, Outcome,
@@ -43,12 +44,21 @@ use crate::{
     manifest::Endpoint,
 };
 
+/// Where it is told whether the conductor can do all its work.
+const READY: &str = "/ready";
 /// Length of a list of what is being hashed, in bytes, at most.
 const MAX_COMING_LENGTH: usize = 256 << 10;
 /// So many manifests of one request count as one question.
 const MANIFESTS_A_QUESTION: usize = 16;
 /// Members that are listed of one composition, at most.
 const MAX_HOLDERS: usize = 1000;
+
+/// What `GET /ready` answers where all is well.
+#[derive(Serialize)]
+struct Readiness {
+    v: u32,
+    status: &'static str,
+}
 
 type Answer = Result<Response, ApiError>;
 
@@ -66,6 +76,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route(&format!("{ROOT}/"), get(list).post(register_all))
         .route(&format!("{ROOT}/{{*place}}"), get(read).put(register).delete(remove))
         .route(COMING, put(expect))
+        .route(READY, get(ready))
         .with_state(office)
 }
 
@@ -113,6 +124,15 @@ async fn expect(
     body: Body,
 ) -> Response {
     office.answered(office.expect(&caller, &headers, body).await)
+}
+
+/// Whether the store takes changes: unlike `/health`, which says that the conductor runs.
+async fn ready(State(office): State<Office>) -> Response {
+    let catalogue = office.desk.catalogue().clone();
+    office.answered(match blocking(move || catalogue.ready()).await {
+        Ok(()) => Ok(json(StatusCode::OK, &Readiness { v: VERSION, status: "ready" })),
+        Err(error) => Err(ApiError::NotReady(error)),
+    })
 }
 
 impl Office {
@@ -250,7 +270,7 @@ impl Office {
         self.desk.gate().may_write(said(headers))?;
         let token = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let token = token.and_then(|value| value.strip_prefix(b"Bearer "));
-        Ok(self.desk.catalogue().writers().admit(token)?)
+        Ok(self.desk.catalogue().admit(token)?)
     }
 
     /// Who wants to write, and what.
@@ -289,7 +309,7 @@ impl Office {
         let (status, text, again) = (status(&error), said_of(&error), retry_after(&error));
         let candidates = match error {
             ApiError::Catalogue(CatalogueError::Several { candidates, .. }) => self.compositions(candidates),
-            ApiError::Catalogue(CatalogueError::Store(error)) => {
+            ApiError::Catalogue(CatalogueError::Store(error)) | ApiError::NotReady(error) => {
                 log::error!("catalogue: {error}");
                 Vec::new()
             }

@@ -2,7 +2,7 @@
 //!
 //! What passes by itself says so with `Retry-After`: askers that wait get what they asked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -40,6 +40,8 @@ pub enum ApiError {
     Batch(serde_json::Error),
     #[error("one request takes up to {MAX_BATCH} manifests, and this one has {0}: send several")]
     TooMany(usize),
+    #[error("the store of the catalogue does not take changes: {0}")]
+    NotReady(Arc<StoreError>),
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
 }
@@ -55,7 +57,7 @@ pub fn too_much(error: &TooMuch) -> Response {
 /// What an asker hears of an error. Where the store is, is said in the log alone.
 pub fn said_of(error: &ApiError) -> String {
     match error {
-        ApiError::Catalogue(CatalogueError::Store(error)) => match **error {
+        ApiError::Catalogue(CatalogueError::Store(error)) | ApiError::NotReady(error) => match **error {
             StoreError::Redis { .. } => "the catalogue's Redis does not answer: try again".to_owned(),
             StoreError::Raced { .. } => "too many change the catalogue at the same moment: try again".to_owned(),
             _ => "the catalogue could not be read or written: the conductor's log says why".to_owned(),
@@ -68,7 +70,7 @@ pub fn said_of(error: &ApiError) -> String {
 pub fn retry_after(error: &ApiError) -> Option<Duration> {
     match error {
         ApiError::TooMuch(_) | ApiError::Body(BodyError::NoRoom) => Some(SOON),
-        ApiError::Catalogue(CatalogueError::Coming(_)) => Some(LATER),
+        ApiError::Catalogue(CatalogueError::Coming(_)) | ApiError::NotReady(_) => Some(LATER),
         ApiError::Catalogue(CatalogueError::Store(error)) => match **error {
             StoreError::Raced { .. } => Some(SOON),
             StoreError::Redis { .. } => Some(LATER),
@@ -95,7 +97,7 @@ pub fn status(error: &ApiError) -> StatusCode {
         | ApiError::Coming(_)
         | ApiError::Batch(_) => StatusCode::BAD_REQUEST,
         ApiError::Body(BodyError::TooLong(_)) | ApiError::TooMany(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        ApiError::Body(BodyError::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
+        ApiError::Body(BodyError::NoRoom) | ApiError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::TooMuch(_) => StatusCode::TOO_MANY_REQUESTS,
         ApiError::Gate(GateError::Origin) => StatusCode::FORBIDDEN,
         ApiError::Token(TokenRefused::Missing | TokenRefused::Unknown) => StatusCode::UNAUTHORIZED,

@@ -24,7 +24,10 @@ pub mod writers;
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,11 +38,11 @@ use redis::RedisStore;
 use sqlite::Sqlite;
 use store::Changes;
 pub use store::{Store, StoreError};
-pub use writers::{Writer, Writers};
+pub use writers::{TokenRefused, Writer, Writers};
 
 use super::{Config, shared::RedisPlace};
 use crate::{
-    catalogue::{Coming, Key, MAX_MANIFEST},
+    catalogue::{Coming, Key, MAX_MANIFEST, token::Owned},
     manifest::{ManifestError, Name},
     metainfo::InfoHash,
 };
@@ -56,6 +59,8 @@ const MAX_RACES: u32 = 24;
 /// itself is random, so that conductors do not meet again and again.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(256);
+/// The store is tried at most this often to see whether it is ready, however many ask.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is known of one composition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,12 +193,27 @@ fn in_data_folder() -> Result<Result<Sqlite, String>, StoreError> {
 pub struct Catalogue {
     store: Mutex<Box<dyn Store>>,
     index: RwLock<Index>,
-    writers: Writers,
+    writers: RwLock<Writers>,
     /// Whether a swarm needs an entry here to be conducted.
     only_registered: bool,
     /// What will be an entry soon.
     soon: Mutex<Soon>,
     start: Instant,
+    troubles: Troubles,
+    /// When the store was tried last, and what came of it.
+    probed: Mutex<Option<(Instant, Readiness)>>,
+}
+
+/// Whether a store takes changes, and why not.
+pub type Readiness = Result<(), Arc<StoreError>>;
+
+/// What went wrong with the store since the start, in numbers.
+#[derive(Debug, Default)]
+pub struct Troubles {
+    /// Questions to the store that failed.
+    pub failed: AtomicU64,
+    /// Changes that were made anew since another conductor came before.
+    pub raced: AtomicU64,
 }
 
 impl Catalogue {
@@ -203,30 +223,64 @@ impl Catalogue {
     /// The store cannot be read.
     pub fn open(mut store: Box<dyn Store>, writers: Writers, only_registered: bool) -> Result<Self, StoreError> {
         let index = Index::new(store.load()?);
-        Ok(Self {
-            store: Mutex::new(store),
-            index: RwLock::new(index),
-            writers,
-            only_registered,
-            soon: Mutex::default(),
-            start: Instant::now(),
-        })
+        Ok(Self { index: RwLock::new(index), ..Self::over(store, writers, only_registered) })
     }
 
     /// An empty one that forgets everything at its end, and that anyone may write to.
     pub fn in_memory() -> Self {
+        Self::over(Box::<store::Memory>::default(), Writers::default(), false)
+    }
+
+    fn over(store: Box<dyn Store>, writers: Writers, only_registered: bool) -> Self {
         Self {
-            store: Mutex::new(Box::new(store::Memory::default())),
+            store: Mutex::new(store),
             index: RwLock::default(),
-            writers: Writers::default(),
-            only_registered: false,
+            writers: RwLock::new(writers),
+            only_registered,
             soon: Mutex::default(),
             start: Instant::now(),
+            troubles: Troubles::default(),
+            probed: Mutex::default(),
         }
     }
 
-    pub fn writers(&self) -> &Writers {
-        &self.writers
+    /// Whose token this is.
+    pub fn admit(&self, token: Option<&[u8]>) -> Result<Writer, TokenRefused> {
+        self.writers.read().unwrap_or_else(PoisonError::into_inner).admit(token)
+    }
+
+    /// Other tokens count from now on.
+    pub fn set_tokens(&self, tokens: Vec<Owned>) {
+        *self.writers.write().unwrap_or_else(PoisonError::into_inner) = Writers::new(tokens);
+    }
+
+    pub fn troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
+    /// Whether the store takes changes, as it was when it was last tried. Blocks.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn ready(&self) -> Readiness {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, result)) = &*probed
+            && when.elapsed() < PROBE_INTERVAL
+        {
+            return result.clone();
+        }
+        let result = self.counted(self.store().probe()).map_err(Arc::new);
+        *probed = Some((Instant::now(), result.clone()));
+        result
+    }
+
+    /// Counts what failed.
+    fn counted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) | Err(StoreError::Raced { .. }) => {}
+            Err(_) => _ = self.troubles.failed.fetch_add(1, Ordering::Relaxed),
+        }
+        result
     }
 
     /// Whether this swarm is conducted here.
@@ -275,7 +329,7 @@ impl Catalogue {
 
     /// The text of an entry's manifest; None where it was removed meanwhile. Blocks.
     pub fn manifest(&self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store().manifest(info_hash)
+        self.counted(self.store().manifest(info_hash))
     }
 
     /// Takes in what other conductors changed, where they share this catalogue. Blocks.
@@ -283,7 +337,7 @@ impl Catalogue {
     /// # Errors
     /// The store cannot be read; the index stays as it is.
     pub fn refresh(&self) -> Result<(), StoreError> {
-        self.follow(&mut **self.store())
+        self.counted(self.follow(&mut **self.store()))
     }
 
     /// As [`Catalogue::refresh`], by the holder of the store.
@@ -304,7 +358,7 @@ impl Catalogue {
     /// Removes the entry that the key names. Blocks.
     pub fn remove(&self, writer: &Writer, key: &Key) -> Result<Entry, CatalogueError> {
         let mut store = self.store();
-        again_if_raced(|| {
+        self.again_if_raced(|| {
             self.follow(&mut **store)?;
             let entry = match self.find(key).and_then(|entry| writer.check(&entry).map(|()| entry)) {
                 Ok(entry) => entry,
@@ -314,6 +368,20 @@ impl Catalogue {
             self.index_mut().remove(&entry.info_hash);
             Ok(Ok(entry))
         })?
+    }
+
+    /// Makes a change, and makes it anew where other conductors came before it. Blocks.
+    fn again_if_raced<T>(&self, mut change: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut longest = SHORTEST_PAUSE;
+        for _ in 0..MAX_RACES {
+            match change() {
+                Err(StoreError::Raced { .. }) => self.troubles.raced.fetch_add(1, Ordering::Relaxed),
+                done => return self.counted(done),
+            };
+            std::thread::sleep(longest.mul_f64(fastrand::f64()));
+            longest = (longest * 2).min(LONGEST_PAUSE);
+        }
+        self.counted(change())
     }
 
     // A panic in one request is a bug of that one; nothing is left half done in either.
@@ -332,20 +400,6 @@ impl Catalogue {
     fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Makes a change, and makes it anew where other conductors came before it. Blocks.
-fn again_if_raced<T>(mut change: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let mut longest = SHORTEST_PAUSE;
-    for _ in 0..MAX_RACES {
-        match change() {
-            Err(StoreError::Raced { .. }) => {}
-            done => return done,
-        }
-        std::thread::sleep(longest.mul_f64(fastrand::f64()));
-        longest = (longest * 2).min(LONGEST_PAUSE);
-    }
-    change()
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ const NUMBER: &str = "orchestra:1:changed";
 const LOG: &str = "orchestra:1:log";
 /// The log has all changes after the number in the field `from`, up to the one in the field `to`.
 const LOGGED: &str = "orchestra:1:logged";
+/// Written to see whether Redis takes changes; it goes by itself after so many seconds.
+const PROBE: &str = "orchestra:1:probe";
+const PROBE_LIFETIME: u64 = 60;
 /// Info-hashes that the log names, at most; the oldest go first.
 const MAX_LOG: u64 = 20_000;
 
@@ -326,6 +329,10 @@ impl Store for RedisStore {
             Some(text) => Ok(Some(text.to_owned())),
             None => self.read(info_hash),
         }
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.ask(redis::cmd("SET").arg(PROBE).arg(1).arg("EX").arg(PROBE_LIFETIME))
     }
 
     fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError> {

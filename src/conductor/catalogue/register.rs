@@ -5,9 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{
-    Catalogue, CatalogueError, Entry, Outcome, Store, StoreError, Writer, again_if_raced, index::Load, store::Put,
-};
+use super::{Catalogue, CatalogueError, Entry, Outcome, Store, StoreError, Writer, index::Load, store::Put};
 use crate::{
     catalogue::{IfTaken, Key, MAX_MANIFEST},
     manifest::Manifest,
@@ -72,7 +70,7 @@ impl Catalogue {
     fn take_in(&self, writer: &Writer, candidates: &[Candidate], if_taken: IfTaken) -> Vec<Registered> {
         // Held until the index is changed too: one change at a time.
         let mut store = self.store();
-        match again_if_raced(|| self.try_to_take_in(&mut **store, writer, candidates, if_taken)) {
+        match self.again_if_raced(|| self.try_to_take_in(&mut **store, writer, candidates, if_taken)) {
             Ok(results) => results,
             Err(error) => {
                 let error = Arc::new(error);

@@ -1,16 +1,20 @@
 //! A catalogue in one SQLite file.
 //!
-//! One process at a time: the file is locked from the first moment to the last, since the index in memory is only true
-//! while nobody else writes. A change is on the disk when it is confirmed (rollback journal, `synchronous = FULL`), and
-//! a crash leaves either all of it or nothing.
+//! One process at a time writes: it holds the lock on a file beside the catalogue from the first moment to the last,
+//! since the index in memory is only true while nobody else writes. Others may read meanwhile ([`Sqlite::open_to_read`]).
+//! A change is on the disk when it is confirmed (rollback journal, `synchronous = FULL`), and a crash leaves either all of
+//! it or nothing.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
 
 use super::{Entry, Store, StoreError, store::Put};
 use crate::{manifest::Name, metainfo::InfoHash};
@@ -31,10 +35,19 @@ const TABLES: &str = "CREATE TABLE composition (
     manifest BLOB NOT NULL
 ) STRICT";
 
+/// How long a change waits for somebody who reads the file, and a reader for a change.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the name of the lock's file ends in, behind that of the catalogue.
+const LOCK: &str = "-lock";
+
 /// A catalogue in a file.
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
+    /// Device and inode of the file.
+    file: (u64, u64),
+    /// Held by the one who writes.
+    _lock: Option<File>,
 }
 
 /// `$XDG_DATA_HOME/orchestra/catalogue.sqlite`, else in `~/.local/share`; None where neither is known.
@@ -53,13 +66,34 @@ impl Sqlite {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
         }
+        let lock = lock(path)?;
         let failed = |error| failed(path, error);
         let connection = Connection::open(path).map_err(failed)?;
+        // An older conductor that has it open lets go only at its end.
         connection.busy_timeout(Duration::ZERO).map_err(failed)?;
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         prepare(&connection, path)?;
-        Ok(Self { connection, path: path.to_owned() })
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned(), file: identity(path)?, _lock: Some(lock) })
+    }
+
+    /// Opens the catalogue at `path` to read it as it is at one moment, whoever else uses it; nothing can be written.
+    ///
+    /// # Errors
+    /// It is not there, it is no catalogue, an older conductor uses it, or the disk says no.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let file = identity(path)?;
+        let failed = |error| failed(path, error);
+        // Where it may be written, a change that a crash left half done is taken back first.
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+        connection.pragma_update(None, "query_only", true).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        // Held to the end: all is read as it is now.
+        connection.execute_batch("BEGIN").map_err(failed)?;
+        match form(&connection, path)? {
+            Form::Ours => Ok(Self { connection, path: path.to_owned(), file, _lock: None }),
+            Form::Empty => Err(StoreError::Strange { path: path.to_owned() }),
+        }
     }
 
     fn failed(&self, error: rusqlite::Error) -> StoreError {
@@ -67,23 +101,64 @@ impl Sqlite {
     }
 }
 
-/// Takes the lock, and sees to it that the tables are there.
+/// Sees to it that the tables are there.
 fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error| failed(path, error);
     connection.execute_batch("BEGIN EXCLUSIVE").map_err(failed)?;
+    if let Form::Empty = form(connection, path)? {
+        connection.execute_batch(TABLES).map_err(failed)?;
+        connection.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+        connection.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+    }
+    connection.execute_batch("COMMIT").map_err(failed)
+}
+
+/// What a file is, if it can be used.
+enum Form {
+    Empty,
+    Ours,
+}
+
+fn form(connection: &Connection, path: &Path) -> Result<Form, StoreError> {
+    let failed = |error| failed(path, error);
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed);
     let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     match (number("application_id")?, number("user_version")?) {
-        (0, 0) if tables.map_err(failed)? == 0 => {
-            connection.execute_batch(TABLES).map_err(failed)?;
-            connection.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
-            connection.pragma_update(None, "user_version", VERSION).map_err(failed)?;
-        }
-        (APPLICATION, VERSION) => {}
-        (APPLICATION, _) => return Err(StoreError::Later { path: path.to_owned() }),
-        _ => return Err(StoreError::Strange { path: path.to_owned() }),
+        (0, 0) if tables.map_err(failed)? == 0 => Ok(Form::Empty),
+        (APPLICATION, VERSION) => Ok(Form::Ours),
+        (APPLICATION, _) => Err(StoreError::Later { path: path.to_owned() }),
+        _ => Err(StoreError::Strange { path: path.to_owned() }),
     }
-    connection.execute_batch("COMMIT").map_err(failed)
+}
+
+/// Takes the lock of the catalogue at `path`.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let failed = |error| StoreError::File { path: path.to_owned(), error };
+    let file = File::options().create(true).truncate(false).write(true).open(lock_of(path)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn lock_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(LOCK);
+    name.into()
+}
+
+/// Removes the lock's file of a catalogue that nobody knows yet.
+pub fn remove_lock(path: &Path) {
+    if let Err(error) = fs::remove_file(lock_of(path)) {
+        log::debug!("{}: {error}", path.display());
+    }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> Result<(u64, u64), StoreError> {
+    let failed = |error: io::Error| StoreError::File { path: path.to_owned(), error };
+    fs::metadata(path).map(|file| (file.dev(), file.ino())).map_err(failed)
 }
 
 fn failed(path: &Path, error: rusqlite::Error) -> StoreError {
@@ -152,6 +227,14 @@ impl Store for Sqlite {
         let select = "SELECT manifest FROM composition WHERE info_hash = ?1";
         let found = self.connection.query_row(select, [info_hash.0], |row| row.get(0));
         found.optional().map_err(|error| self.failed(error))
+    }
+
+    /// By a change that changes nothing: it goes to the disk as any other.
+    fn probe(&mut self) -> Result<(), StoreError> {
+        if identity(&self.path)? != self.file {
+            return Err(StoreError::Moved { path: self.path.clone() });
+        }
+        self.connection.pragma_update(None, "user_version", VERSION).map_err(|error| self.failed(error))
     }
 
     fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError> {

@@ -23,6 +23,9 @@ pub trait Store: Send {
     /// The text of an entry's manifest; None where there is no such entry.
     fn manifest(&mut self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Whether it takes changes now.
+    fn probe(&mut self) -> Result<(), StoreError>;
+
     /// Keeps all of these or, where that fails, none of them.
     fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError>;
 
@@ -67,6 +70,10 @@ pub enum StoreError {
     #[error("{} was written by a later version of conductor: use that one, or another place with --store", .path.display())]
     Later { path: PathBuf },
     #[error("{}: {error}", .path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error("{} was moved, removed or replaced: what is registered now is lost at the end; start the conductor again", .path.display())]
+    Moved { path: PathBuf },
+    #[error("{}: {error}", .path.display())]
     Sqlite { path: PathBuf, error: rusqlite::Error },
     #[error("{place} does not answer ({error}): see to it that it runs and is reached from here, then try again")]
     Redis { place: RedisPlace, error: RedisError },
@@ -87,6 +94,10 @@ impl Store for Memory {
 
     fn manifest(&mut self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.entries.get(info_hash).map(|(_, manifest)| manifest.clone()))
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn put(&mut self, puts: &[Put<'_>]) -> Result<(), StoreError> {

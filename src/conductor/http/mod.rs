@@ -5,7 +5,7 @@
 //! show nothing else to people.
 //!
 //! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 20 seconds, of which 5 for the
-//! first byte and 5 for a header; [`Room`] bounds how many there are at once, of one source and of all. A connection is
+//! first byte and 5 for a header; it may last longer while its one answer moves, at 3 KiB a second or more. [`Room`] bounds how many there are at once, of one source and of all. A connection is
 //! closed after one answer unless the client asks for keep-alive.
 
 mod at_once;
@@ -43,7 +43,11 @@ use super::{
     room::{Place, Room},
     table::Caller,
 };
-use crate::{announce::live, catalogue::answer::said};
+use crate::{
+    announce::live,
+    catalogue::answer::said,
+    net::progress::{Counted, Progress, limit_buffer},
+};
 use doors::Doors;
 pub use tracked::TooMuch;
 
@@ -53,7 +57,7 @@ const MAX_HEADER: usize = 8 * 1024;
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// When a connection is told to end after the answer under way.
 const LAST_CALL: Duration = Duration::from_secs(10);
-/// How much later it is closed whatever it does.
+/// How much later it is closed, unless something moves: then it is given that time again.
 const GRACE: Duration = Duration::from_secs(5);
 /// The pause when the system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -70,7 +74,10 @@ pub async fn serve(sockets: Vec<TcpListener>, desk: Arc<Desk>, room: Room, stop:
             Ok((stream, caller)) if at_once::answer(&stream, &caller, &desk) => {}
             Ok((stream, caller)) => {
                 // Who has had its share is let go.
-                let Some(place) = room.enter(caller.source) else { continue };
+                let Some(place) = room.enter(caller.source) else {
+                    desk.counted().turned_away();
+                    continue;
+                };
                 let Ok(stream) = watched(stream) else { continue };
                 let (desk, router, stop) = (desk.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
@@ -128,11 +135,13 @@ async fn converse(
     let source = caller.source;
     let link = Mutex::new(None);
     let front = Front { desk, caller, router: TowerToHyperService::new(router), link };
+    let progress = Progress::default();
+    limit_buffer(&stream);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(MAX_HEADER)
-        .serve_connection(TokioIo::new(stream), front);
+        .serve_connection(TokioIo::new(Counted::new(stream, progress.clone())), front);
     // To drop the stream closes it: a call to shut it down before would be one more for each announce.
     let ended = tokio::select! {
         // Most have asked before they are looked at, and need no clock.
@@ -142,21 +151,24 @@ async fn converse(
         () = stop.cancelled() => None,
     };
     let ended = match ended {
-        Some(ended) => Ok(ended),
+        Some(ended) => Some(ended),
         None => {
             Pin::new(&mut connection).graceful_shutdown();
-            tokio::time::timeout(GRACE, poll_fn(|context| connection.poll_without_shutdown(context))).await
+            tokio::select! {
+                ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+                () = progress.stands_still(GRACE) => None,
+            }
         }
     };
     match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => log::debug!("{source}: {error}"),
-        Err(_) => log::debug!("{source}: took too long"),
+        Some(Ok(())) => {}
+        Some(Err(error)) => log::debug!("{source}: {error}"),
+        None => log::debug!("{source}: took too long"),
     }
     let parts = connection.into_parts();
     let Front { desk, link, .. } = parts.service;
     let place = link.into_inner().ok().flatten()?;
-    let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    let (stream, read) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
     Some(async move {
         link::run(stream, read, desk, caller, stop).await;
         drop(place);

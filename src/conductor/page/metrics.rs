@@ -1,14 +1,22 @@
 //! The conductor in numbers, as Prometheus reads them.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{Router, extract::State, http::header, routing::get};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+    },
     registry::Registry,
 };
 
@@ -20,17 +28,47 @@ use crate::{
     net::listen::ListenError,
 };
 
-/// What the text is, for its header.
-pub const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What the text is, for its header: Prometheus' own text format, which all its tools read.
+pub const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Why {
     why: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Over {
+    over: &'static str,
+}
+
+/// How a question came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Tcp,
+    Udp,
+}
+
+/// The log says at most this often that somebody asks too much.
+const LIMITED_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Refusals that the log does not know of yet.
+#[derive(Default)]
+struct Unlogged {
+    refusals: u64,
+    logged: Option<Instant>,
+}
+
 /// What is counted from the start on.
 #[derive(Default)]
 pub struct Counted {
+    rate_limited: Family<Over, Counter<u64, AtomicU64>>,
+    unlogged: Mutex<Unlogged>,
+    /// Connections that were closed at once, their source having its share of places.
+    turned_away: Counter<u64, AtomicU64>,
+    /// Whether Redis carries members and catalogue, and does so now.
+    has_redis: AtomicBool,
+    redis_is_there: AtomicBool,
+    redis_lost: Counter<u64, AtomicU64>,
     announces: Counter<u64, AtomicU64>,
     refused: Counter<u64, AtomicU64>,
     joined: Counter<u64, AtomicU64>,
@@ -43,6 +81,34 @@ impl Counted {
     pub fn announce(&self, taken: bool) {
         let counter = if taken { &self.announces } else { &self.refused };
         counter.inc();
+    }
+
+    /// A question was refused since this source asks too much.
+    pub fn limited(&self, way: Way, source: IpAddr) {
+        let over = if way == Way::Tcp { "tcp" } else { "udp" };
+        self.rate_limited.get_or_create(&Over { over }).inc();
+        let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
+        unlogged.refusals += 1;
+        if unlogged.logged.is_none_or(|logged| logged.elapsed() >= LIMITED_LOG_INTERVAL) {
+            let refusals = std::mem::take(&mut unlogged.refusals);
+            unlogged.logged = Some(Instant::now());
+            log::warn!(
+                "{refusals} questions were refused since this was said last, now from {source}: it asks too often"
+            );
+        }
+    }
+
+    /// A connection was closed at once.
+    pub fn turned_away(&self) {
+        self.turned_away.inc();
+    }
+
+    /// Redis is there from now on, or gone.
+    pub fn redis(&self, is_there: bool) {
+        self.has_redis.store(true, Ordering::Relaxed);
+        if self.redis_is_there.swap(is_there, Ordering::Relaxed) && !is_there {
+            self.redis_lost.inc();
+        }
     }
 
     /// Takes in a change of the table.
@@ -89,25 +155,75 @@ pub async fn start(
 /// All numbers, as they are now.
 pub fn text(desk: &Desk) -> String {
     let mut registry = Registry::with_prefix("orchestra");
+    let catalogue = desk.catalogue();
     let gauges = [
         ("members", "Members in all swarms", desk.table().members()),
         ("swarms", "Swarms with at least one member", desk.table().swarms()),
         ("live_links", "Members with a live link", desk.hub().links()),
-        ("compositions", "Compositions in the catalogue", desk.catalogue().list().len()),
+        ("compositions", "Compositions in the catalogue", catalogue.count()),
     ];
     for (name, help, value) in gauges {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        registry.register(name, help, gauge);
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    }
+    let troubles = catalogue.troubles();
+    let counters = [
+        ("store_errors", "Questions to the catalogue's store that failed", &troubles.failed),
+        ("store_races", "Changes of the catalogue made anew since another conductor came before", &troubles.raced),
+    ];
+    for (name, help, value) in counters {
+        registry.register(name, help, ConstCounter::new(value.load(Ordering::Relaxed)));
     }
     let counted = desk.counted();
     registry.register("announces", "Announces over HTTP and UDP that were answered", counted.announces.clone());
     registry.register("refused_announces", "Announces over HTTP and UDP that were refused", counted.refused.clone());
     registry.register("joins", "Members that joined a swarm", counted.joined.clone());
     registry.register("completions", "Members that got the last part", counted.completed.clone());
+    registry.register(
+        "rate_limited",
+        "Questions refused since their source asks too often",
+        counted.rate_limited.clone(),
+    );
+    let help = "Connections closed at once since their source has its share, or no place is free";
+    registry.register("refused_connections", help, counted.turned_away.clone());
+    if counted.has_redis.load(Ordering::Relaxed) {
+        let is_there = i64::from(counted.redis_is_there.load(Ordering::Relaxed));
+        registry.register("redis_connected", "Whether Redis is there", ConstGauge::new(is_there));
+        registry.register("redis_losses", "How often Redis went away", counted.redis_lost.clone());
+    }
     registry.register("leaves", "Members that left a swarm, and why", counted.left.clone());
     let mut text = String::new();
     // Text takes everything.
     let _ = encode(&mut text, &registry);
+    as_text_format(&text)
+}
+
+/// OpenMetrics as the text format: there a counter is described under the name that its samples have, and nothing marks
+/// the end.
+fn as_text_format(open_metrics: &str) -> String {
+    let lines: Vec<&str> = open_metrics.lines().filter(|line| *line != "# EOF").collect();
+    let counters: Vec<&str> =
+        lines.iter().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in lines {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what @ ("HELP" | "TYPE")), Some(name), Some(rest)) if counters.contains(&name) => {
+                text += &format!("# {what} {name}_total {rest}\n");
+            }
+            _ => text += &format!("{line}\n"),
+        }
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_described_under_the_name_of_their_samples() {
+        let open = "# HELP x Exes.\n# TYPE x counter\nx_total 1\n# HELP y Whys.\n# TYPE y gauge\ny 2\n# EOF\n";
+        let text = "# HELP x_total Exes.\n# TYPE x_total counter\nx_total 1\n# HELP y Whys.\n# TYPE y gauge\ny 2\n";
+        assert_eq!(as_text_format(open), text);
+    }
 }

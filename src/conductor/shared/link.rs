@@ -73,6 +73,7 @@ impl Link {
                 Err(error) => error,
             };
             log::debug!("{}: {error}", self.place);
+            self.desk.counted().redis(false);
             if !said {
                 self.say(format!(
                     "{} is gone ({error}): this conductor goes on with the members it knows, and shares them again once \
@@ -96,6 +97,7 @@ impl Link {
         session.read_windows().await?;
         session.tell(true).await?;
         changed.notify_one();
+        self.desk.counted().redis(true);
         if std::mem::take(said) {
             self.say(format!("{} is back: members and catalogue are shared again", self.place));
         }
