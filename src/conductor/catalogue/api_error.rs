@@ -111,7 +111,7 @@ pub fn status(error: &ApiError) -> StatusCode {
             CatalogueError::Unknown(_) => StatusCode::NOT_FOUND,
             CatalogueError::Coming(_) => StatusCode::SERVICE_UNAVAILABLE,
             CatalogueError::Several { .. } => StatusCode::MULTIPLE_CHOICES,
-            CatalogueError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            CatalogueError::Full | CatalogueError::Share(_) => StatusCode::INSUFFICIENT_STORAGE,
             CatalogueError::Store(error) => match **error {
                 StoreError::Redis { .. } | StoreError::Raced { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,

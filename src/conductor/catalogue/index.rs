@@ -1,18 +1,25 @@
 //! The entries of a catalogue, found by hash, name and owner.
 //!
 //! Pure. Invariant: each entry of `entries` is once in `names` under its name, and nothing else is; the sum of the
-//! manifests' lengths is `kept`.
+//! manifests' lengths is `kept`; `of_owners` has what each owner holds.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Entry, MAX_ENTRIES, MAX_KEPT};
+use super::{Entry, MAX_ENTRIES, MAX_KEPT, writers::Share};
 use crate::{catalogue::Key, manifest::Name, metainfo::InfoHash};
+
+/// What one owner other than the administrator may hold, and what all of those together: so no token fills the catalogue
+/// for the others, and none of them does for the administrator.
+const SHARE_OF_ONE: Load = Load { entries: MAX_ENTRIES / 2, length: MAX_KEPT / 2 };
+const SHARE_OF_OWNERS: Load = Load { entries: MAX_ENTRIES / 10 * 9, length: MAX_KEPT / 10 * 9 };
+const ALL: Load = Load { entries: MAX_ENTRIES, length: MAX_KEPT };
 
 #[derive(Default)]
 pub struct Index {
     entries: HashMap<InfoHash, Entry>,
     names: BTreeMap<Name, Vec<InfoHash>>,
     kept: u64,
+    of_owners: HashMap<Option<String>, Load>,
 }
 
 /// How much some entries take.
@@ -28,6 +35,31 @@ impl Load {
     pub fn with(self, entry: &Entry) -> Self {
         Self { entries: self.entries + 1, length: self.length + entry.length }
     }
+
+    /// Without this entry, which is part of it.
+    fn without(self, entry: &Entry) -> Self {
+        Self { entries: self.entries.saturating_sub(1), length: self.length.saturating_sub(entry.length) }
+    }
+
+    fn and(self, more: Self) -> Self {
+        Self { entries: self.entries + more.entries, length: self.length + more.length }
+    }
+
+    /// Whether it is within this bound, wherever it is more than there was `before`.
+    fn is_within(self, most: Self, before: Self) -> bool {
+        let is_within = |now, before, most| now <= before || now <= most;
+        is_within(self.entries as u64, before.entries as u64, most.entries as u64)
+            && is_within(self.length, before.length, most.length)
+    }
+}
+
+/// Why there is no room for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The catalogue is full, but for what is kept for the administrator.
+    Room,
+    /// Its owner holds as much as one owner may.
+    Share,
 }
 
 /// What a key names.
@@ -57,6 +89,8 @@ impl Index {
     pub fn insert(&mut self, entry: Entry) {
         self.remove(&entry.info_hash);
         self.kept += entry.length;
+        let of_owner = self.of_owners.entry(entry.owner.clone()).or_default();
+        *of_owner = of_owner.with(&entry);
         self.names.entry(entry.name.clone()).or_default().push(entry.info_hash);
         self.entries.insert(entry.info_hash, entry);
     }
@@ -64,6 +98,12 @@ impl Index {
     pub fn remove(&mut self, info_hash: &InfoHash) -> Option<Entry> {
         let entry = self.entries.remove(info_hash)?;
         self.kept -= entry.length;
+        if let Some(of_owner) = self.of_owners.get_mut(&entry.owner) {
+            *of_owner = of_owner.without(&entry);
+            if of_owner.entries == 0 {
+                self.of_owners.remove(&entry.owner);
+            }
+        }
         if let Some(hashes) = self.names.get_mut(&entry.name) {
             hashes.retain(|hash| hash != info_hash);
             if hashes.is_empty() {
@@ -73,13 +113,21 @@ impl Index {
         Some(entry)
     }
 
-    /// Whether this entry fits in beside `more` that is not here yet, once `replaced` is out, if that is there.
-    pub fn has_room(&self, entry: &Entry, replaced: &InfoHash, more: Load) -> bool {
-        let (entries, kept) = match self.entries.get(replaced) {
-            Some(old) => (self.entries.len() - 1, self.kept - old.length),
-            None => (self.entries.len(), self.kept),
-        };
-        entries + more.entries < MAX_ENTRIES && kept + more.length + entry.length <= MAX_KEPT
+    /// What an entry lacks to fit in beside `more` that is not here yet, once `replaced` is out, if that is there.
+    /// `share`: of what its writer may fill. Who holds more than that already may replace what is held.
+    pub fn lacks(&self, entry: &Entry, replaced: &InfoHash, more: Load, share: Share) -> Option<Lack> {
+        let old = self.entries.get(replaced);
+        let with = |load: Load, old: Option<&Entry>| old.map_or(load, |old| load.without(old)).and(more).with(entry);
+        let all = Load { entries: self.entries.len(), length: self.kept };
+        let of_owner = self.of_owners.get(&entry.owner).copied().unwrap_or_default();
+        let of_owner_then = with(of_owner, old.filter(|old| old.owner == entry.owner));
+        let is_full = |most| !with(all, old).is_within(most, all);
+        match share {
+            Share::OfOne if !of_owner_then.is_within(SHARE_OF_ONE, of_owner) => Some(Lack::Share),
+            Share::OfOne if is_full(SHARE_OF_OWNERS) => Some(Lack::Room),
+            Share::All if is_full(ALL) => Some(Lack::Room),
+            Share::OfOne | Share::All => None,
+        }
     }
 
     pub fn find(&self, key: &Key) -> Found {
@@ -148,6 +196,11 @@ mod tests {
                     map.insert(entry.info_hash, entry);
                 } else {
                     prop_assert_eq!(index.remove(&entry.info_hash), map.remove(&entry.info_hash));
+                }
+                for owner in [None, Some(0), Some(1), Some(2)].map(|owner: Option<u8>| owner.map(|owner| owner.to_string())) {
+                    let held = map.values().filter(|entry| entry.owner == owner);
+                    let held = held.fold(Load::default(), |load, entry| load.with(entry));
+                    prop_assert_eq!(index.of_owners.get(&owner).copied().unwrap_or_default(), held);
                 }
                 prop_assert_eq!(index.kept, map.values().map(|entry| entry.length).sum::<u64>());
                 let list = index.list();

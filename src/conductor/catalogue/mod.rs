@@ -133,6 +133,8 @@ pub enum CatalogueError {
     Several { name: String, candidates: Vec<Entry> },
     #[error("the catalogue is full: ask its administrator to remove what nobody needs")]
     Full,
+    #[error("{0} holds as much of this catalogue as one token may: half of it; remove what nobody needs")]
+    Share(String),
     #[error("the catalogue could not be read or written: {0}")]
     Store(Arc<StoreError>),
 }

@@ -5,7 +5,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Catalogue, CatalogueError, Entry, Outcome, Store, StoreError, Writer, index::Load, store::Put};
+use super::{
+    Catalogue, CatalogueError, Entry, Outcome, Store, StoreError, Writer,
+    index::{Lack, Load},
+    store::Put,
+};
 use crate::{
     catalogue::{IfTaken, Key, MAX_MANIFEST},
     manifest::Manifest,
@@ -142,9 +146,10 @@ impl Catalogue {
                 (taken, IfTaken::Replace) => taken,
             }
         };
-        match index.has_room(&entry, &instead_of.unwrap_or(entry.info_hash), more) {
-            true => Ok(Step::Keep { entry, instead_of }),
-            false => Err(CatalogueError::Full),
+        match index.lacks(&entry, &instead_of.unwrap_or(entry.info_hash), more, writer.share()) {
+            None => Ok(Step::Keep { entry, instead_of }),
+            Some(Lack::Share) => Err(CatalogueError::Share(entry.owner.unwrap_or_default())),
+            Some(Lack::Room) => Err(CatalogueError::Full),
         }
     }
 

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use super::{index::Load, store::Memory, *};
+use super::{
+    index::{Lack, Load},
+    store::Memory,
+    writers::Share,
+    *,
+};
 use crate::{
     catalogue::{IfTaken, Place, token},
     geometry::Geometry,
@@ -352,32 +357,56 @@ fn many_are_taken_while_there_is_room() {
 
 #[test]
 fn a_full_catalogue_still_replaces() {
-    let entry = |n: u64, length| Entry {
-        info_hash: InfoHash([(n % 251) as u8; 20].map(|b| b ^ (n / 251) as u8)),
+    let full = |index: &Index, n: u64, length, replaced: u64| {
+        index.lacks(&of(n, None, length), &of(replaced, None, 0).info_hash, Load::default(), Share::All)
+    };
+    let mut index = Index::default();
+    index.insert(of(1, None, MAX_KEPT - 10));
+    assert_eq!((full(&index, 2, 10, 2), full(&index, 2, 11, 2)), (None, Some(Lack::Room)));
+    assert_eq!(full(&index, 2, MAX_KEPT, 1), None);
+    let mut index = Index::default();
+    (0..MAX_ENTRIES as u64).for_each(|n| index.insert(of(n, None, 1)));
+    assert_eq!(full(&index, u64::MAX, 1, u64::MAX), Some(Lack::Room));
+    assert_eq!(full(&index, u64::MAX, 1, 0), None);
+}
+
+/// An entry with this number in its info-hash.
+fn of(n: u64, owner: Option<&str>, length: u64) -> Entry {
+    let mut info_hash = InfoHash([0; 20]);
+    info_hash.0[..8].copy_from_slice(&n.to_be_bytes());
+    Entry {
+        info_hash,
         name: Name::new(&format!("{n}")).unwrap(),
         size: 1,
         part_size: 1,
         parts: 1,
-        owner: None,
+        owner: owner.map(str::to_owned),
         registered: 0,
         length,
-    };
-    let hash = |n: u64| entry(n, 0).info_hash;
-    let mut index = Index::default();
-    index.insert(entry(1, MAX_KEPT - 10));
-    assert!(
-        index.has_room(&entry(2, 10), &hash(2), Load::default())
-            && !index.has_room(&entry(2, 11), &hash(2), Load::default())
-    );
-    assert!(index.has_room(&entry(2, MAX_KEPT), &hash(1), Load::default()));
-    let mut full = Index::default();
-    for n in 0..MAX_ENTRIES as u64 {
-        let mut info_hash = InfoHash([0; 20]);
-        info_hash.0[..8].copy_from_slice(&n.to_be_bytes());
-        full.insert(Entry { info_hash, ..entry(n, 1) });
     }
-    assert!(!full.has_room(&entry(5, 1), &InfoHash([9; 20]), Load::default()));
-    assert!(full.has_room(&entry(5, 1), &InfoHash([0; 20]), Load::default()));
+}
+
+/// However much the others register, the administrator still can, and each of them leaves room to the next.
+#[test]
+fn no_token_fills_the_catalogue_for_the_others() {
+    let lacks = |index: &Index, owner: &str, replaced: u64, share| {
+        let (entry, replaced) = (of(u64::MAX, Some(owner), 1), of(replaced, None, 0).info_hash);
+        index.lacks(&entry, &replaced, Load::default(), share)
+    };
+    let (half, new) = (MAX_ENTRIES as u64 / 2, u64::MAX);
+    let mut index = Index::default();
+    (0..half).for_each(|n| index.insert(of(n, Some("alice"), 1)));
+    assert_eq!(lacks(&index, "alice", new, Share::OfOne), Some(Lack::Share));
+    assert_eq!(lacks(&index, "alice", 0, Share::OfOne), None, "in place of one of hers");
+    assert_eq!(lacks(&index, "bob", new, Share::OfOne), None);
+    (half..half / 5 * 9).for_each(|n| index.insert(of(n, Some("bob"), 1)));
+    assert_eq!(lacks(&index, "carol", new, Share::OfOne), Some(Lack::Room));
+    assert_eq!(lacks(&index, "root", new, Share::All), None);
+
+    // One that held more before there was such a bound keeps it, and replaces what it has.
+    (0..half / 5 * 9).for_each(|n| index.insert(of(n, Some("alice"), 1)));
+    assert_eq!(lacks(&index, "alice", new, Share::OfOne), Some(Lack::Share));
+    assert_eq!(lacks(&index, "alice", 0, Share::OfOne), None);
 }
 
 #[test]

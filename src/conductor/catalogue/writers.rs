@@ -27,6 +27,14 @@ pub enum Writer {
     },
 }
 
+/// How much of a catalogue a writer may fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    All,
+    /// What one owner of several may.
+    OfOne,
+}
+
 /// Why a writer is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefused {
@@ -85,6 +93,14 @@ impl Writer {
         match self {
             Self::Anyone => None,
             Self::Owner { name, .. } => Some(name),
+        }
+    }
+
+    /// How much it may fill.
+    pub(super) fn share(&self) -> Share {
+        match self {
+            Self::Anyone | Self::Owner { is_administrator: true, .. } => Share::All,
+            Self::Owner { is_administrator: false, .. } => Share::OfOne,
         }
     }
 
