@@ -551,6 +551,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_passes_is_told_from_what_does_not() {
+        let refusal = Refusal { v: VERSION, error: "why".to_owned(), candidates: Vec::new(), member: None };
+        let json = serde_json::to_string(&refusal).unwrap();
+        for (status, body, passes, after) in [
+            ("429 Too Many Requests\r\nretry-after: 7", &json[..], true, Some(7)),
+            ("429 Too Many Requests\r\nretry-after: Fri, 31 Dec 1999 23:59:59 GMT", "slow down", true, None),
+            ("500 Internal Server Error", &json, true, None),
+            ("502 Bad Gateway", "<html>", true, None),
+            ("503 Service Unavailable", &json, true, None),
+            ("507 Insufficient Storage", &json, true, None),
+            ("409 Conflict", &json, false, None),
+            ("403 Forbidden", &json, false, None),
+            ("200 OK", "nonsense", false, None),
+        ] {
+            let at = stranger(status, body.to_owned()).await;
+            let client = Client::near(at, &Via { address: None, interface: None }).unwrap();
+            let error = client.list().await.unwrap_err();
+            assert_eq!((error.passes(), error.after()), (passes, after.map(Duration::from_secs)), "{status}: {error}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_was_not_asked_for_is_no_answer() {
         let other = Composition { name: "other.iso".to_owned(), ..composition() };
         let entry = Entry { v: VERSION, composition: other.clone(), member: None };

@@ -8,6 +8,7 @@
 //! through [`crate::manifest::shown`] before a person sees it.
 
 pub mod answer;
+pub mod backoff;
 pub mod batch;
 pub mod client;
 pub mod place;

@@ -1,16 +1,22 @@
 //! Puts what was composed into a conductor's catalogue.
 
 use core::net::IpAddr;
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{ComposeError, hint, share::word};
 use crate::{
-    catalogue::{Client, IfTaken, place::is_owner},
+    catalogue::{AskError, Client, Composition, IfTaken, backoff::Backoff, place::is_owner},
     cli::composer::Register,
     manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
 };
+
+/// How long a conductor that is too busy is asked again.
+const MAX_REGISTERING: Duration = Duration::from_secs(60);
 
 /// Registers the manifest, which is at `orch`, with the conductor that it names, or with the one on this machine. Gives
 /// the line by which others fetch it.
@@ -31,7 +37,7 @@ pub async fn register(
     };
     let client = Client::new(conductor.clone(), told.token.clone()).map_err(failed)?;
     let if_taken = if told.replace { IfTaken::Replace } else { IfTaken::Refuse };
-    let asked = stop.run_until_cancelled(client.register(manifest, if_taken)).await;
+    let asked = stop.run_until_cancelled(patiently(&client, manifest, if_taken)).await;
     let entry = asked.ok_or_else(|| ComposeError::NotRegistered(orch.to_owned()))?.map_err(failed)?;
     log::info!("registered at {}: {}", client.conductor(), entry.info_hash);
     let (conductor, name) = (seen_from_afar(client.conductor(), own), manifest.name.as_str());
@@ -41,6 +47,24 @@ pub async fn register(
         None => format!("{conductor}/{name}"),
     };
     Ok(format!("member get {}", word(Path::new(&what))))
+}
+
+/// Asks again for a while where the conductor is there and too busy: that passes.
+async fn patiently(client: &Client, manifest: &Manifest, if_taken: IfTaken) -> Result<Composition, AskError> {
+    let (start, mut backoff, mut dice) = (Instant::now(), Backoff::default(), fastrand::Rng::new());
+    loop {
+        match client.register(manifest, if_taken).await {
+            Err(error @ (AskError::Busy { .. } | AskError::Coming { .. })) => {
+                let wait = backoff.next(error.after(), &mut dice);
+                if start.elapsed() + wait > MAX_REGISTERING {
+                    return Err(error);
+                }
+                log::info!("{error}: it is asked again");
+                tokio::time::sleep(wait).await;
+            }
+            asked => return asked,
+        }
+    }
 }
 
 /// A conductor on this machine by the address at which others most likely reach it.

@@ -1,7 +1,8 @@
 //! Puts what is shared into the catalogues of the conductors, and takes out what is not shared any more.
 //!
 //! One task a conductor, one question after the other. While a conductor does not answer, it is asked again; once it
-//! answers again, it is told everything anew, since it may have forgotten. A name that somebody else's composition has is
+//! answers again, it is told everything anew, since it may have forgotten. A conductor that is too busy, or whose store
+//! fails, is asked again later and later: only a refusal that will not pass is final. A name that somebody else's composition has is
 //! left to them while anybody shares that.
 
 use std::{
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use crate::{
-    catalogue::{AskError, Client, Coming, IfTaken, Key, Token},
+    catalogue::{AskError, Client, Coming, IfTaken, Key, Token, backoff::Backoff},
     manifest::{Endpoint, Manifest, Name},
     member::{blocking, load::Composition},
     metainfo::InfoHash,
@@ -27,6 +28,9 @@ use crate::{
 
 /// While a conductor does not answer it is asked again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Manifests that are read at once, to be put into a catalogue in one request.
+const MAX_AT_ONCE: usize = 64;
 
 /// How often it is looked whether a conductor still has what it was told.
 const LOOK: Duration = Duration::from_secs(30);
@@ -38,6 +42,8 @@ pub enum Job {
     Expect(Vec<Coming>, mpsc::Sender<Infallible>),
     Put(Put),
     Remove(InfoHash),
+    /// The sender goes when all that was told before is done.
+    Flush(mpsc::Sender<Infallible>),
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +79,8 @@ impl Registrar {
             let client = Client::new(conductor.clone(), token.clone())?;
             let (tell, jobs) = mpsc::unbounded_channel();
             let (memory, screen) = (memory.clone(), screen.clone());
-            let desk = Desk { client, memory, screen, jobs, kept: HashMap::new(), told: HashSet::new() };
+            let (kept, told, is_busy) = (HashMap::new(), HashSet::new(), false);
+            let mut desk = Desk { client, memory, screen, jobs, kept, told, next_look: 0, is_busy };
             let stop = stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(desk.work()).await });
             desks.push(tell);
@@ -87,6 +94,13 @@ impl Registrar {
             let _ = desk.send(job.clone());
         }
     }
+
+    /// A channel that closes when every conductor took or refused all that it was told so far.
+    pub fn flushed(&self) -> mpsc::Receiver<Infallible> {
+        let (flushing, flushed) = mpsc::channel(1);
+        self.tell(&Job::Flush(flushing));
+        flushed
+    }
 }
 
 /// What one conductor is told.
@@ -99,11 +113,15 @@ struct Desk {
     kept: HashMap<InfoHash, Put>,
     /// What people heard already.
     told: HashSet<String>,
+    /// Which of those kept is looked for next.
+    next_look: usize,
+    /// People were told that it is too busy.
+    is_busy: bool,
 }
 
 impl Desk {
-    async fn work(mut self) {
-        let mut waiting = VecDeque::new();
+    async fn work(&mut self) {
+        let (mut waiting, mut backoff, mut dice) = (VecDeque::new(), Backoff::default(), fastrand::Rng::new());
         loop {
             if waiting.is_empty() {
                 match tokio::time::timeout(LOOK, self.jobs.recv()).await {
@@ -117,7 +135,16 @@ impl Desk {
                 enqueue(&mut waiting, job);
             }
             let Some(job) = waiting.front() else { continue };
+            let are_many = waiting.iter().take_while(|job| matches!(job, Job::Put(_))).nth(1).is_some();
             let done = match job.clone() {
+                Job::Put(_) if are_many => match self.put_some(&mut waiting).await {
+                    Ok(()) => {
+                        backoff.reset();
+                        self.is_busy = false;
+                        continue;
+                    }
+                    failed => failed,
+                },
                 Job::Expect(coming, _told) => {
                     // It is said again: what comes of it this time does not matter.
                     if let Err(error) = self.client.announce(&coming).await {
@@ -127,21 +154,38 @@ impl Desk {
                 }
                 Job::Put(put) => self.put(put).await,
                 Job::Remove(hash) => self.remove(hash).await,
+                Job::Flush(_flushing) => Ok(()),
             };
+            if !done.as_ref().is_err_and(AskError::passes) {
+                backoff.reset();
+                self.is_busy = false;
+            }
             match done {
                 Ok(()) => drop(waiting.pop_front()),
                 Err(AskError::Unreachable { .. }) => {
                     tokio::time::sleep(AGAIN).await;
                     waiting.extend(self.anew());
                 }
+                Err(error) if error.passes() => {
+                    self.tell_busy(&error);
+                    tokio::time::sleep(backoff.next(error.after(), &mut dice)).await;
+                }
                 Err(error) => {
                     let name = match waiting.pop_front() {
                         Some(Job::Put(put)) => Some(put.name.shown().into_owned()),
-                        Some(Job::Remove(_) | Job::Expect(..)) | None => None,
+                        Some(Job::Remove(_) | Job::Expect(..) | Job::Flush(_)) | None => None,
                     };
                     self.warn(name, format!("it is shared, and not in the catalogue: {error}"));
                 }
             }
+        }
+    }
+
+    /// Says once that a conductor refuses for now.
+    fn tell_busy(&mut self, error: &AskError) {
+        log::info!("{error}: it is asked again");
+        if !std::mem::replace(&mut self.is_busy, true) {
+            self.warn(None, format!("{error}; what is shared is put into its catalogue once it takes it"));
         }
     }
 
@@ -150,20 +194,56 @@ impl Desk {
         self.kept.drain().map(|(_, put)| Job::Put(put)).collect()
     }
 
-    async fn put(&mut self, put: Put) -> Result<(), AskError> {
+    /// Puts the first of what waits into the catalogue, many in one request. What is done is taken out; where it fails, the
+    /// first that waits is the one that did.
+    async fn put_some(&mut self, waiting: &mut VecDeque<Job>) -> Result<(), AskError> {
+        let puts = waiting.iter().map_while(|job| if let Job::Put(put) = job { Some(put.clone()) } else { None });
+        let puts: Vec<Put> = puts.take(MAX_AT_ONCE).collect();
+        let mut manifests = Vec::new();
+        for put in &puts {
+            let Some(manifest) = self.manifest(put).await else { break };
+            manifests.push(manifest);
+        }
+        if manifests.is_empty() {
+            // There is nothing to say of the first.
+            waiting.pop_front();
+            return Ok(());
+        }
+        let results = self.client.register_some(&manifests, IfTaken::Refuse).await?;
+        for (put, result) in puts.into_iter().zip(results) {
+            match result {
+                Ok(_) => self.keep(put, true),
+                Err(error) if error.passes() => return Err(error),
+                // Its name is taken, perhaps: that is looked into.
+                Err(_) => self.put(put).await?,
+            }
+            waiting.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The manifest of what is to be put; None: it changed meanwhile, or its swarm is that of a torrent which no manifest
+    /// maps to.
+    async fn manifest(&self, put: &Put) -> Option<Manifest> {
         let (memory, path, stamp) = (self.memory.clone(), put.path.clone(), put.stamp);
         let recalled = blocking(move || memory.recall(&path, &stamp)).await;
-        let manifest = match recalled {
-            Ok(Some(known)) if known.manifest.info_hash() == put.info_hash => known.manifest,
-            // It changed meanwhile; or its swarm is that of a torrent which no manifest maps to.
-            Ok(_) => return Ok(()),
-            Err(error) => {
-                log::warn!("{error}");
-                return Ok(());
-            }
-        };
-        let name = put.name.shown().into_owned();
+        let known = recalled.unwrap_or_else(|error| {
+            log::warn!("{error}");
+            None
+        });
+        known.map(|known| known.manifest).filter(|manifest| manifest.info_hash() == put.info_hash)
+    }
+
+    async fn put(&mut self, put: Put) -> Result<(), AskError> {
+        let Some(manifest) = self.manifest(&put).await else { return Ok(()) };
         let is_alone = self.register(&manifest, &put).await?;
+        self.keep(put, is_alone);
+        Ok(())
+    }
+
+    /// It is in the catalogue. `is_alone`: nobody shares something else under its name.
+    fn keep(&mut self, put: Put, is_alone: bool) {
+        let name = put.name.shown().into_owned();
         log::info!("{name}: registered at {}", self.client.conductor());
         if !is_alone {
             let text = format!(
@@ -176,7 +256,6 @@ impl Desk {
         }
         self.kept.retain(|_, old| old.path != put.path);
         self.kept.insert(put.info_hash, put);
-        Ok(())
     }
 
     /// In place of what nobody shares any more, or we ourselves did before. Gives false where others share something else
@@ -205,8 +284,10 @@ impl Desk {
             return self.client.register(manifest, IfTaken::Replace).await.map(|_| true);
         }
         for found in over {
-            if let Err(error) = self.client.remove(&Key::Hash(found.info_hash)).await {
-                log::info!("{error}");
+            match self.client.remove(&Key::Hash(found.info_hash)).await {
+                Err(error) if error.passes() => return Err(error),
+                Err(error) => log::info!("{error}"),
+                Ok(_) => {}
             }
         }
         self.client.register(manifest, IfTaken::Beside).await.map(|_| alive.is_empty())
@@ -229,8 +310,10 @@ impl Desk {
     }
 
     /// Whether it has forgotten what it kept: it was started again, with an empty catalogue.
-    async fn has_forgotten(&self) -> bool {
-        let Some(hash) = self.kept.keys().next() else { return false };
+    async fn has_forgotten(&mut self) -> bool {
+        // Another one each time: it may have lost some and not all.
+        self.next_look = (self.next_look + 1) % self.kept.len().max(1);
+        let Some(hash) = self.kept.keys().nth(self.next_look) else { return false };
         matches!(self.client.find(&Key::Hash(*hash)).await, Err(AskError::Unknown { .. }))
     }
 
