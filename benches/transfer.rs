@@ -114,7 +114,16 @@ fn converse(opened: &Opened, stream: TcpStream, show: Show, extended: bool) -> R
         key: PeerKey(1),
         stream,
         session: Session::new(
-            Setup { geometry, info: Arc::default(), name: "test".into(), copy: None, listen_port: 1, remote, show },
+            Setup {
+                geometry,
+                info: Arc::default(),
+                name: "test".into(),
+                copy: None,
+                machine: None,
+                listen_port: 1,
+                remote,
+                show,
+            },
             Time::ZERO,
         ),
         store: opened.store.clone(),

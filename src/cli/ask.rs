@@ -189,8 +189,9 @@ fn is_consistent<A: CommandFactory>(args: &[OsString]) -> Result<(), clap::Error
 
 fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     is_consistent::<GetArgs>(&args)?;
-    let (GetArgs { args, lan }, typed) = read(args, &dot_env)?;
+    let (GetArgs { args, lan, all }, typed) = read(args, &dot_env)?;
     let mut settings = member::settings_of(args, &typed, dot_env)?;
+    settings.all = all;
     // What a name means decides what is fetched.
     let asked = match settings.conductors_from {
         Origin::DotEnv => Vec::new(),
@@ -205,6 +206,9 @@ fn get(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
             let near = Near { alone: lan, never: !settings.lan, via: via.clone() };
             settings.gets.push(Get::new(name, asked.clone(), near).map_err(wrong::<GetArgs>)?);
         }
+    }
+    if all && (!settings.compositions.is_empty() || settings.gets.iter().any(|get| get.typed.key.is_some())) {
+        return Err(wrong::<GetArgs>("--all fetches all that a host has: give HOST/ alone, without a name"));
     }
     if settings.conductors_from == Origin::DotEnv && settings.gets.iter().any(|get| get.typed.conductor.is_none()) {
         let named: Vec<String> = settings.conductors.iter().map(Endpoint::to_string).collect();

@@ -33,6 +33,8 @@ pub struct Settings {
     pub mirrors: Vec<String>,
     /// Put it into the conductor's catalogue too.
     pub register: Option<Register>,
+    /// Links in a folder are followed.
+    pub follow_links: bool,
     /// An output that exists is replaced.
     pub force: bool,
     pub screen: ScreenOptions,
@@ -111,6 +113,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Settings, clap::Error> 
         magnet: args.magnet,
         comment: args.comment,
         mirrors: args.mirror,
+        follow_links: args.follow_links,
         force: args.force,
         screen: args.shown.screen(),
         log_dir: args.shown.log_dir(),
@@ -166,8 +169,8 @@ fn parse_part_size(text: &str) -> Result<u64, String> {
 struct Args {
     /// The file or folder to compose
     ///
-    /// Of a folder all files are taken, also those below it and those whose names begin with a dot; symbolic links are
-    /// not followed.
+    /// Of a folder all files are taken, also those below it and those whose names begin with a dot; symbolic links in it
+    /// are followed only with --follow-links.
     #[arg(value_name = "FILE", required_unless_present = "from")]
     file: Option<OsString>,
 
@@ -183,6 +186,13 @@ struct Args {
     /// Default: a 2048th of the file, from 16K to 16M.
     #[arg(value_name = "PART_SIZE", env = "ORCHESTRA_PART_SIZE", hide_env_values = true)]
     part_size: Option<String>,
+
+    /// Follow symbolic links in the folder
+    ///
+    /// What they lead to is taken as if it were there; links that leave the folder are named first, and none is followed
+    /// in a circle. Default: they are left out, and counted.
+    #[arg(long, env = "ORCHESTRA_FOLLOW_LINKS", hide_env_values = true, value_parser = flag())]
+    follow_links: bool,
 
     /// Make it from a manifest or a .torrent, without reading the file
     ///

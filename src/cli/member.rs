@@ -10,7 +10,6 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgMatches, Parser};
 
-use end::End;
 use network::member_name;
 
 use super::{
@@ -25,6 +24,7 @@ use super::{
 };
 use crate::manifest::Endpoint;
 
+pub(super) use end::End;
 pub use end::{Until, UntilAll};
 pub(super) use get::GetArgs;
 pub(super) use network::{Network, member_endpoint};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub compositions: Vec<OsString>,
     /// Compositions that are named in a catalogue.
     pub gets: Vec<Get>,
+    /// Those of them without a name mean all that is shared there.
+    pub all: bool,
     /// Where the compositions are or go; to be made when missing.
     pub output: PathBuf,
     /// The address to listen on; by default all.
@@ -75,8 +77,12 @@ pub struct Settings {
     pub only: Vec<Glob>,
     /// An older file, or folder, whose parts that are still the same are taken.
     pub from: Option<PathBuf>,
+    /// Links in a folder that is shared are followed.
+    pub follow_links: bool,
     /// How people see this member.
     pub name: String,
+    /// The machine that it counts as, where that is not to be found out.
+    pub machine: Option<String>,
     /// Whether members on the same network may be looked for, and told what is shared here.
     pub lan: bool,
     /// Whether members may be looked for in the DHT; None: no.
@@ -146,6 +152,7 @@ pub(super) fn settings_of(args: Args, typed: &ArgMatches, dot_env: DotEnv) -> Re
         repair: args.repair,
         only: args.only,
         from: args.from,
+        follow_links: args.follow_links,
         ..on(args.network, screen, args.shown.log_dir(), dot_env)
     })
 }
@@ -155,6 +162,7 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
     Settings {
         compositions: Vec::new(),
         gets: Vec::new(),
+        all: false,
         output: PathBuf::from("."),
         listen: network.listen,
         interface: network.interface,
@@ -172,7 +180,9 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
         repair: false,
         only: Vec::new(),
         from: None,
+        follow_links: false,
         name: network.name.unwrap_or_else(host_name),
+        machine: network.machine,
         lan: !network.no_lan,
         dht: network.dht.then_some(Dht { nodes: network.dht_bootstrap }),
         search: !network.no_search,
@@ -207,6 +217,12 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     #[arg(env = "ORCHESTRA_OUTPUT", hide_env_values = true)]
     output: PathBuf,
+
+    /// Follow symbolic links in a folder that is shared
+    ///
+    /// For one that composer read with the same option. Nothing is ever written through a link.
+    #[arg(long, env = "ORCHESTRA_FOLLOW_LINKS", hide_env_values = true, value_parser = flag())]
+    follow_links: bool,
 
     /// Hash what is on disk, whatever is remembered of it
     ///
@@ -275,6 +291,7 @@ pub(super) fn of_asker(
         upload: None,
         download: None,
         name: None,
+        machine: None,
         no_lan,
         dht: false,
         dht_bootstrap: Vec::new(),

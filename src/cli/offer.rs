@@ -7,7 +7,7 @@ use clap::Parser;
 use super::{
     dotenv::DotEnv,
     exit::Exit,
-    member::{self, Network, Origin, Settings},
+    member::{self, End, Network, Origin, Settings},
     options::{Loudness, Output, STYLES, flag},
     read, tokens, wrong,
 };
@@ -21,6 +21,8 @@ const DEFAULT: &str = "./shared";
 pub struct Offer {
     /// Files and folders; never empty.
     pub paths: Vec<PathBuf>,
+    /// Each folder that is named is one composition, and not each entry of it.
+    pub as_one: bool,
     /// Whether it may be a conductor itself where it finds none.
     pub may_conduct: bool,
     /// What the conductor's catalogue may ask for.
@@ -41,9 +43,12 @@ pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Offer, clap:
     let settings = Settings {
         check: args.check,
         conductors_from,
+        follow_links: args.follow_links,
+        timeout: args.end.timeout,
+        until: args.end.until().map_err(wrong::<Args>)?,
         ..member::on(args.network, screen, args.shown.log_dir(), dot_env)
     };
-    Ok(Offer { paths, may_conduct: !args.no_conductor, token, settings })
+    Ok(Offer { paths, as_one: args.as_one, may_conduct: !args.no_conductor, token, settings })
 }
 
 /// Share files as they are, without manifests, until q is pressed
@@ -60,6 +65,19 @@ struct Args {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
+    /// Share a folder as one composition
+    ///
+    /// With all that is in it, for "member get" to fetch in one piece. Default: each entry of a folder by itself.
+    #[arg(long, env = "ORCHESTRA_AS_ONE", hide_env_values = true, value_parser = flag())]
+    as_one: bool,
+
+    /// Follow symbolic links in folders
+    ///
+    /// What they lead to is shared as if it were there; links that leave a folder are named, and none is followed in a
+    /// circle. Default: they are left out, and counted. A path that is named may always be a link.
+    #[arg(long, env = "ORCHESTRA_FOLLOW_LINKS", hide_env_values = true, value_parser = flag())]
+    follow_links: bool,
+
     /// Never be a conductor, also where there is none
     #[arg(long, env = "ORCHESTRA_NO_CONDUCTOR", hide_env_values = true, value_parser = flag())]
     no_conductor: bool,
@@ -75,6 +93,9 @@ struct Args {
     token_file: Option<PathBuf>,
 
     #[command(flatten)]
+    end: End,
+
+    #[command(flatten)]
     network: Network,
 
     #[command(flatten)]
@@ -88,8 +109,10 @@ fn after_help() -> String {
     format!(
         "Examples:\n  \
            member share big.iso                  says what to type on the others\n  \
-           member share ~/isos --conductor head  into the catalogue of that conductor\n\n{}",
-        Exit::help(&[Exit::Done, Exit::Other, Exit::Usage])
+           member share ~/isos --conductor head  into the catalogue of that conductor\n  \
+           member share game --as-one            the folder in one piece: member get HOST/game\n  \
+           member share x.iso --until-all 20     until twenty machines have it, this one counted\n\n{}",
+        Exit::help(&[Exit::Done, Exit::Other, Exit::Usage, Exit::Disk, Exit::CopiesMissing])
     )
 }
 
@@ -98,6 +121,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::member::UntilAll;
 
     fn told(args: &[&str], dot_env: &str) -> Result<Offer, clap::Error> {
         let args = std::iter::once(&"member").chain(args).map(OsString::from);
@@ -118,5 +142,8 @@ mod tests {
         assert_eq!((offer.paths.len(), offer.may_conduct, offer.settings.check), (2, false, true));
         assert_eq!(offer.settings.conductors[0].to_string(), "head:9999");
         assert_eq!(told(&["--output", "x"], "").unwrap_err().exit_code(), 2);
+        let until = ["--until-all", "3", "--seed-time", "30m", "--seed-ratio", "1.5", "--exit-when-done"];
+        let until = told(&until, "").unwrap().settings.until;
+        assert_eq!((until.all, until.seed_ratio, until.done), (Some(UntilAll::Members(3)), Some(1.5), true));
     }
 }

@@ -2,11 +2,15 @@
 
 use std::{io, ops::ControlFlow, path::Path};
 
-use super::{ComposeError, plan, read::Reading, walk::walk};
+use super::{
+    ComposeError, Rules, plan,
+    read::{self, Reading},
+    walk::walk,
+};
 use crate::{
     geometry::Geometry,
     manifest::{Endpoint, Manifest},
-    storage::{Root, Stamp, Tree},
+    storage::{Stamp, Tree},
 };
 
 /// What a file or a folder is.
@@ -29,9 +33,10 @@ pub struct Description {
 pub fn describe(
     path: &Path,
     geometry: Option<Geometry>,
+    rules: &Rules,
     on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Description, ComposeError> {
-    let reading = Reading::open(path)?;
+    let reading = Reading::open(path, rules)?;
     let stamp = *reading.stamp();
     let name = plan::name(path)?;
     let geometry = match geometry {
@@ -48,22 +53,29 @@ pub fn describe(
     Ok(Description { manifest, stamp, left_out: reading.left_out() })
 }
 
-/// The stamp of this folder, as a composition of all its files, and when any of them was touched last, in nanoseconds since
-/// 1970; 0: it has none. Blocks.
+/// A folder as a composition of all its files.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    pub stamp: Stamp,
+    /// The stamp of each file.
+    pub files: Vec<Stamp>,
+}
+
+/// Looks through a folder, and finds no file where there is none. Blocks.
 ///
 /// # Errors
 /// It cannot be looked through, or holds what no manifest can.
-pub fn look_through(folder: &Path) -> Result<(Stamp, i128), ComposeError> {
+pub fn look_through(folder: &Path, rules: &Rules) -> Result<Looked, ComposeError> {
     let failed = |error| ComposeError::Read { path: folder.to_owned(), error };
-    let files = match walk(folder) {
+    let files = match walk(folder, rules) {
         Ok(walk) => walk.files,
         Err(ComposeError::NoFiles(_)) => Vec::new(),
         Err(error) => return Err(error),
     };
-    let tree = Tree::to_read(Root::open(folder).map_err(failed)?, &files);
+    let tree = Tree::to_read(read::root(folder, rules).map_err(failed)?, &files);
     let survey = tree.survey().map_err(failed)?;
-    let youngest = survey.iter().flatten().map(|there| there.stamp.changed).max();
-    Ok((tree.stamp_of(&survey).map_err(failed)?, youngest.unwrap_or_default()))
+    let stamp = tree.stamp_of(&survey).map_err(failed)?;
+    Ok(Looked { stamp, files: survey.into_iter().flatten().map(|there| there.stamp).collect() })
 }
 
 #[cfg(test)]
@@ -76,16 +88,17 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, vec![7; 100_000]).unwrap();
         let mut heard = 0;
-        let Description { manifest, stamp, .. } = describe(&path, None, &mut |bytes| {
+        let Description { manifest, stamp, .. } = describe(&path, None, &Rules::default(), &mut |bytes| {
             heard = bytes;
             ControlFlow::Continue(())
         })
         .unwrap();
         assert_eq!((manifest.geometry.parts(), stamp.size, heard), (7, 100_000, 100_000));
         let geometry = Geometry::new(100_000, 32 << 10).unwrap();
-        let other = describe(&path, Some(geometry), &mut |_| ControlFlow::Continue(())).unwrap().manifest;
+        let other =
+            describe(&path, Some(geometry), &Rules::default(), &mut |_| ControlFlow::Continue(())).unwrap().manifest;
         assert_eq!((other.geometry.parts(), other.whole), (4, manifest.whole));
-        let stopped = describe(&path, None, &mut |_| ControlFlow::Break(()));
+        let stopped = describe(&path, None, &Rules::default(), &mut |_| ControlFlow::Break(()));
         assert!(matches!(stopped, Err(ComposeError::Interrupted)));
     }
 
@@ -98,11 +111,12 @@ mod tests {
         std::fs::write(path.join("b"), "three").unwrap();
         std::os::unix::fs::symlink("b", path.join("link")).unwrap();
         let Description { manifest, stamp, left_out } =
-            describe(&path, None, &mut |_| ControlFlow::Continue(())).unwrap();
+            describe(&path, None, &Rules::default(), &mut |_| ControlFlow::Continue(())).unwrap();
         let files: Vec<_> = manifest.files().map(|file| file.path.as_str().to_owned()).collect();
         assert_eq!((files, manifest.geometry.size()), (vec!["b".to_owned(), "deep/a".to_owned()], 8));
-        assert_eq!((look_through(&path).unwrap().0, left_out.len()), (stamp, 1));
+        let look = || look_through(&path, &Rules::default()).unwrap();
+        assert_eq!((look().stamp, look().files.len(), left_out.len()), (stamp, 2, 1));
         std::fs::rename(path.join("deep"), path.join("down")).unwrap();
-        assert_ne!(look_through(&path).unwrap().0, stamp);
+        assert_ne!(look().stamp, stamp);
     }
 }

@@ -18,14 +18,16 @@ pub enum ComposeError {
     Read { path: PathBuf, error: io::Error },
     #[error("{} is a folder without files: there is nothing to compose", .0.display())]
     NoFiles(PathBuf),
+    #[error(
+        "{} holds no files and {links} symbolic links: --follow-links takes in what they lead to", .folder.display()
+    )]
+    OnlyLinks { folder: PathBuf, links: usize },
     #[error("{} holds more than 1,048,576 files: compose an archive of it", .0.display())]
     TooManyFiles(PathBuf),
     #[error("{} lies in the folder that is to be composed: start composer somewhere else, or give another place with -o and --log-dir", .0.display())]
     Inside(PathBuf),
     #[error("{} is no ordinary file: copy what it holds into one and compose that", .0.display())]
     Special(PathBuf),
-    #[error("{} is a symbolic link, and no member shares through one: compose {} itself", .link.display(), .file.display())]
-    Link { link: PathBuf, file: PathBuf },
     #[error("the name of {} is not UTF-8, which every manifest is: rename the file", .0.display())]
     NameNotUtf8(PathBuf),
     #[error("{}: {error}: rename the file", .path.display())]
@@ -102,7 +104,7 @@ impl ComposeError {
             | Self::NoFiles(_)
             | Self::TooManyFiles(_)
             | Self::Special(_)
-            | Self::Link { .. }
+            | Self::OnlyLinks { .. }
             | Self::NameNotUtf8(_)
             | Self::Name { .. }
             | Self::Changed(_)

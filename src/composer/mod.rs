@@ -29,9 +29,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-pub use describe::{Description, describe, look_through};
+pub use describe::{Description, Looked, describe, look_through};
 pub use error::ComposeError;
 pub use share::word;
+pub use walk::Rules;
 pub use write::WriteError;
 
 use crate::{
@@ -147,8 +148,15 @@ async fn compose(settings: Settings, screen: Arc<Screen>, stop: &CancellationTok
 fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decided) -> Result<Composed, ComposeError> {
     let started = Instant::now();
     let path = &named(path);
-    let reading = Reading::open(path)?;
+    let rules = Rules { follow_links: settings.follow_links, logs: None };
+    let reading = Reading::open(path, &rules)?;
     for line in reading.left_out() {
+        log::warn!("{line}");
+        screen.say(&line);
+    }
+    if let Some(written) = reading.written() {
+        let line =
+            format!("{}: a program has it open for writing: what is composed may be a part of it", written.display());
         log::warn!("{line}");
         screen.say(&line);
     }
@@ -186,7 +194,7 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
     let manifest = plan.manifest(digests)?;
     let mut report = finish(settings, &manifest, places, decided)?;
     report.read = Some(read);
-    report.share = share::command(&report.manifest, elsewhere(path));
+    report.share = share::command(&report.manifest, elsewhere(path), settings.follow_links && reading.is_folder());
     let proof = synced.ok().map(|synced| Proof {
         path: path.to_owned(),
         info_hash: report.info_hash,
@@ -251,7 +259,7 @@ fn finish(settings: &Settings, manifest: &Manifest, places: Places, decided: &De
     write::write(&outputs, settings.force)?;
     Ok(Report {
         written: outputs.into_iter().map(|output| output.path).collect(),
-        share: share::command(&places.orch, None),
+        share: share::command(&places.orch, None, false),
         hint: hint::hint(&manifest.conductor, &places.orch),
         manifest: places.orch,
         name: manifest.name.clone(),

@@ -166,6 +166,7 @@ mod tests {
             comment: None,
             mirrors: Vec::new(),
             register: None,
+            follow_links: false,
             force: false,
             screen: ScreenOptions::default(),
             log_dir: LogDir::Stderr,

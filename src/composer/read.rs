@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     ComposeError, Digests,
-    walk::{Walk, walk},
+    walk::{Rules, Walk, walk},
 };
 use crate::{
     cli::input,
@@ -22,7 +22,7 @@ use crate::{
     hashing::file::{Source, hash_file},
     manifest::{FileEntry, Manifest},
     metainfo::{Torrent, convert},
-    storage::{Root, Stamp, There, Tree},
+    storage::{Root, Stamp, There, Tree, Writers},
 };
 
 /// Longer than any step of a file system's clock that counts in nanoseconds.
@@ -46,41 +46,38 @@ enum Body {
 struct Folder {
     walk: Walk,
     tree: Arc<Tree>,
+    rules: Rules,
     /// The files as they were at the start.
     survey: Vec<Option<There>>,
 }
 
 impl Reading {
-    /// Opens an ordinary file or a folder; what is neither is refused with the way out.
-    pub fn open(path: &Path) -> Result<Self, ComposeError> {
+    /// Opens an ordinary file or a folder, which may be named by a link; what is neither is refused with the way out.
+    pub fn open(path: &Path, rules: &Rules) -> Result<Self, ComposeError> {
         let failed = |error| ComposeError::Read { path: path.to_owned(), error };
         // Looked at first: opening a pipe would wait for somebody to write to it.
         let kind = fs::metadata(path).map_err(failed)?.file_type();
         if !kind.is_file() && !kind.is_dir() {
             return Err(ComposeError::Special(path.to_owned()));
         }
-        if fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
-            let file = path.canonicalize().map_err(failed)?;
-            return Err(ComposeError::Link { link: path.to_owned(), file });
-        }
         if kind.is_dir() {
-            return Self::open_folder(path);
+            return Self::open_folder(path, rules);
         }
         let file = File::open(path).map_err(failed)?;
         thread::sleep(youth(Stamp::of(&file).map_err(failed)?.changed));
         Ok(Self { stamp: Stamp::of(&file).map_err(failed)?, path: path.to_owned(), body: Body::File(file) })
     }
 
-    fn open_folder(path: &Path) -> Result<Self, ComposeError> {
+    fn open_folder(path: &Path, rules: &Rules) -> Result<Self, ComposeError> {
         let failed = |error| ComposeError::Read { path: path.to_owned(), error };
-        let walk = walk(path)?;
-        let tree = Tree::to_read(Root::open(path).map_err(failed)?, &walk.files);
+        let walk = walk(path, rules)?;
+        let tree = Tree::to_read(root(path, rules).map_err(failed)?, &walk.files);
         let survey = tree.survey().map_err(failed)?;
         let youngest = survey.iter().flatten().map(|there| there.stamp.changed).max();
         thread::sleep(youngest.map_or(Duration::ZERO, youth));
         let survey = tree.survey().map_err(failed)?;
         let stamp = tree.stamp_of(&survey).map_err(failed)?;
-        let folder = Folder { walk, tree: Arc::new(tree), survey };
+        let folder = Folder { walk, tree: Arc::new(tree), rules: rules.clone(), survey };
         Ok(Self { path: path.to_owned(), body: Body::Folder(Box::new(folder)), stamp })
     }
 
@@ -108,6 +105,20 @@ impl Reading {
         match &self.body {
             Body::File(_) => &[],
             Body::Folder(folder) => &folder.walk.files,
+        }
+    }
+
+    /// A file of it that a program has open for writing now, as far as can be seen.
+    pub fn written(&self) -> Option<PathBuf> {
+        let writers = Writers::now();
+        match &self.body {
+            Body::File(_) => writers.has(&self.stamp).then(|| self.path.clone()),
+            Body::Folder(folder) => {
+                let mut files = folder.walk.files.iter().zip(&folder.survey);
+                let is_written =
+                    |(_, there): &(_, &Option<There>)| there.is_some_and(|there| writers.has(&there.stamp));
+                files.find(is_written).map(|(file, _)| self.path.join(file.path.as_str()))
+            }
         }
     }
 
@@ -193,7 +204,7 @@ impl Reading {
                 if let Some(at) = survey.iter().zip(&folder.survey).position(|(now, then)| now != then) {
                     return Err(ComposeError::Changed(self.path.join(folder.walk.files[at].path.as_str())));
                 }
-                match walk(&self.path)? == folder.walk {
+                match walk(&self.path, &folder.rules)? == folder.walk {
                     true => Ok(()),
                     false => Err(self.changed()),
                 }
@@ -208,6 +219,12 @@ impl Reading {
     fn failed(&self, error: io::Error) -> ComposeError {
         ComposeError::Read { path: self.path.clone(), error }
     }
+}
+
+/// Opens a folder, which may be named by a link, to read what is in it.
+pub(super) fn root(path: &Path, rules: &Rules) -> io::Result<Root> {
+    let path = path.canonicalize()?;
+    if rules.follow_links { Root::open_with_links(&path) } else { Root::open(&path) }
 }
 
 /// How long to wait until a further change of the file is sure to show in its stamp: many systems write the time of a
@@ -242,7 +259,7 @@ mod tests {
     fn composition(folder: &Path, bytes: &[u8]) -> (PathBuf, Reading, Geometry) {
         let path = folder.join("composition");
         fs::write(&path, bytes).unwrap();
-        let reading = Reading::open(&path).unwrap();
+        let reading = Reading::open(&path, &Rules::default()).unwrap();
         let geometry = Geometry::new(bytes.len() as u64, 16 << 10).unwrap();
         (path, reading, geometry)
     }
@@ -304,7 +321,7 @@ mod tests {
             fs::create_dir_all(folder.join("b")).unwrap();
             fs::write(folder.join("a"), [7; 20_000]).unwrap();
             fs::write(folder.join("b/c"), [8; 20_000]).unwrap();
-            let reading = Reading::open(&folder).unwrap();
+            let reading = Reading::open(&folder, &Rules::default()).unwrap();
             let geometry = Geometry::new(40_000, 16 << 10).unwrap();
             let mut change = Some(|| change(&folder));
             let outcome = reading.hash(&geometry, &mut |bytes| {
@@ -329,15 +346,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ordinary_file_is_refused() {
+    fn a_link_that_is_named_is_followed() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |path: &Path| Reading::open(path).unwrap_err();
-        assert!(matches!(open(folder.path()), ComposeError::NoFiles(_)));
-        assert!(matches!(open(Path::new("/dev/null")), ComposeError::Special(_)));
         let link = folder.path().join("link");
         fs::write(folder.path().join("file"), b"x").unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
-        assert!(matches!(open(&link), ComposeError::Link { .. }));
+        let reading = Reading::open(&link, &Rules::default()).unwrap();
+        let there = fs::metadata(folder.path().join("file")).unwrap();
+        assert_eq!(*reading.stamp(), Stamp::from_metadata(&there));
+        let geometry = Geometry::new(1, 16 << 10).unwrap();
+        let digests = reading.hash(&geometry, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(digests.whole, Digest::of(b"x"));
+    }
+
+    #[test]
+    fn what_is_no_ordinary_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &Path| Reading::open(path, &Rules::default()).unwrap_err();
+        assert!(matches!(open(folder.path()), ComposeError::NoFiles(_)));
+        assert!(matches!(open(Path::new("/dev/null")), ComposeError::Special(_)));
         let missing = folder.path().join("missing");
         assert!(matches!(open(&missing), ComposeError::Read { .. }));
     }

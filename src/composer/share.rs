@@ -4,12 +4,15 @@ use std::{borrow::Cow, fmt::Write, os::unix::ffi::OsStrExt, path::Path};
 
 use crate::manifest::shown;
 
-/// `member ORCH`, and where the composition is unless it is in the current directory.
-pub fn command(orch: &Path, folder: Option<&Path>) -> String {
+/// `member ORCH`, and where the composition is unless it is in the current directory. `links`: they are followed in it.
+pub fn command(orch: &Path, folder: Option<&Path>, links: bool) -> String {
     let mut line = format!("member {}", word(orch));
     if let Some(folder) = folder {
         // Writing to a String cannot fail.
         let _ = write!(line, " -o {}", word(folder));
+    }
+    if links {
+        line.push_str(" --follow-links");
     }
     line
 }
@@ -58,18 +61,18 @@ mod tests {
 
     #[test]
     fn plain_names_stay_plain() {
-        assert_eq!(command(Path::new("big.orch"), None), "member big.orch");
+        assert_eq!(command(Path::new("big.orch"), None, false), "member big.orch");
         let folder = Some(Path::new("/data/été 2024"));
-        assert_eq!(command(Path::new("./big-1.orch"), folder), "member ./big-1.orch -o '/data/été 2024'");
-        assert_eq!(command(Path::new("-v"), None), "member ./-v");
-        assert_eq!(command(Path::new("it's"), None), r"member 'it'\''s'");
-        assert_eq!(command(Path::new("a\u{1b}[2J\n"), None), r"member $'a\033[2J\012'");
+        assert_eq!(command(Path::new("./big-1.orch"), folder, false), "member ./big-1.orch -o '/data/été 2024'");
+        assert_eq!(command(Path::new("-v"), None, false), "member ./-v");
+        assert_eq!(command(Path::new("it's"), None, true), r"member 'it'\''s' --follow-links");
+        assert_eq!(command(Path::new("a\u{1b}[2J\n"), None, false), r"member $'a\033[2J\012'");
     }
 
     /// What this shell makes of the path in [`command`]; None where it is not installed.
     fn read_back(shell: &str, name: &[u8]) -> Option<Vec<u8>> {
         let path = Path::new(OsStr::from_bytes(name));
-        let script = format!("member() {{ printf %s \"$1\"; }}; {}", command(path, None));
+        let script = format!("member() {{ printf %s \"$1\"; }}; {}", command(path, None, false));
         let output = Command::new(shell).env("LC_ALL", "C").args(["-c", &script]).output();
         output.ok().map(|output| output.stdout)
     }

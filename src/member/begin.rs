@@ -1,6 +1,9 @@
 //! From what was named to a swarm that runs: one composition of a member, from its first word to its last.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     StartError,
@@ -17,13 +20,16 @@ use super::{
     teller::Teller,
 };
 use crate::{
-    cli::{Exit, member::Settings},
+    cli::{
+        Exit,
+        member::{Settings, UntilAll},
+    },
     discovery::conductor::{Identity, Stats},
     manifest::{Endpoint, FilePath},
     metainfo::{InfoHash, Magnet, info::is_private},
     mirror::{address::Mirror, layout::Layout},
     storage::{self, Contents, Existing, Found, Infos, Notes, Opened, Proofs, Selection, StorageError, Wishes},
-    swarm::{Config, Swarm},
+    swarm::{Config, Copies, Swarm},
     ui::{Report, report::Begun},
     wire::{
         copy_id::CopyId,
@@ -34,6 +40,8 @@ use crate::{
 /// Connections at most, and up to how many of them more are dialled.
 const MAX_PEERS: usize = 60;
 const MAX_DIALLED: usize = 30;
+/// A member that waits for more machines than that has a connection for each of them, up to this number.
+const MAX_WATCHED: usize = 500;
 
 /// One composition that begins.
 #[derive(Clone)]
@@ -169,6 +177,7 @@ impl Beginning {
             notes: if *check { Notes::Ignored } else { Notes::Believed },
             old: from.clone(),
             pool: self.station.pool.clone(),
+            follow_links: self.station.settings.follow_links,
         };
         let only = self.select(composition)?;
         let others = &composition.namesakes;
@@ -256,6 +265,7 @@ pub fn parts(
     let Composition { manifest, files, info, info_hash, .. } = composition;
     let acquaintances = Acquaintances::of(info_hash);
     let ledger = Ledger::new(manifest.name.as_str(), info_hash);
+    let machine = station.machine.id_in(info_hash);
     let common = links::Common {
         store: store.clone(),
         geometry: manifest.geometry,
@@ -263,6 +273,7 @@ pub fn parts(
         info,
         name: station.settings.name.clone(),
         copy,
+        machine: Some(machine),
         port: station.reached.port,
         via: station.via(),
         start: station.start,
@@ -270,6 +281,7 @@ pub fn parts(
         download: station.download.another(),
     };
     let (mut links, heard) = Links::new(common.clone(), visitors);
+    let watched = watched(station.settings.until.all.as_ref());
     let usable: Vec<_> = usable.into_iter().map(|mirror| (links.another_key(), mirror)).collect();
     let mut swarm = Swarm::new(Config {
         geometry: manifest.geometry,
@@ -277,10 +289,11 @@ pub fn parts(
         copy,
         have,
         checked: found == Found::Ready,
-        max_peers: MAX_PEERS,
-        max_dialled: MAX_DIALLED,
+        max_peers: MAX_PEERS.max(watched),
+        max_dialled: MAX_DIALLED.max(watched),
         seed: fastrand::Rng::new().u64(..),
     });
+    swarm.go_on_counting(copies(station, info_hash, copy));
     if let Some(only) = store.only() {
         swarm.want_only(only.parts());
     }
@@ -307,7 +320,25 @@ pub fn parts(
         private,
         listed: None,
         uploaded: 0,
+        standing: None,
     }
+}
+
+/// Nothing counted yet, on this machine.
+pub fn copies(station: &Station, info_hash: InfoHash, copy: Option<CopyId>) -> Copies {
+    let mut copies = Copies::new(station.id, copy);
+    copies.is_on(Some(station.machine.id_in(info_hash)), station.this.addresses.clone());
+    copies
+}
+
+/// Machines that are to be seen over connections of this member.
+fn watched(all: Option<&UntilAll>) -> usize {
+    let wanted = match all {
+        None => 0,
+        Some(UntilAll::Members(count)) => *count as usize,
+        Some(UntilAll::Named(hosts)) => hosts.len(),
+    };
+    wanted.min(MAX_WATCHED)
 }
 
 /// What the disk is to have of a composition.
@@ -326,9 +357,39 @@ pub fn contents(composition: &Composition, only: Option<Selection>) -> Contents 
 }
 
 /// What is on the disk of it in this folder, or room for it.
-pub async fn open(contents: Contents, folder: PathBuf, wishes: Wishes) -> Result<Opened, StorageError> {
+pub async fn open(mut contents: Contents, mut folder: PathBuf, wishes: Wishes) -> Result<Opened, StorageError> {
     let proofs = Proofs::of_this_user();
-    blocking(move || storage::open(contents, &folder, &wishes, proofs)).await
+    let work = move || {
+        if wishes.existing == Existing::Share {
+            follow(&mut contents, &mut folder);
+        }
+        storage::open(contents, &folder, &wishes, proofs)
+    };
+    blocking(work).await
+}
+
+/// A composition whose name is a link on the disk is where that leads to: it is only read there.
+fn follow(contents: &mut Contents, folder: &mut PathBuf) {
+    let path = folder.join(&contents.name);
+    let real = real_path(&path);
+    let is_whole = || match contents.files.is_empty() {
+        true => real.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == contents.geometry.size()),
+        false => real.is_dir(),
+    };
+    if path != real
+        && is_whole()
+        && let (Some(above), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str()))
+    {
+        (contents.name, *folder) = (name.to_owned(), above.to_owned());
+    }
+}
+
+/// What this path leads to where it is a link, which may be named differently; else the path itself.
+pub fn real_path(path: &Path) -> PathBuf {
+    match path.is_symlink() {
+        true => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+        false => path.to_owned(),
+    }
 }
 
 /// What the conductors are told first of what is on the disk.

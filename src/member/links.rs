@@ -22,7 +22,7 @@ use crate::{
         session::{Session, Setup, Show},
     },
     storage::Store,
-    wire::{copy_id::CopyId, handshake::Handshake},
+    wire::{copy_id::CopyId, handshake::Handshake, machine_id::MachineId},
 };
 
 /// Commands that wait for one neighbour.
@@ -42,6 +42,7 @@ pub struct Common {
     pub info: Arc<[u8]>,
     pub name: String,
     pub copy: Option<CopyId>,
+    pub machine: Option<MachineId>,
     /// The port on which others reach us.
     pub port: u16,
     /// What connections are dialled through.
@@ -154,6 +155,7 @@ impl Links {
             info: common.info.clone(),
             name: common.name.clone(),
             copy: common.copy,
+            machine: common.machine,
             listen_port: common.port,
             remote: met.introduction,
             show,

@@ -1,4 +1,4 @@
-//! What tells this machine and its folders from others, for [`CopyId`].
+//! What tells this machine and its folders from others, for [`CopyId`] and [`MachineId`].
 //!
 //! Not who may do what: nothing here is a secret, and nothing of it leaves the process unhashed. What cannot be read is
 //! left out. A machine whose words change (another host name, another network card) holds new copies from then on.
@@ -9,23 +9,41 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use crate::{metainfo::InfoHash, wire::copy_id::CopyId};
+use crate::{
+    metainfo::InfoHash,
+    wire::{copy_id::CopyId, machine_id::MachineId},
+};
 
 /// The machine that a member runs on.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The same at every start of any program here, and others on every other machine.
     words: Vec<String>,
+    /// The network that it is on, where it has no network card of its own: containers of one machine are several.
+    network: Option<String>,
 }
 
 impl Machine {
-    /// Blocks for a few small reads.
-    pub fn this() -> Self {
+    /// This machine, or the one that `named` says it is. Blocks for a few small reads.
+    pub fn this(named: Option<&str>) -> Self {
+        if let Some(named) = named {
+            return Self { words: vec![named.to_owned()], network: None };
+        }
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut words = vec![name];
         #[cfg(target_os = "linux")]
         words.extend(linux::words(Path::new("/")));
-        Self { words }
+        #[cfg(target_os = "linux")]
+        let network = linux::network(Path::new("/"));
+        #[cfg(not(target_os = "linux"))]
+        let network = None;
+        Self { words, network }
+    }
+
+    /// The id of this machine in the swarm of this composition.
+    pub fn id_in(&self, info_hash: InfoHash) -> MachineId {
+        let words: Vec<String> = self.words.iter().chain(&self.network).cloned().collect();
+        MachineId::of(info_hash, &words)
     }
 
     /// The copy of this composition in this folder, which may not be there yet. Blocks.
@@ -70,9 +88,31 @@ mod linux {
     /// As the system below this folder says.
     pub fn words(root: &Path) -> Vec<String> {
         let id = IDS.iter().find_map(|file| word(&root.join(file)));
+        id.into_iter().chain(cards(root)).collect()
+    }
+
+    /// Addresses of the network cards, in order.
+    fn cards(root: &Path) -> BTreeSet<String> {
         let cards = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
-        let addresses: BTreeSet<String> = cards.filter_map(|card| address(&card.path())).collect();
-        id.into_iter().chain(addresses).collect()
+        cards.filter_map(|card| address(&card.path())).collect()
+    }
+
+    /// What tells the network namespace of this process from others, where no network card does. The system gives it
+    /// another after a restart, so that it counts only where there is nothing better.
+    pub fn network(root: &Path) -> Option<String> {
+        let own = fs::read_link(root.join("proc/self/ns/net")).ok()?;
+        let is_another = fs::read_link(root.join("proc/1/ns/net")).is_ok_and(|first| first != own);
+        let is_needed = is_another || cards(root).is_empty() || !sees_its_cards(root);
+        is_needed.then(|| own.to_string_lossy().into_owned())
+    }
+
+    /// Whether the cards below `sys` are those of this process's network, and not of the one that `sys` was mounted in.
+    fn sees_its_cards(root: &Path) -> bool {
+        let Ok(own) = fs::read_to_string(root.join("proc/self/net/dev")) else { return true };
+        let own: BTreeSet<&str> = own.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+        let shown = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
+        let mut shown = shown.filter(|card| card.path().is_dir()).map(|card| card.file_name());
+        shown.all(|name| name.to_str().is_some_and(|name| own.contains(name)))
     }
 
     /// The hardware address of a network card: not that of a bridge, a tunnel or a pair between containers, which come
@@ -121,6 +161,26 @@ mod linux {
         }
 
         #[test]
+        fn a_network_without_a_card_is_told_from_others_by_its_namespace() {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join("proc/self/ns")).unwrap();
+            assert_eq!(network(root.path()), None);
+            std::os::unix::fs::symlink("net:[4026532008]", root.path().join("proc/self/ns/net")).unwrap();
+            card(root.path(), "eth0", "02:00:00:00:00:04\n", "0\n", false);
+            assert_eq!(network(root.path()).as_deref(), Some("net:[4026532008]"));
+            card(root.path(), "eth1", "02:00:00:00:00:02\n", "0\n", true);
+            assert_eq!(network(root.path()), None);
+            // What is shown is the network that `sys` was mounted in.
+            put(root.path(), "proc/self/net/dev", "Inter-|   Receive\n face |bytes\n  eth0: 7 0\n");
+            assert!(network(root.path()).is_some());
+            put(root.path(), "proc/self/net/dev", "Inter-|   Receive\n face |bytes\n  eth0: 7 0\n  eth1: 7 0\n");
+            assert_eq!(network(root.path()), None);
+            fs::create_dir_all(root.path().join("proc/1/ns")).unwrap();
+            std::os::unix::fs::symlink("net:[4026531840]", root.path().join("proc/1/ns/net")).unwrap();
+            assert!(network(root.path()).is_some(), "it is not that of the whole machine");
+        }
+
+        #[test]
         fn what_cannot_be_read_is_left_out() {
             let root = tempfile::tempdir().unwrap();
             assert!(words(root.path()).is_empty());
@@ -136,7 +196,7 @@ mod tests {
     use super::*;
 
     fn copy_in(folder: &Path) -> CopyId {
-        Machine::this().copy_in(folder, InfoHash([1; 20]))
+        Machine::this(None).copy_in(folder, InfoHash([1; 20]))
     }
 
     #[test]
@@ -148,6 +208,13 @@ mod tests {
         assert_eq!(copy_in(&folder), before);
         assert_eq!(copy_in(&place.path().join("a/./b/")), before);
         assert_ne!(copy_in(&place.path().join("a")), before);
+    }
+
+    #[test]
+    fn a_machine_that_is_named_is_another() {
+        let id = |named| Machine::this(named).id_in(InfoHash([1; 20]));
+        assert_eq!((id(None), id(Some("a"))), (id(None), id(Some("a"))));
+        assert!(id(None) != id(Some("a")) && id(Some("a")) != id(Some("b")));
     }
 
     #[test]

@@ -178,8 +178,9 @@ enum Loaded {
 async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<(String, Result<Loaded, StartError>)> {
     let person = (!settings.screen.json).then(Person::default);
     let person = person.as_ref();
-    let gets = settings.gets.iter().map(async |get| (name_of(get), loaded(get, person, stop).await));
-    let mut all: Vec<_> = stream::iter(gets).buffered(AT_ONCE).collect().await;
+    let (meant, mut all) = meant(settings, stop).await;
+    let gets = meant.iter().map(async |get| (name_of(get), loaded(get, person, stop).await));
+    all.extend(stream::iter(gets).buffered(AT_ONCE).collect::<Vec<_>>().await);
     for named in settings.compositions.clone() {
         let typed = shown(&named.to_string_lossy()).into_owned();
         let loaded = blocking(move || load::load(named)).await;
@@ -190,6 +191,21 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<(String, Res
         Ok(Loaded::Named(Named::Magnet(_)) | Loaded::Coming(_)) | Err(_) => None,
     }));
     all
+}
+
+/// What is to be got by its name, with `--all` everything that is shared where it is asked for; and what failed.
+async fn meant(settings: &Settings, stop: &CancellationToken) -> (Vec<Get>, Vec<(String, Result<Loaded, StartError>)>) {
+    if !settings.all {
+        return (settings.gets.clone(), Vec::new());
+    }
+    let (mut meant, mut failed) = (Vec::new(), Vec::new());
+    for get in &settings.gets {
+        match stop.run_until_cancelled(ask::all_of(get)).await.unwrap_or(Err(ask::AskingFailed::Interrupted)) {
+            Ok(all) => meant.extend(all),
+            Err(error) => failed.push((name_of(get), Err(error.into()))),
+        }
+    }
+    (meant, failed)
 }
 
 /// What people call what is asked for.

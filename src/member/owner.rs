@@ -8,7 +8,7 @@ mod mirrors;
 mod telling;
 mod vigil;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ending::Ending;
 use vigil::Vigil;
@@ -29,17 +29,22 @@ use super::{
     on_complete,
     repertoire::Listed,
     report,
+    share::standing::Standing,
     station::{Pending, Station, Unmet},
     teller::Teller,
+    until,
 };
 use crate::{
     announce::live::REPORT,
-    cli::Exit,
+    cli::{
+        Exit,
+        member::{DEFAULT_PORT, UntilAll},
+    },
     discovery::conductor::Stats,
     manifest::{Manifest, shown},
     peer::{Event, PeerKey, dial::DialError},
     storage::{Check, DiskEvent, Found, StorageError, Store},
-    swarm::{Effect, Input, Swarm},
+    swarm::{Copies, Effect, Input, Swarm},
     time::Time,
     ui::Report,
 };
@@ -70,6 +75,8 @@ pub struct Parts {
     pub listed: Option<Listed>,
     /// Bytes sent before it was last asleep.
     pub uploaded: u64,
+    /// Where it is told how far the composition is; somebody else then decides when to end.
+    pub standing: Option<Arc<Standing>>,
 }
 
 /// How far the own copy is.
@@ -93,6 +100,8 @@ pub struct Owner {
     /// When something was last gained: a part, a copy elsewhere.
     progress: Time,
     gained: (u32, usize),
+    /// Number of claims that people were told of, and when.
+    claims_told: (usize, Time),
     noted: u32,
     noting: Option<JoinHandle<()>>,
     /// When the live links were last told how far we are.
@@ -108,25 +117,32 @@ pub struct Asleep {
     pub visitors: Visitors,
     /// Bytes sent since the start.
     pub uploaded: u64,
+    /// Machines that have it whole.
+    pub copies: Copies,
 }
 
 impl Owner {
     pub fn new(mut parts: Parts, mut lookout: Lookout) -> Self {
         let now = parts.station.start.elapsed();
-        parts.swarm.handle(Input::Endpoints(std::mem::take(&mut lookout.known)), now);
+        let mut known = std::mem::take(&mut lookout.known);
+        if let Some(UntilAll::Named(hosts)) = &parts.station.settings.until.all {
+            known.extend(until::addresses(hosts).map(|ip| SocketAddr::new(ip, DEFAULT_PORT)));
+        }
+        parts.swarm.handle(Input::Endpoints(known), now);
         std::mem::take(&mut lookout.later).into_iter().for_each(|input| parts.swarm.handle(input, now));
         let stage = match parts.found {
             Found::Whole => Stage::Whole { since: now },
             Found::Unproven | Found::Unchecked => Stage::Checking(parts.store.check()),
             Found::Ready => Stage::Fetching,
         };
-        let noted = parts.swarm.have().count();
+        let (noted, counted) = (parts.swarm.have().count(), parts.swarm.copies().len());
         Self {
             parts,
             lookout,
             stage,
             progress: now,
-            gained: (0, 0),
+            gained: (0, counted),
+            claims_told: (0, now),
             noted,
             noting: None,
             wanted: None,
@@ -149,19 +165,24 @@ impl Owner {
         self.end(ending, screen).await
     }
 
-    /// Serves a composition that is whole, until nobody has been there for a while; None: it is over, and told so.
-    pub async fn serve(mut self, screen: &Teller) -> Option<Asleep> {
+    /// Serves a composition that is whole, until nobody has been there for a while.
+    ///
+    /// # Errors
+    /// It is over, and people were told so.
+    pub async fn serve(mut self, screen: &Teller) -> Result<Asleep, Exit> {
         self.wanted = Some(self.now());
         let ending = self.work(screen).await;
         if ending.error.is_some() || self.parts.stop.is_cancelled() {
-            self.end(ending, screen).await;
-            return None;
+            return Err(self.end(ending, screen).await);
         }
         screen.finish();
         tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
         self.parts.ledger.tick();
         let uploaded = self.stats().uploaded;
-        Some(Asleep { lookout: self.lookout, visitors: self.parts.links.into_visitors(self.parts.heard), uploaded })
+        self.tell_standing(uploaded);
+        let copies = self.parts.swarm.into_copies();
+        let visitors = self.parts.links.into_visitors(self.parts.heard);
+        Ok(Asleep { lookout: self.lookout, visitors, uploaded, copies })
     }
 
     async fn work(&mut self, screen: &Teller) -> Ending {
@@ -356,10 +377,12 @@ impl Owner {
             self.gained = gained;
             self.progress = now;
         }
+        self.tell_claims(now, screen);
         let stats = self.stats();
         if let Some(listed) = &self.parts.listed {
             listed.lacks(stats.left);
         }
+        self.tell_standing(stats.uploaded);
         self.lookout.tell(stats);
         if now >= self.reported + REPORT {
             self.reported = now;

@@ -4,7 +4,7 @@
 //! One [`Station`] a process. It knows no composition; each has a task of its own and comes to it for these.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU64,
     sync::{Arc, OnceLock, Weak},
     time::Instant,
@@ -36,8 +36,9 @@ use crate::{
     manifest::{Endpoint, endpoint::CONDUCTOR_PORT},
     metainfo::InfoHash,
     mirror::client::Client,
-    net::{limiter::Limiter, listen::Listeners, utp, via::Via},
+    net::{limiter::Limiter, listen::Listeners, own_address::own_addresses, utp, via::Via},
     storage::{pool::Pool, state_folder},
+    swarm,
     time::Time,
     ui::Screen,
     wire::{
@@ -86,6 +87,8 @@ pub struct Station {
     /// None: nobody there is told that this member can be asked.
     notice: Option<Arc<Notice>>,
     pub machine: Arc<Machine>,
+    /// This machine as others see it: its member's name, and its addresses when the member was started.
+    pub this: swarm::Machine,
 }
 
 impl Station {
@@ -121,6 +124,7 @@ impl Station {
         let words = Words { kind: Kind::Member, name: settings.name.clone(), port, via: at };
         let shared = repertoire.clone();
         let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
+        let (named, name) = (settings.machine.clone(), settings.name.clone());
         let station = Self {
             settings,
             start,
@@ -144,7 +148,8 @@ impl Station {
             lan,
             dht,
             notice,
-            machine: Arc::new(blocking(Machine::this).await),
+            machine: Arc::new(blocking(move || Machine::this(named.as_deref())).await),
+            this: swarm::Machine { name, addresses: blocking(addresses).await },
         };
         if station.settings.search {
             neighbours::start(&station, told);
@@ -192,6 +197,12 @@ impl Station {
         let (name, via) = (self.settings.name.clone(), self.via());
         Identity { info_hash, id: self.id, key: self.key, name, copy, port, ip, via }
     }
+}
+
+/// All addresses of this machine, those that only it reaches among them. Blocks.
+fn addresses() -> Vec<IpAddr> {
+    let alone = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    own_addresses().into_iter().chain(alone).collect()
 }
 
 /// What is done at the UDP port beside the listeners: the DHT, where it is asked for; uTP is refused in any case.

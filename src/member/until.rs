@@ -1,8 +1,13 @@
 //! When a member ends by itself: pure rules over numbers.
 
+use core::net::IpAddr;
 use std::collections::BTreeSet;
 
-use crate::{cli::member::Until, time::Time};
+use crate::{
+    cli::member::{Until, UntilAll},
+    swarm::Machine,
+    time::Time,
+};
 
 /// What the rules look at, once the own copy is whole: nothing counts before.
 #[derive(Clone, Copy, Debug)]
@@ -36,42 +41,58 @@ impl Met {
     }
 }
 
-/// Of those that are waited for with `--until-all`, who has it whole and who has not: this member and those that left
-/// counted, and each copy once.
+/// Machines that are waited for with `--until-all`: those that have it whole and those that have not, this one and those
+/// that left counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
-    /// So many have it whole: as many as there are copies.
+    /// Number of machines that have it whole.
     pub copies: usize,
-    /// So many are waited for.
+    /// Number of machines that are waited for.
     pub wanted: usize,
-    /// Who has it, in order; for people.
+    /// Names of those that have it, in order; for people.
     pub whole: Vec<String>,
-    /// Who is known and lacks something of it.
+    /// Names of those that are known and lack something of it.
     pub lacking: Vec<String>,
+    /// Names of those that have it only as their conductors say; they do not count.
+    pub claimed: Vec<String>,
 }
 
 impl Copies {
-    /// So many are waited for, whoever they are. `own`: the name of this member if its own copy is whole.
-    pub fn of_number(
+    /// Waits for a number of machines, whichever they are. `own`: this machine, if its own copy is whole.
+    pub fn of_number<'a>(
         wanted: u32,
-        own: Option<String>,
-        others: impl Iterator<Item = String>,
+        own: Option<&'a Machine>,
+        others: impl Iterator<Item = &'a Machine>,
         lacking: impl Iterator<Item = String>,
     ) -> Self {
-        let mut whole: Vec<String> = own.into_iter().chain(others).collect();
+        let mut whole: Vec<String> = own.into_iter().chain(others).map(|machine| machine.name.clone()).collect();
         let mut lacking: Vec<String> = lacking.collect();
         whole.sort();
         lacking.sort();
-        Self { copies: whole.len(), wanted: wanted as usize, whole, lacking }
+        Self { copies: whole.len(), wanted: wanted as usize, whole, lacking, claimed: Vec::new() }
     }
 
-    /// Those of these names are waited for.
-    pub fn of_names(names: &[String], own: Option<String>, others: impl Iterator<Item = String>) -> Self {
-        let have: BTreeSet<String> = own.into_iter().chain(others).collect();
-        let wanted: BTreeSet<&String> = names.iter().collect();
-        let (whole, lacking): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|name| have.contains(**name));
+    /// Waits for all of these hosts, each a member's name or an address of its machine.
+    pub fn of_hosts<'a>(hosts: &[String], own: Option<&'a Machine>, others: impl Iterator<Item = &'a Machine>) -> Self {
+        let have: Vec<&Machine> = own.into_iter().chain(others).collect();
+        let names: BTreeSet<String> = have.iter().map(|machine| machine.name.to_ascii_lowercase()).collect();
+        let addresses: BTreeSet<IpAddr> = have.iter().flat_map(|machine| &machine.addresses).copied().collect();
+        let is_there = |host: &str| match address(host) {
+            Some(ip) => addresses.contains(&ip) || names.contains(&host.to_ascii_lowercase()),
+            None => names.contains(&host.to_ascii_lowercase()),
+        };
+        let wanted: BTreeSet<&String> = hosts.iter().collect();
+        let (whole, lacking): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|host| is_there(host));
         let owned = |names: Vec<&String>| names.into_iter().cloned().collect();
-        Self { copies: whole.len(), wanted: wanted.len(), whole: owned(whole), lacking: owned(lacking) }
+        let (whole, lacking): (Vec<String>, Vec<String>) = (owned(whole), owned(lacking));
+        Self { copies: whole.len(), wanted: wanted.len(), whole, lacking, claimed: Vec::new() }
+    }
+
+    /// The same with what conductors claim, for people.
+    pub fn with_claims<'a>(mut self, claimed: impl Iterator<Item = &'a str>) -> Self {
+        let claimed: BTreeSet<&str> = claimed.collect();
+        self.claimed = claimed.into_iter().take(MAX_CLAIMED).map(str::to_owned).collect();
+        self
     }
 
     /// Whether nobody has to be waited for any more.
@@ -79,14 +100,45 @@ impl Copies {
         self.copies >= self.wanted
     }
 
-    /// What is missing, for people; names not safe for a terminal.
+    /// Says what is missing, for people; names not safe for a terminal.
     pub fn missing(&self) -> String {
-        let missing = format!("{} of {} have it whole", self.copies, self.wanted);
-        match self.lacking.as_slice() {
+        let mut missing = format!("{} of {} have it whole", self.copies, self.wanted);
+        if !self.lacking.is_empty() {
+            missing = format!("{missing}, not {}", self.lacking.join(", "));
+        }
+        match self.claimed.as_slice() {
             [] => missing,
-            names => format!("{missing}, not {}", names.join(", ")),
+            names => format!("{missing}; claimed, and not seen over a connection: {}", names.join(", ")),
         }
     }
+}
+
+/// Counts the machines that are waited for. `own`: this machine, if its own copy is whole; `lacking`: members that are
+/// connected and lack something.
+pub fn count<'a>(
+    all: &UntilAll,
+    own: Option<&'a Machine>,
+    others: impl Iterator<Item = &'a Machine>,
+    lacking: impl Iterator<Item = String>,
+) -> Copies {
+    match all {
+        UntilAll::Members(wanted) => Copies::of_number(*wanted, own, others, lacking),
+        UntilAll::Named(hosts) => Copies::of_hosts(hosts, own, others),
+    }
+}
+
+/// Claims that people are told, at most.
+const MAX_CLAIMED: usize = 100;
+
+/// The address that a line of a host list is; `None` where it is a name.
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+/// Addresses in a list of hosts: members are looked for there too.
+pub fn addresses(hosts: &[String]) -> impl Iterator<Item = IpAddr> {
+    hosts.iter().filter_map(|host| address(host))
 }
 
 /// The first condition that is met.
@@ -130,22 +182,57 @@ mod tests {
         assert_eq!(at(until, Facts { uploaded: 200, ..facts() }, 14), Some(Met::SeedRatio));
     }
 
+    fn machine(name: &str, addresses: &[&str]) -> Machine {
+        let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+        Machine { name: name.to_owned(), addresses }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
     #[test]
-    fn this_member_counts_among_the_copies() {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let own = Some("seed".to_owned());
-        let two = Copies::of_number(3, own.clone(), names(&["b"]).into_iter(), names(&["c"]).into_iter());
+    fn this_machine_counts_among_those_that_have_it() {
+        let (own, b) = (machine("seed", &[]), machine("b", &[]));
+        let two = Copies::of_number(3, Some(&own), [&b].into_iter(), names(&["c"]).into_iter());
         assert_eq!((two.copies, two.is_enough(), two.whole.as_slice()), (2, false, names(&["b", "seed"]).as_slice()));
         assert_eq!(two.missing(), "2 of 3 have it whole, not c");
-        let of_one_machine =
-            Copies::of_number(3, own.clone(), names(&["seed", "seed"]).into_iter(), std::iter::empty());
-        assert!(of_one_machine.is_enough(), "each copy counts, whatever its member is called");
+        let of_one_name = Copies::of_number(3, Some(&own), [&own, &own].into_iter(), std::iter::empty());
+        assert!(of_one_name.is_enough(), "each machine counts, whatever its member is called");
+    }
+
+    #[test]
+    fn each_host_of_a_list_is_waited_for() {
+        let (own, b, x) = (machine("seed", &[]), machine("b", &[]), machine("x", &[]));
         let wanted = names(&["c", "seed", "b", "b"]);
-        let some = Copies::of_names(&wanted, own.clone(), names(&["b", "x"]).into_iter());
+        let some = Copies::of_hosts(&wanted, Some(&own), [&b, &x].into_iter());
         assert_eq!((some.copies, some.wanted, some.lacking.clone()), (2, 3, names(&["c"])));
         assert!(!some.is_enough());
-        assert!(Copies::of_names(&wanted, own, names(&["c", "b"]).into_iter()).is_enough());
-        assert!(!Copies::of_names(&names(&["seed"]), None, std::iter::empty()).is_enough());
+        assert!(Copies::of_hosts(&wanted, Some(&own), [&machine("C", &[]), &b].into_iter()).is_enough());
+        assert!(!Copies::of_hosts(&names(&["seed"]), None, std::iter::empty()).is_enough());
+    }
+
+    #[test]
+    fn a_host_may_be_listed_by_an_address() {
+        let hosts = names(&["10.0.0.7", "[fd00::7]", "::1"]);
+        let seven = machine("seven", &["fd00::7", "10.0.0.7"]);
+        let have = Copies::of_hosts(&hosts, None, [&seven].into_iter());
+        assert_eq!((have.whole.len(), have.lacking), (2, names(&["::1"])));
+        let false_name = machine("seven", &["10.0.0.8"]);
+        assert_eq!(Copies::of_hosts(&hosts, None, [&false_name].into_iter()).copies, 0);
+        assert_eq!(
+            addresses(&names(&["a", "::ffff:10.0.0.7"])).collect::<Vec<IpAddr>>(),
+            [IpAddr::from([10, 0, 0, 7])]
+        );
+    }
+
+    #[test]
+    fn what_is_only_claimed_is_said_and_not_counted() {
+        let own = machine("seed", &[]);
+        let alone = Copies::of_number(2, Some(&own), std::iter::empty(), std::iter::empty());
+        let claimed = alone.with_claims(["b", "a", "a"].into_iter());
+        assert!(!claimed.is_enough());
+        assert_eq!(claimed.missing(), "1 of 2 have it whole; claimed, and not seen over a connection: a, b");
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod uploads;
 use crate::{
     geometry::PartIndex,
     peer::liveness::Silence,
-    wire::{bitfield::Bitfield, copy_id::CopyId, extension::pex::Exchange, handshake::PeerId},
+    wire::{bitfield::Bitfield, copy_id::CopyId, extension::pex::Exchange, handshake::PeerId, machine_id::MachineId},
 };
 
 /// Names one connection in this process; never used again after it.
@@ -104,6 +104,8 @@ pub struct Hello {
     pub name: Option<String>,
     /// Which copy it holds, if it is one of our own members.
     pub copy: Option<CopyId>,
+    /// The machine that it runs on, as it says, if it is one of our own members.
+    pub machine: Option<MachineId>,
     /// The port it listens on.
     pub port: Option<u16>,
     /// One of our own members: it agreed on requests of this many bytes.

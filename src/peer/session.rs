@@ -13,6 +13,8 @@ mod hear;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
+use extensions::First;
+
 use crate::{
     geometry::{BLOCK, BlockRange, Geometry, PartIndex},
     peer::{
@@ -27,6 +29,7 @@ use crate::{
     wire::{
         bitfield::Bitfield,
         copy_id::CopyId,
+        machine_id::MachineId,
         message::{Message, RawBlock},
     },
 };
@@ -64,6 +67,8 @@ pub struct Setup {
     pub name: String,
     /// Which copy it holds, if others are to know.
     pub copy: Option<CopyId>,
+    /// The machine that this member runs on, if others are to know.
+    pub machine: Option<MachineId>,
     pub listen_port: u16,
     pub remote: Introduction,
     pub show: Show,
@@ -137,7 +142,7 @@ enum Shown {
 impl Session {
     /// Says at once all that opens a conversation: extension handshake, what we have, unchoke.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let Setup { geometry, info, name, copy, listen_port, remote, show } = setup;
+        let Setup { geometry, info, name, copy, machine, listen_port, remote, show } = setup;
         let mut session = Self {
             shown: Shown::These(Bitfield::none(&geometry)),
             haves_left: geometry.parts(),
@@ -170,7 +175,7 @@ impl Session {
         };
         if session.remote.extended {
             let complete = show == Show::Everything;
-            session.say_hello(Some(listen_port), Some(name), copy, complete);
+            session.say_hello(Some(First { port: listen_port, name, copy, machine }), complete);
         } else {
             session.events.push_back(Event::Hello(Hello::default()));
         }
@@ -267,7 +272,7 @@ impl Session {
             Command::Offer => self.say_offer(),
             Command::Node(port) => self.messages.push_back(Message::Port(port)),
             Command::Exchange(exchange) => self.say_exchange(&exchange),
-            Command::Complete if self.remote.extended => self.say_hello(None, None, None, true),
+            Command::Complete if self.remote.extended => self.say_hello(None, true),
             Command::Complete | Command::Fetch(_) | Command::Close(_) => {}
         }
         self.pump(now);

@@ -37,6 +37,7 @@ mod store;
 mod tests;
 mod whole;
 mod writer;
+mod writers;
 
 pub use assembly::Assembly;
 pub use check::Check;
@@ -49,3 +50,4 @@ pub use proof::{Proofs, state_folder};
 pub use selection::Selection;
 pub use stamp::Stamp;
 pub use store::{Store, Verdict, Verified};
+pub use writers::Writers;

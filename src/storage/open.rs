@@ -71,12 +71,15 @@ pub struct Wishes {
     pub old: Option<PathBuf>,
     /// Memory for parts on their way, for all compositions of a process together.
     pub pool: Pool,
+    /// Links in a folder that is shared are followed.
+    pub follow_links: bool,
 }
 
 /// What is there is shared, notes are believed, there is nothing older, and memory of its own.
 impl Default for Wishes {
     fn default() -> Self {
-        Self { existing: Existing::Share, notes: Notes::Believed, old: None, pool: Pool::default() }
+        let (existing, notes) = (Existing::Share, Notes::Believed);
+        Self { existing, notes, old: None, pool: Pool::default(), follow_links: false }
     }
 }
 

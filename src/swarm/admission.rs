@@ -84,6 +84,8 @@ impl Swarm {
             let at_once = new.dialled != old_dialled && now < n.since + AT_ONCE;
             let keep_new = at_once && new.dialled == (self.config.id > new.id) || is_gone(n, new);
             if !keep_new {
+                self.edit(old, |n| n.met_at(new.address.ip()));
+                self.count_whole(old);
                 if new.dialled {
                     self.known.connected(new.address, old, now);
                 }

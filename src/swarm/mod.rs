@@ -13,7 +13,7 @@
 //! | `mirrors` | when an HTTP server is asked, and for what |
 //! | `exchange` | whom a neighbour is told of, and whom we believe in |
 //! | `on_tick` | whom to dial, who stalls |
-//! | `copies` | who has everything, and which of them are one |
+//! | `copies` | machines that have everything, each counted once |
 //! | `known_peers`, `neighbour`, `reveal` | plain data for these |
 
 mod admission;
@@ -32,8 +32,7 @@ mod serve;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use copies::Whole;
-use copies::{Copies, Source};
+pub use copies::{Copies, Machine, Whole};
 pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
 use reveal::Reveal;
@@ -131,7 +130,7 @@ pub struct Snapshot {
     pub complete_members: usize,
     /// Mirrors that may still be asked, now or later.
     pub mirrors: usize,
-    /// Copies that were ever seen to be whole, ours not counted.
+    /// Machines that were ever seen to have everything, ours not counted.
     pub copies: usize,
     /// Wrong parts that came.
     pub wrong_parts: u64,
@@ -163,7 +162,7 @@ pub struct Swarm {
     lots: u64,
     /// Bytes a second that we move when there is something to move, in the busier direction.
     pace: f64,
-    /// Members that were seen to have everything.
+    /// Machines that were seen to have everything.
     copies: Copies,
     dice: fastrand::Rng,
     effects: VecDeque<Effect>,
@@ -232,7 +231,7 @@ impl Swarm {
                 self.dial(now);
             }
             Input::Left(addresses) => addresses.into_iter().for_each(|address| self.known.left(address)),
-            Input::Whole(members) => members.into_iter().for_each(|who| self.copies.count(who, Source::Conductor)),
+            Input::Whole(members) => members.into_iter().for_each(|who| self.copies.claim(who)),
             Input::Introduced(key, introduction) => self.on_introduced(key, introduction, now),
             Input::DialFailed(address) => {
                 self.known.failed(address, now);
@@ -343,10 +342,20 @@ impl Swarm {
         self.known.reached()
     }
 
-    /// Who was ever seen to have everything, ourselves not: for each copy the name of its holder, or what its id says that
-    /// it runs. Not safe for a terminal.
-    pub fn copies(&self) -> impl Iterator<Item = String> {
-        self.copies.names()
+    /// Machines that were ever seen to have everything, ours not, and what is claimed of others.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// Goes on counting from these copies, which an earlier swarm of the same member saw, or were prepared for it. To be
+    /// called before anything is heard.
+    pub fn go_on_counting(&mut self, copies: Copies) {
+        self.copies = copies;
+    }
+
+    /// What was counted, for a later swarm of the same member.
+    pub fn into_copies(self) -> Copies {
+        self.copies
     }
 
     /// The neighbours that lack something.
@@ -380,7 +389,10 @@ fn bytes_of(geometry: &Geometry, parts: &Bitfield) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::{Closed, Hello};
+    use crate::{
+        peer::{Closed, Hello},
+        wire::machine_id::MachineId,
+    };
 
     fn introduction(id: u8) -> Introduction {
         let address = SocketAddr::from(([10, 0, 0, id], 9998));
@@ -417,14 +429,15 @@ mod tests {
     /// A neighbour that says which copy it holds, and then that it has all of it.
     fn is_whole(swarm: &mut Swarm, key: u32, copy: Option<CopyId>) {
         swarm.handle(Input::Introduced(PeerKey(key), introduction(key as u8)), Time::ZERO);
-        let hello = Hello { name: Some("vm".to_owned()), copy, ..Hello::default() };
-        for event in [Event::Hello(hello), Event::HasAll, Event::Closed(Closed::ByThem)] {
+        let machine = copy.map(|copy| MachineId(copy.0));
+        let hello = Hello { name: Some("vm".to_owned()), copy, machine, ..Hello::default() };
+        for event in [Event::HasAll, Event::Hello(hello), Event::Closed(Closed::ByThem)] {
             swarm.handle(Input::Peer(PeerKey(key), event), Time::ZERO);
         }
     }
 
     #[test]
-    fn a_member_that_is_started_anew_is_the_same_copy() {
+    fn a_machine_counts_when_a_connection_showed_that_it_is_whole() {
         let mut swarm = swarm(Bitfield::none(&Geometry::new(100, 1).unwrap()), true);
         (1..5).for_each(|life| is_whole(&mut swarm, life, Some(CopyId([1; 8]))));
         assert_eq!(swarm.snapshot(Time::ZERO).copies, 1);
@@ -435,9 +448,32 @@ mod tests {
         };
         // The same in two other lives, our own copy in an earlier life, and another.
         swarm.handle(Input::Whole(vec![told(11, 1), told(12, 1), told(13, 9), told(14, 2)]), Time::ZERO);
-        assert_eq!(swarm.copies().collect::<Vec<_>>(), ["vm", "vm"]);
+        let names = |swarm: &Swarm| swarm.copies().seen().map(|machine| machine.name.clone()).collect::<Vec<_>>();
+        assert_eq!((names(&swarm), swarm.copies().claimed().count()), (vec!["vm".to_owned()], 1));
         (5..7).for_each(|key| is_whole(&mut swarm, key, None));
-        assert_eq!(swarm.snapshot(Time::ZERO).copies, 4, "a foreign client is known by its peer id alone");
+        assert_eq!(swarm.snapshot(Time::ZERO).copies, 3, "another client is known by its address");
+    }
+
+    #[test]
+    fn one_connection_counts_as_one_machine_at_most() {
+        let mut swarm = swarm(Bitfield::none(&Geometry::new(100, 1).unwrap()), true);
+        swarm.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
+        let hello = |n| Event::Hello(Hello { machine: Some(MachineId([n; 8])), ..Hello::default() });
+        let events = (1..20).flat_map(|n| [hello(n), Event::HasAll]);
+        events.for_each(|event| swarm.handle(Input::Peer(PeerKey(1), event), Time::ZERO));
+        assert_eq!(swarm.copies().len(), 1);
+    }
+
+    #[test]
+    fn a_member_that_is_met_at_another_address_has_both() {
+        let mut swarm = swarm(Bitfield::none(&Geometry::new(100, 1).unwrap()), true);
+        swarm.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
+        swarm.handle(Input::Peer(PeerKey(1), Event::Hello(Hello::default())), Time::ZERO);
+        swarm.handle(Input::Peer(PeerKey(1), Event::HasAll), Time::ZERO);
+        let again = Introduction { address: "[fd00::1]:9998".parse().unwrap(), dialled: true, ..introduction(1) };
+        swarm.handle(Input::Introduced(PeerKey(2), again), Time::ZERO);
+        let addresses: Vec<_> = swarm.copies().seen().map(|machine| machine.addresses.clone()).collect();
+        assert_eq!(addresses, [["10.0.0.1", "fd00::1"].map(|ip| ip.parse::<core::net::IpAddr>().unwrap()).to_vec()]);
     }
 
     #[test]

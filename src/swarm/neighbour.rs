@@ -1,6 +1,8 @@
 //! One connected member, as the swarm sees it.
 
-use super::exchange::Told;
+use core::net::IpAddr;
+
+use super::{copies::Sighting, exchange::Told};
 use crate::{
     geometry::{Geometry, PartIndex},
     peer::{
@@ -34,6 +36,8 @@ pub(super) struct Stall {
 #[derive(Debug)]
 pub(super) struct Neighbour {
     pub introduction: Introduction,
+    /// Addresses at the other end of its connections: of this one first, then of others that were refused as second ones.
+    pub addresses: Vec<IpAddr>,
     /// It leaves as soon as it was told of others: there is no place for it.
     pub guest: bool,
     /// It spreads nothing of what we give it, being the first seed: as [`Reveal`](super::reveal::Reveal) saw it at the last
@@ -78,12 +82,16 @@ pub(super) struct Neighbour {
     pub up: Meter,
 }
 
+/// Addresses of one neighbour that are remembered.
+const MAX_ADDRESSES: usize = 8;
+
 pub(super) const FIRST_PAUSE: Time = Time::from_secs(5);
 pub(super) const LONGEST_PAUSE: Time = Time::from_secs(80);
 
 impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
         Self {
+            addresses: vec![introduction.address.ip().to_canonical()],
             introduction,
             guest: false,
             overdrawn: false,
@@ -116,6 +124,21 @@ impl Neighbour {
 
     pub fn is_complete(&self) -> bool {
         self.has.is_full()
+    }
+
+    /// Takes in that this member was met at this address too.
+    pub fn met_at(&mut self, address: IpAddr) {
+        let address = address.to_canonical();
+        if self.addresses.len() < MAX_ADDRESSES && !self.addresses.contains(&address) {
+            self.addresses.push(address);
+        }
+    }
+
+    /// What is known of a member that has everything.
+    pub fn sighting(&self) -> Sighting {
+        let hello = self.hello.clone().unwrap_or_default();
+        let (id, addresses) = (self.introduction.id, self.addresses.clone());
+        Sighting { id, name: hello.name, copy: hello.copy, machine: hello.machine, addresses }
     }
 
     /// One of our own members: it agreed on long requests.

@@ -1,7 +1,7 @@
 //! What follows from what a neighbour says.
 
 use super::{
-    Source, Swarm, Whole,
+    Swarm,
     known_peers::{at_port, plain},
     neighbour::{FIRST_PAUSE, Neighbour},
 };
@@ -102,6 +102,7 @@ impl Swarm {
                 self.known.connected(at_port(at, port), key, now);
             }
         }
+        self.count_whole(key);
     }
 
     /// Its parts enter the rarity counts, or leave them, as `counts` says that they should.
@@ -159,11 +160,16 @@ impl Swarm {
         }
     }
 
-    fn after_has(&mut self, key: PeerKey, now: Time) {
-        if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
-            let (name, copy) = n.hello.as_ref().map(|h| (h.name.clone(), h.copy)).unwrap_or_default();
-            self.copies.count(Whole { id: n.introduction.id, name, copy }, Source::Itself);
+    /// Counts the machine of a member that has everything, once the member has said who it is.
+    pub(super) fn count_whole(&mut self, key: PeerKey) {
+        let said_who = |n: &&Neighbour| n.hello.is_some() || !n.introduction.extended;
+        if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()).filter(said_who) {
+            self.copies.see(n.sighting());
         }
+    }
+
+    fn after_has(&mut self, key: PeerKey, now: Time) {
+        self.count_whole(key);
         self.part_if_both_complete(key);
         self.update_reveal(now);
     }
@@ -294,6 +300,10 @@ impl Swarm {
     }
 
     fn on_closed(&mut self, key: PeerKey, why: &Closed, now: Time) {
+        if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
+            // It may never have said who it is.
+            self.copies.see(n.sighting());
+        }
         let nothing = Bitfield::none(&self.geometry());
         self.recount(key, |n| n.has = nothing);
         let Some(gone) = self.neighbours.remove(&key) else {

@@ -63,8 +63,16 @@ pub enum Report {
         seconds: Duration,
         sharing: bool,
     },
-    /// So many have it whole, of those that are waited for; who has and who has not, as far as they are known.
-    Copies { name: String, copies: usize, wanted: usize, whole: Vec<String>, lacking: Vec<String> },
+    /// Machines that have it whole, of those that are waited for; those that have it and those that have not, as far as
+    /// they are known, and those that have it only as conductors say.
+    Copies {
+        name: String,
+        copies: usize,
+        wanted: usize,
+        whole: Vec<String>,
+        lacking: Vec<String>,
+        claimed: Vec<String>,
+    },
     /// Something that people should know; the member goes on.
     Warning { name: Option<String>, text: String },
     /// Why it ends without success, and what to do.
@@ -143,13 +151,14 @@ impl Report {
             Report::Whole { name, size, fetched, mirror, seconds, .. } => {
                 format!("{name}: {}; sharing it", whole(*size, *fetched, *mirror, *seconds))
             }
-            Report::Copies { name, copies, wanted, whole, lacking } => {
+            Report::Copies { name, copies, wanted, whole, lacking, claimed } => {
                 let list = |word: &str, names: &[String]| match names {
                     [] => String::new(),
                     names => format!("{word}{}", shown(&names.join(", "))),
                 };
                 let (whole, lacking) = (list(": ", whole), list("; not yet: ", lacking));
-                format!("{name}: {copies} of {wanted} have it whole{whole}{lacking}")
+                let claimed = list("; claimed, and not seen over a connection: ", claimed);
+                format!("{name}: {copies} of {wanted} have it whole{whole}{lacking}{claimed}")
             }
             Report::Warning { name, text } => {
                 let word = console::Style::new().for_stderr().yellow().apply_to("warning:");

@@ -11,5 +11,6 @@ pub mod decode;
 pub mod encode;
 pub mod extension;
 pub mod handshake;
+pub mod machine_id;
 pub mod message;
 pub mod utp;

@@ -1,8 +1,15 @@
-//! What `--until-all N` counts: copies, a folder each, not how often a member was started there.
+//! What `--until-all` counts: machines that were seen over a connection to have everything, each once.
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+};
 
-use crate::support::{Ended, Place, bytes, compose, conductor, member, port};
+use rustix::process::Signal;
+
+use crate::support::{Ended, Place, Program, bytes, compose, conductor, member, member_command, port};
 
 /// Starts the member `name` three times in one folder; each time it shares its copy for a while.
 fn lives(place: &Place, manifest: &Path, name: &str, folder: &str, arguments: &[&str]) {
@@ -28,7 +35,7 @@ fn a_conductor_counts_a_folder_once() {
     lives(&place, &manifest, "vm", "copy", &[]);
     let waits = ["--name", "vm", "--until-all", "3", "--timeout", "2s"];
     member(&place, &manifest, &place.path("copy"), &waits).end().with(8).says("2 of 3 have it whole");
-    // The same name, and another folder: another copy.
+    // The same name, and another machine: another copy.
     lives(&place, &manifest, "vm", "other", &[]);
     let ended = seed.end().with(0);
     assert_eq!(told(&ended).last().map(String::as_str), Some(r#"["seed","vm","vm"]"#));
@@ -45,4 +52,110 @@ fn neighbours_count_a_folder_once() {
     lives(&place, &manifest, "node2", "other", &["--peer", &peer]);
     let ended = seed.end().with(0);
     assert_eq!(told(&ended), [r#"["seed"]"#, r#"["seed","vm"]"#, r#"["node2","seed","vm"]"#]);
+}
+
+/// A member in this folder that counts as this machine; `None`: as the one that it runs on.
+fn on_machine(place: &Place, manifest: &Path, folder: &str, machine: Option<&str>, arguments: &[&str]) -> Program {
+    let mut command = member_command(place, manifest, &place.path(folder), arguments);
+    match machine {
+        Some(machine) => command.env("ORCHESTRA_MACHINE", machine),
+        None => command.env_remove("ORCHESTRA_MACHINE"),
+    };
+    Program::start(command)
+}
+
+#[test]
+fn folders_of_one_machine_count_once() {
+    let place = Place::new();
+    let manifest = compose(&place, "x.bin", &bytes(400_000, 72), &[]);
+    let mut seed = on_machine(&place, &manifest, "seed", None, &["--name", "seed", "--until-all", "3"]);
+    let peer = format!("127.0.0.1:{}", port(&mut seed));
+    seed.event_named("whole");
+    let fetch = ["--peer", &peer, "--exit-when-done", "--name", "vm"];
+    // Two more folders of the seed's machine, then two of another.
+    for (folder, machine) in [("a", None), ("b", None), ("c", Some("m2")), ("d", Some("m2"))] {
+        on_machine(&place, &manifest, folder, machine, &fetch).end().with(0);
+    }
+    let two = seed.event("two machines", |event| event["event"] == "copies" && event["copies"] == 2);
+    assert_eq!(two["whole"], serde_json::json!(["seed", "vm"]));
+    on_machine(&place, &manifest, "e", Some("m3"), &fetch).end().with(0);
+    let ended = seed.end().with(0);
+    assert_eq!(told(&ended), [r#"["seed"]"#, r#"["seed","vm"]"#, r#"["seed","vm","vm"]"#]);
+}
+
+/// A live link of a stranger, by hand: text frames of a WebSocket client.
+struct Stranger(TcpStream);
+
+impl Stranger {
+    fn connect(conductor: &str) -> Self {
+        let mut stream = TcpStream::connect(conductor).expect("a connection");
+        let request = format!(
+            "GET /live HTTP/1.1\r\nHost: {conductor}\r\nSec-Orchestra: member\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        Self(stream)
+    }
+
+    fn say(&mut self, text: &str) {
+        let length = u16::try_from(text.len()).expect("a short text").to_be_bytes();
+        // A mask of zeros leaves the text as it is.
+        let frame = [&[0x81, 0xfe, length[0], length[1], 0, 0, 0, 0], text.as_bytes()].concat();
+        self.0.write_all(&frame).expect("sent");
+    }
+}
+
+#[test]
+fn invented_members_of_a_conductor_do_not_count() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = compose(&place, "x.bin", &bytes(400_000, 73), &[&address]);
+    let mut seed = member(&place, &manifest, &place.path("seed"), &["--name", "seed", "--until-all", "20"]);
+    let start = seed.event_named("start");
+    seed.event_named("whole");
+    let info_hash = start["info_hash"].as_str().expect("an info-hash");
+    let mut stranger = Stranger::connect(&address);
+    for n in 0..19 {
+        stranger.say(&format!(
+            r#"{{"type":"hello","v":1,"info_hash":"{info_hash}","peer_id":"{n:040x}","key":{n},"port":{},"near":[],"name":"invented{n}","copy":"{n:016x}","uploaded":0,"downloaded":0,"left":0,"rate_up":0,"rate_down":0,"map":""}}"#,
+            40_000 + n
+        ));
+        // One composition of a link is one member: the next is told of as another. The last stays, so that the conductor
+        // remembers them all until the seed's own link is there.
+        if n < 18 {
+            stranger.say(&format!(r#"{{"type":"leave","info_hash":"{info_hash}"}}"#));
+        }
+    }
+    let claimed = seed.event("claims", |event| {
+        event["event"] == "copies" && event["claimed"].as_array().is_some_and(|claimed| claimed.len() == 19)
+    });
+    assert_eq!((&claimed["copies"], &claimed["wanted"]), (&1.into(), &20.into()));
+    seed.signal(Signal::TERM);
+    let ended = seed.end().with(8);
+    assert_eq!(told(&ended).last().map(String::as_str), Some(r#"["seed"]"#));
+}
+
+#[test]
+fn a_host_may_be_listed_by_its_address() {
+    let place = Place::new();
+    let manifest = compose(&place, "x.bin", &bytes(400_000, 74), &[]);
+    fs::write(place.path("hosts"), "127.0.0.1\n127.0.0.9 # by its address\n").expect("written");
+    let waits = ["--until-all", "@hosts", "--listen", "127.0.0.1"];
+    let mut waits = member(&place, &manifest, &place.path("seed"), &waits);
+    let peer = format!("127.0.0.1:{}", port(&mut waits));
+    let copies = waits.event_named("copies");
+    assert_eq!(
+        (&copies["whole"], &copies["lacking"]),
+        (&serde_json::json!(["127.0.0.1"]), &serde_json::json!(["127.0.0.9"]))
+    );
+    let fetch = ["--exit-when-done", "--peer", &peer, "--listen", "127.0.0.9", "--name", "127.0.0.8"];
+    member(&place, &manifest, &place.path("nine"), &fetch).end().with(0);
+    waits.end().with(0);
 }

@@ -31,6 +31,8 @@ mod room;
 mod search;
 mod service;
 mod share;
+mod share_end;
+mod share_kinds;
 mod signals;
 mod stage;
 mod support;

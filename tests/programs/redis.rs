@@ -283,3 +283,33 @@ fn a_conductor_that_finds_no_redis_says_which_and_ends() {
     ended.says(&format!("redis://{nobody}/0 does not answer"));
     assert!(!ended.lines.join("\n").contains("secret"));
 }
+
+/// Two members share many files at once at two conductors, and Redis hangs midway: what a conductor refuses meanwhile is
+/// asked again until all of it is in the catalogue.
+#[test]
+fn all_that_two_members_share_at_once_is_in_the_catalogue_in_the_end() {
+    let place = Place::new();
+    let Some(redis) = Redis::start(&place) else { return };
+    let ((mut one, at_one), (_other, at_other)) = (redis.conductor(&place), redis.conductor(&place));
+    let members = [("a", &at_one), ("b", &at_other)].map(|(name, conductor)| {
+        let folder = place.folder(name);
+        (0..60).for_each(|n| fs::write(folder.join(format!("{name}{n:02}")), format!("{name}{n}")).expect("written"));
+        let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+        command.arg("share").arg(&folder).args(["--conductor", conductor, "--port", "0", "--json"]);
+        Program::start(command)
+    });
+    let listed = || http_get(&at_one, "/compositions").matches("\"info_hash\"").count();
+    let wait_for = |count: usize| {
+        let until = Instant::now() + PATIENCE;
+        while listed() < count {
+            assert!(Instant::now() < until, "{} of {count} are in the catalogue", listed());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait_for(10);
+    redis.signal(Signal::STOP);
+    warned(&mut one, "is gone");
+    redis.signal(Signal::CONT);
+    wait_for(120);
+    drop(members);
+}

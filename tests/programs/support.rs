@@ -238,6 +238,8 @@ pub fn member(place: &Place, manifest: &Path, folder: &Path, arguments: &[&str])
 pub fn member_command(place: &Place, manifest: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = place.command(env!("CARGO_BIN_EXE_member"));
     command.arg(manifest).arg("-o").arg(folder).args(["--port", "0", "--json"]).args(arguments);
+    // Each folder stands for a machine, and for the same one at each start.
+    command.env("ORCHESTRA_MACHINE", folder.file_name().expect("a folder"));
     command
 }
 

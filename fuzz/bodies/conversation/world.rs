@@ -332,6 +332,7 @@ impl World {
             info: self.info.clone(),
             name: "ours".to_owned(),
             copy: None,
+            machine: None,
             listen_port: 9998,
             remote,
             show,

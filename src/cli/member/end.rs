@@ -24,9 +24,9 @@ pub struct Until {
 /// Whose copies are waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UntilAll {
-    /// So many copies, this one counted.
+    /// So many machines, this one counted.
     Members(u32),
-    /// The members of these names.
+    /// The machines of these names or addresses.
     Named(Vec<String>),
 }
 
@@ -50,11 +50,12 @@ pub struct End {
     #[arg(env = "ORCHESTRA_SEED_RATIO", hide_env_values = true)]
     seed_ratio: Option<f64>,
 
-    /// End when so many have it whole, or all that are named in a file
+    /// End when so many machines have it whole, or all that a file lists
     ///
-    /// N copies, a folder each, this one and those that left counted: a member that is started anew in the same folder is
-    /// the same copy. Or @HOSTS: the file HOSTS names the members, one a line (see --name). It says who has it and who has
-    /// not. If it ends before, the exit code is 8.
+    /// N machines, this one and those that left counted; several folders of one machine count once. Or @HOSTS: each host
+    /// in the file HOSTS, one a line, by its member's name (see --name) or its IP address. A machine counts once a
+    /// connection to this member showed that it has everything; what others only say of it does not count. It says who has
+    /// it and who has not. If it ends before, the exit code is 8.
     #[arg(long, value_name = "N|@HOSTS", value_parser = wanted)]
     #[arg(env = "ORCHESTRA_UNTIL_ALL", hide_env_values = true)]
     until_all: Option<Wanted>,

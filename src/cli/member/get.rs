@@ -10,6 +10,8 @@ pub struct GetArgs {
     pub args: Args,
     /// The local network is asked alone.
     pub lan: bool,
+    /// All that a host has is fetched.
+    pub all: bool,
 }
 
 impl CommandFactory for GetArgs {
@@ -26,9 +28,19 @@ impl CommandFactory for GetArgs {
             .long_about(None)
             .override_usage(
                 "member get [OPTIONS] [HOST[:PORT]/][OWNER/]NAME|HASH...\n       \
-                             member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...",
+                             member get [OPTIONS] HOST[:PORT]/|URL|MAGNET...\n       \
+                             member get [OPTIONS] HOST[:PORT]/ --all",
             )
             .mut_arg("compositions", name)
+            .arg(
+                Arg::new("all")
+                    .long("all")
+                    .help("Fetch all that is shared at HOST/, and not only what is there alone")
+                    .env("ORCHESTRA_GET_ALL")
+                    .hide_env_values(true)
+                    .value_parser(flag())
+                    .action(ArgAction::SetTrue),
+            )
             .arg(
                 Arg::new("lan")
                     .long("lan")
@@ -48,11 +60,12 @@ const GET_NAME: &str = "The compositions' names or info-hashes in the catalogue,
 
 impl FromArgMatches for GetArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self { args: Args::from_arg_matches(matches)?, lan: matches.get_flag("lan") })
+        let (lan, all) = (matches.get_flag("lan"), matches.get_flag("all"));
+        Ok(Self { args: Args::from_arg_matches(matches)?, lan, all })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.lan = matches.get_flag("lan");
+        (self.lan, self.all) = (matches.get_flag("lan"), matches.get_flag("all"));
         self.args.update_from_arg_matches(matches)
     }
 }

@@ -73,6 +73,13 @@ pub struct Network {
     #[arg(long, value_name = "NAME", env = "ORCHESTRA_NAME", hide_env_values = true, value_parser = member_name)]
     pub name: Option<String>,
 
+    /// Count as this machine for --until-all
+    ///
+    /// For machines that cannot be told apart, such as containers of one image on one network: each needs another name
+    /// here. Default: told by machine id, host name, network cards and network.
+    #[arg(long, value_name = "NAME", env = "ORCHESTRA_MACHINE", hide_env_values = true, value_parser = member_name)]
+    pub machine: Option<String>,
+
     /// Do not look for members on the local network, nor tell it what is shared
     ///
     /// Members are then found through conductors, --peer and other members alone. Default: everybody on every network of

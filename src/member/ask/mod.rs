@@ -191,6 +191,14 @@ pub async fn get(get: &Get, person: Option<&Person>, stop: &CancellationToken) -
     got.unwrap_or(Err(AskingFailed::Interrupted))
 }
 
+/// All that is shared where this is asked for.
+///
+/// # Errors
+/// Nobody answers, or shares anything.
+pub async fn all_of(get: &Get) -> Result<Vec<Get>, AskingFailed> {
+    named::all(get).await
+}
+
 /// What there is, at everybody who was asked.
 pub struct Listed {
     pub compositions: Vec<Merged<Source>>,

@@ -10,9 +10,9 @@ use super::{
     near, now, some_names,
 };
 use crate::{
-    catalogue::{AskError, Client, Composition, Entry, Holder, Key, Roster, VERSION},
+    catalogue::{AskError, Client, Composition, Entry, Holder, Key, Roster, VERSION, place::Typed},
     cli::ask::Get,
-    manifest::{Endpoint, Extra, Fault, Host, Manifest},
+    manifest::{Endpoint, Extra, Fault, Host, Manifest, Name},
     member::{
         blocking,
         load::{self, Named},
@@ -93,6 +93,39 @@ pub async fn fetch(get: &Get, person: Option<&Person>) -> Result<Named, AskingFa
             Ok(Named::Magnet(Magnet { name, size, peers, ..Magnet::new(*info_hash) }))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// All that is shared where `get` is asked, each by its info-hash, and what is being hashed there by its name.
+///
+/// # Errors
+/// Nobody answers, or shares anything.
+pub async fn all(get: &Get) -> Result<Vec<Get>, AskingFailed> {
+    can_be_asked(&get.whom)?;
+    let heard = everyone(&get.whom, |client| async move { client.list().await }).await;
+    if heard.answers.is_empty() {
+        return Err(missing(get, heard).await);
+    }
+    let mut keys: Vec<Key> = Vec::new();
+    let mut conductor = String::new();
+    for (source, listing) in heard.answers {
+        conductor = source.client.conductor().to_string();
+        let shared = listing.compositions.into_iter().filter(|there| there.members > 0);
+        let names: Vec<String> = shared.clone().map(|there| there.name).collect();
+        keys.extend(shared.map(|there| Key::Hash(there.info_hash)));
+        let coming = listing.coming.into_iter().filter(|soon| !names.contains(&soon.name));
+        keys.extend(coming.filter_map(|soon| Name::new(&soon.name).ok()).map(Key::Name));
+    }
+    let mut gets: Vec<Get> = Vec::new();
+    for key in keys {
+        let typed = Typed { key: Some(key), ..get.typed.clone() };
+        if gets.iter().all(|known| known.typed != typed) {
+            gets.push(Get { typed, whom: get.whom.clone() });
+        }
+    }
+    match gets.is_empty() {
+        true => Err(AskError::Empty { conductor }.into()),
+        false => Ok(gets),
     }
 }
 
@@ -207,7 +240,7 @@ fn several(get: &Get, candidates: Vec<Composition>) -> AskingFailed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{catalogue::place::Typed, cli::ask::Whom};
+    use crate::cli::ask::Whom;
 
     #[test]
     fn the_conductor_that_was_asked_is_named_once() {

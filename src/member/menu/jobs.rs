@@ -254,8 +254,8 @@ impl Jobs {
     }
 
     async fn offer(&mut self, path: PathBuf, state: &mut State) -> Result<(), StartError> {
-        let named = share::absolute(vec![path])?;
-        let path: PathBuf = named.iter().collect();
+        let named = share::named(vec![path], false, &self.told.settings)?;
+        let path: PathBuf = named.paths.iter().collect();
         if self.shares.values().any(|share| path.starts_with(&share.path)) {
             state.say(format!("{} is shared already", path.display()));
             return Ok(());

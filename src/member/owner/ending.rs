@@ -54,18 +54,27 @@ impl Owner {
         all.is_some_and(|all| !self.copies(all).is_enough())
     }
 
-    /// Who has it whole and who has not, of those that are waited for; this member counts like the others.
+    /// Machines that have it whole and machines that have not, of those that are waited for; this one counts like the
+    /// others.
     pub(super) fn copies(&self, all: &UntilAll) -> Copies {
-        let own = matches!(self.stage, Stage::Whole { .. }).then(|| self.parts.station.settings.name.clone());
-        let swarm = &self.parts.swarm;
-        match all {
-            UntilAll::Members(wanted) => Copies::of_number(*wanted, own, swarm.copies(), swarm.names_of_lacking()),
-            UntilAll::Named(names) => Copies::of_names(names, own, swarm.copies()),
+        let own = Some(&self.parts.station.this).filter(|_| matches!(self.stage, Stage::Whole { .. }));
+        let (swarm, seen) = (&self.parts.swarm, self.parts.swarm.copies());
+        until::count(all, own, seen.seen(), swarm.names_of_lacking()).with_claims(seen.claimed())
+    }
+
+    /// Tells the one who decides when to end how this composition stands, where that is not the owner itself.
+    pub(super) fn tell_standing(&self, uploaded: u64) {
+        if let Some(standing) = &self.parts.standing {
+            let all = self.parts.station.settings.until.all.as_ref();
+            standing.note(uploaded, all.map(|all| self.copies(all)));
         }
     }
 
     /// One of the conditions that were given is met, by every composition of the process.
     pub(super) fn is_over(&mut self) -> Option<Ending> {
+        if self.parts.standing.is_some() {
+            return None;
+        }
         let Stage::Whole { since } = self.stage else { return None };
         let snapshot = self.parts.swarm.snapshot(self.now());
         let facts = Facts {

@@ -4,12 +4,16 @@ use std::path;
 
 use super::{Owner, Stage, ending::Ending};
 use crate::{
+    cli::Exit,
     geometry::PartIndex,
     member::{history::What, report, teller::Teller, until::Copies},
     swarm::Snapshot,
     time::Time,
     ui::{End, Phase, Report, View},
 };
+
+/// Time between two words about what is claimed, at least: a stranger may claim more ten times a second.
+const CLAIMS_INTERVAL: Time = Time::from_secs(10);
 
 impl Owner {
     /// What people should know before the first part comes.
@@ -87,14 +91,26 @@ impl Owner {
     /// Who of those that are waited for has it whole by now, and who has not.
     pub(super) fn tell_copies(&self, screen: &Teller) {
         if let Some(all) = &self.parts.station.settings.until.all {
-            let Copies { copies, wanted, whole, lacking } = self.copies(all);
-            screen.event(&Report::Copies { name: self.name(), copies, wanted, whole, lacking });
+            let Copies { copies, wanted, whole, lacking, claimed } = self.copies(all);
+            screen.event(&Report::Copies { name: self.name(), copies, wanted, whole, lacking, claimed });
+        }
+    }
+
+    /// Says when conductors claim more than they did. A claim is no progress: it costs its author nothing.
+    pub(super) fn tell_claims(&mut self, now: Time, screen: &Teller) {
+        let claims = self.parts.swarm.copies().claimed().count();
+        if claims != self.claims_told.0 && now >= self.claims_told.1 + CLAIMS_INTERVAL {
+            self.claims_told = (claims, now);
+            self.tell_copies(screen);
         }
     }
 
     pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
         let (snapshot, began) = (self.parts.swarm.snapshot(self.now()), self.parts.station.began);
         screen.finish();
+        if ending.exit == Exit::CopiesMissing {
+            self.tell_copies(screen);
+        }
         if let Some(text) = &ending.error {
             log::error!("{text}");
             screen.event(&Report::Error { name: Some(self.name()), code: ending.exit, text: text.clone() });

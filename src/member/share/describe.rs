@@ -8,7 +8,7 @@ use std::{
 
 use super::memory::{Memory, MemoryError};
 use crate::{
-    composer::{self, ComposeError, Description},
+    composer::{self, ComposeError, Description, Rules},
     manifest::Manifest,
     member::load::{self, Composition, LoadError, Named},
     storage::{Proofs, Stamp},
@@ -34,7 +34,15 @@ pub struct Described {
     pub warnings: Vec<String>,
 }
 
-/// What the file or folder at `path`, which has this stamp, is. `believed`: what is remembered counts. Blocks.
+/// How it is found out what something is.
+#[derive(Clone, Debug)]
+pub struct How {
+    /// What is remembered counts.
+    pub believed: bool,
+    pub rules: Rules,
+}
+
+/// What the file or folder at `path`, which has this stamp, is. Blocks.
 ///
 /// `on_progress` is told how many of its bytes are hashed, and ends it by breaking off.
 ///
@@ -44,9 +52,10 @@ pub fn describe(
     path: &Path,
     stamp: &Stamp,
     memory: &Memory,
-    believed: bool,
+    how: &How,
     on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Described, DescribeError> {
+    let believed = how.believed;
     let beside = beside(path).filter(|beside| beside.manifest.geometry.size() == stamp.size);
     let described = |composition, stamp, warnings| Described { path: path.to_owned(), stamp, composition, warnings };
     if believed && let Some(mut known) = logged(memory.recall(path, stamp)).flatten() {
@@ -63,7 +72,7 @@ pub fn describe(
     let (composition, stamp, warnings) = match beside {
         Some(beside) if believed && is_proven(path, stamp, &beside) => (beside, *stamp, Vec::new()),
         beside => {
-            let hashed = hash(path, beside, on_progress)?;
+            let hashed = hash(path, beside, &how.rules, on_progress)?;
             log::info!("{}: hashed", path.display());
             hashed
         }
@@ -75,10 +84,12 @@ pub fn describe(
 fn hash(
     path: &Path,
     beside: Option<Composition>,
+    rules: &Rules,
     on_progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<(Composition, Stamp, Vec<String>), DescribeError> {
     let geometry = beside.as_ref().map(|beside| beside.manifest.geometry);
-    let Description { manifest, stamp, left_out: mut warnings } = composer::describe(path, geometry, on_progress)?;
+    let Description { manifest, stamp, left_out: mut warnings } =
+        composer::describe(path, geometry, rules, on_progress)?;
     if let Some(beside) = beside {
         if is_same(&beside, &manifest) {
             return Ok((beside, stamp, warnings));
@@ -139,7 +150,10 @@ fn logged<T>(result: Result<T, MemoryError>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hashing::Digest, member::share::look::Look};
+    use crate::{
+        hashing::Digest,
+        member::share::look::{Glass, Look},
+    };
 
     struct Desk {
         folder: tempfile::TempDir,
@@ -161,12 +175,13 @@ mod tests {
 
         /// What it is, and whether it was hashed.
         fn describe(&self, path: &Path, believed: bool) -> (Described, bool) {
-            let stamp = Look::at(path).unwrap().stamp;
+            let stamp = Look::at(path, &Glass::default()).unwrap().stamp;
             let mut hashed = false;
-            let described = describe(path, &stamp, &self.memory, believed, &mut |_| {
-                hashed = true;
-                ControlFlow::Continue(())
-            });
+            let described =
+                describe(path, &stamp, &self.memory, &How { believed, rules: Rules::default() }, &mut |_| {
+                    hashed = true;
+                    ControlFlow::Continue(())
+                });
             (described.unwrap(), hashed)
         }
     }

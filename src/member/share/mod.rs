@@ -11,21 +11,27 @@ mod elsewhere;
 mod look;
 pub mod memory;
 mod register;
+mod rest;
 mod scan;
 mod shelf;
 mod sleeper;
+pub(super) mod standing;
 mod watch;
 
 use std::{
+    convert::Infallible,
     fs,
     net::IpAddr,
-    path::{self, PathBuf},
+    path::{self, Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -34,17 +40,26 @@ use super::{
     leave_on_q,
     station::Station,
     teller::Sum,
+    until::Copies,
 };
 use crate::{
     catalogue::Token,
-    cli::{Exit, offer::Offer, units},
+    cli::{
+        Exit, LogDir,
+        member::{Settings, Until},
+        offer::Offer,
+        units,
+    },
+    composer::Rules,
     manifest::{Endpoint, shown},
     net::own_address::own_addresses,
     swarm::Snapshot,
+    time::Time,
     ui::{End, Phase, Report, Screen, View},
 };
 use memory::Memory;
 use register::Registrar;
+use scan::Named;
 use shelf::Shelf;
 use watch::Watch;
 
@@ -58,6 +73,11 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// The disk is looked at so often where nobody tells of changes, and where somebody does.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_SELDOM: Duration = Duration::from_secs(300);
+
+/// Files of which people are told one by one how many machines have them, at most.
+const MAX_TOLD: usize = 20;
+/// A member that is to end by itself waits for so long until the conductors were told of what it shares.
+const MAX_REGISTERING: Time = Time::from_secs(15);
 
 /// Info-hashes that people are told at once, at most.
 const MOST_HASHES: usize = 10;
@@ -73,8 +93,8 @@ pub async fn run(offer: Offer, stop: CancellationToken) -> Exit {
 }
 
 async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: CancellationToken) -> Result<Exit, StartError> {
-    let Offer { paths, may_conduct, token, mut settings } = offer;
-    let named = absolute(paths)?;
+    let Offer { paths, as_one, may_conduct, token, mut settings } = offer;
+    let named = named(paths, as_one, &settings)?;
     let conducts = CancellationToken::new();
     let conducting = conductor::find(&settings, token, may_conduct, &conducts).await?;
     conducting.note.iter().flat_map(|note| note.lines()).for_each(|line| screen.say(line));
@@ -93,7 +113,7 @@ async fn share(offer: Offer, start: Instant, screen: Arc<Screen>, stop: Cancella
 /// Shares these files and folders from a station until that is to stop. `slot`: its place on the screen.
 pub(super) async fn share_from(
     station: Arc<Station>,
-    named: Vec<PathBuf>,
+    named: Named,
     token: Option<Token>,
     slot: usize,
 ) -> Result<Exit, StartError> {
@@ -105,25 +125,42 @@ pub(super) async fn share_from(
     let memory = Arc::new(memory);
     let registrar = Registrar::start(&station.settings.conductors, token, &memory, &station.screen, &station.stop)?;
     let sum = Arc::<Sum>::default();
-    let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone());
+    let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone(), named.rules.clone());
     let watch = Watch::start(&named);
-    Ok(Work { station, named, shelf, watch, sum, slot, settled: None, may_tell: false }.run().await)
+    let progress = station.start.elapsed();
+    let (settled, may_tell, registered) = (None, false, None);
+    Ok(Work { station, named, shelf, watch, sum, slot, settled, may_tell, progress, registered }.run().await)
 }
 
-/// The paths as they are remembered.
-pub(super) fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, StartError> {
+/// What is shared of these paths, as it is remembered.
+///
+/// # Errors
+/// One of them is not there.
+pub(super) fn named(paths: Vec<PathBuf>, as_one: bool, settings: &Settings) -> Result<Named, StartError> {
     let one = |path: PathBuf| {
         let there = fs::symlink_metadata(&path).and_then(|_| path::absolute(&path));
-        // A folder may be named through a link.
-        let there = there.and_then(|there| if there.is_dir() { there.canonicalize() } else { Ok(there) });
+        // The entries of a folder lie where it leads to. What is shared itself keeps its own name, which `.` is none.
+        let is_plain = |there: &Path| there.is_dir() && (!as_one || there.file_name().is_none() || ends_in_dots(&path));
+        let there = there.and_then(|there| if is_plain(&there) { there.canonicalize() } else { Ok(there) });
         there.map_err(|error| StartError::NotThere { path, error })
     };
-    paths.into_iter().map(one).collect()
+    let paths = paths.into_iter().map(one).collect::<Result<_, _>>()?;
+    let logs = match &settings.log_dir {
+        LogDir::Folder(folder) => folder.canonicalize().ok(),
+        LogDir::Stderr => None,
+    };
+    Ok(Named { paths, as_one, rules: Rules { follow_links: settings.follow_links, logs } })
+}
+
+/// Whether the last of the path is `.` or `..`.
+fn ends_in_dots(path: &Path) -> bool {
+    let last = path.as_os_str().as_encoded_bytes().rsplit(|byte| *byte == b'/').find(|part| !part.is_empty());
+    matches!(last, None | Some(b"." | b".."))
 }
 
 struct Work {
     station: Arc<Station>,
-    named: Vec<PathBuf>,
+    named: Named,
     shelf: Shelf,
     watch: Watch,
     sum: Arc<Sum>,
@@ -133,6 +170,10 @@ struct Work {
     settled: Option<bool>,
     /// The conductor has answered: what to type elsewhere leads somewhere.
     may_tell: bool,
+    /// When more machines were last seen to have something.
+    progress: Time,
+    /// Closed when the conductors took what was found first.
+    registered: Option<mpsc::Receiver<Infallible>>,
 }
 
 impl Work {
@@ -164,14 +205,15 @@ impl Work {
                     None
                 }
                 () = self.watch.changed() => Some(SETTLE),
-                again = self.shelf.next() => again.then_some(shelf::QUIET),
+                again = self.shelf.next() => again.then_some(rest::QUIET),
                 _ = expect.tick() => {
                     drop(self.shelf.tell_coming());
                     None
                 }
                 _ = tick.tick() => {
                     self.show();
-                    if self.has_nothing() {
+                    self.tell_copies();
+                    if self.has_nothing() || self.is_over() || self.gives_up() {
                         break;
                     }
                     None
@@ -185,13 +227,49 @@ impl Work {
             }
         }
         self.station.screen.leave(self.slot);
+        // What ended by itself ends for all that is shared.
+        stop.cancel();
         self.shelf.leave().await;
         match self.has_nothing() {
             true => Exit::Other,
-            false => {
-                self.tell_end();
-                Exit::Done
-            }
+            false => self.tell_end(),
+        }
+    }
+
+    fn until(&self) -> &Until {
+        &self.station.settings.until
+    }
+
+    /// All that was found is shared, and each composition met one of the conditions that were given.
+    fn is_over(&self) -> bool {
+        let now = self.station.start.elapsed();
+        let is_registered = self.registered.as_ref().is_none_or(mpsc::Receiver::is_closed);
+        let is_told = is_registered || now >= self.progress + MAX_REGISTERING;
+        self.settled == Some(true)
+            && self.shelf.is_at_rest()
+            && is_told
+            && self.shelf.standings.are_met(self.until(), now)
+    }
+
+    /// Whether machines are waited for, and no further one has anything for as long as was allowed.
+    fn gives_up(&self) -> bool {
+        let Station { settings, start, .. } = &*self.station;
+        let is_late = |timeout| start.elapsed() >= self.progress + timeout;
+        self.settled.is_some() && self.until().all.is_some() && settings.timeout.is_some_and(is_late)
+    }
+
+    /// Says how many machines have what is shared, where they are waited for.
+    fn tell_copies(&mut self) {
+        if self.until().all.is_none() {
+            return;
+        }
+        let news = self.shelf.standings.news();
+        if !news.is_empty() {
+            self.progress = self.station.start.elapsed();
+        }
+        let (files, _) = self.shelf.count();
+        if files <= MAX_TOLD || self.station.settings.screen.json {
+            news.into_iter().for_each(|(name, copies)| self.station.screen.event(&of_copies(name, copies)));
         }
     }
 
@@ -202,7 +280,7 @@ impl Work {
 
     /// Whether something may come by itself: a folder was named.
     fn is_followed(&self) -> bool {
-        self.named.iter().any(|path| path.is_dir())
+        self.named.paths.iter().any(|path| path.is_dir())
     }
 
     /// Compares the disk with what is shared; gives when to do so again.
@@ -231,6 +309,8 @@ impl Work {
                 self.tell_elsewhere();
             }
             self.settled = Some(files > 0);
+            self.progress = elapsed;
+            self.registered = Some(self.shelf.registered());
             self.shelf.tells_each = true;
             self.tell_settled(files, size);
         }
@@ -301,22 +381,54 @@ impl Work {
             1 => screen.say(&format!("{title}: {size_shown} shared")),
             _ => screen.say(&format!("{title} shared, {size_shown}")),
         }
+        self.tell_kind();
         self.tell_untold();
         self.note(&title, size);
     }
 
+    /// Says whether a folder is one composition or many, and how to have it the other way.
+    fn tell_kind(&self) {
+        let mut folders = self.named.paths.iter().filter(|path| path.is_dir());
+        let Some(folder) = folders.next() else { return };
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let name = shown(&name);
+        self.station.screen.say(&match self.named.as_one {
+            true => format!("{name} is shared as one composition; without --as-one each entry of it is, by itself"),
+            false => format!("each entry of {name} is shared by itself; --as-one shares the folder as one composition"),
+        });
+    }
+
     /// Once, not for every file: there may be thousands.
     fn note(&self, title: &str, size: u64) {
-        let paths: Vec<_> = self.named.iter().map(|path| path.to_string_lossy()).collect();
+        let paths: Vec<_> = self.named.paths.iter().map(|path| path.to_string_lossy()).collect();
         let record = Record::new(title, None, size, What::Shared { path: paths.join(", ") });
         tokio::task::spawn_blocking(move || history::note(&[record]));
     }
 
-    fn tell_end(&self) {
+    /// Says how it ended; gives the exit code.
+    fn tell_end(&self) -> Exit {
+        let screen = &self.station.screen;
+        let missing = match self.until().all {
+            Some(_) => self.shelf.standings.missing(),
+            None => Vec::new(),
+        };
+        let late = (!missing.is_empty()).then_some(Exit::CopiesMissing);
+        let exit = Exit::worst(self.shelf.failure().into_iter().chain(late));
+        let more = missing.len().saturating_sub(MAX_TOLD);
+        missing.into_iter().take(MAX_TOLD).for_each(|(name, copies)| screen.event(&of_copies(name, copies)));
+        if more > 0 {
+            screen.say(&format!("and {more} more are not on all machines that were waited for"));
+        }
         let sent = self.sum.snapshot().uploaded;
         log::info!("ends: {sent} bytes sent");
         self.station.screen.say(&format!("shared no more; {} sent", units::size(sent)));
-        let early = End::early(Some(self.shelf.title()), Exit::Done, self.station.start.elapsed());
+        let early = End::early(Some(self.shelf.title()), exit, self.station.start.elapsed());
         self.station.screen.event(&Report::End(End { uploaded: sent, ..early }));
+        exit
     }
+}
+
+fn of_copies(name: String, copies: Copies) -> Report {
+    let Copies { copies, wanted, whole, lacking, claimed } = copies;
+    Report::Copies { name, copies, wanted, whole, lacking, claimed }
 }

@@ -1,19 +1,18 @@
 //! What is shared now, and what is to be: compares what is on the disk with what is shared, has new and changed files
 //! hashed one after the other, and withdraws those that are gone.
 //!
-//! A file, or a folder, is taken up once it has been quiet for [`QUIET`]: one that is being written is neither read nor
-//! shared.
+//! A file, or a folder, is taken up once it has rested: see [`super::rest`].
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     convert::Infallible,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::{
@@ -23,17 +22,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    describe::{DescribeError, Described, describe},
+    describe::{DescribeError, Described, How, describe},
     look::Look,
     memory::Memory,
     register::{Job, Registrar},
+    rest::{QUIET, Restless, Wait},
     scan::Found,
     sleeper::{AWAKE, Gone, Sleeper},
+    standing::{Standing, Standings},
 };
 use crate::{
     catalogue::Coming,
-    cli::units,
-    composer::ComposeError,
+    cli::{Exit, units},
+    composer::{ComposeError, Rules},
     manifest::shown,
     member::{
         repertoire::Performed,
@@ -45,8 +46,6 @@ use crate::{
     ui::{Report, report::Begun},
 };
 
-/// So long after its last change a file is taken up.
-pub const QUIET: Duration = Duration::from_secs(2);
 /// The local network is told of so many files: it asks for no more than that of anybody's patience.
 const NEAR: usize = 64;
 /// Files are told of one by one unless so many more wait.
@@ -65,6 +64,10 @@ pub struct Shelf {
     shared: HashMap<PathBuf, Shared>,
     /// What could not be shared, and when it was what it was: not tried again until it changes.
     failed: HashMap<PathBuf, Stamp>,
+    /// Files that changed after they were taken up.
+    restless: Restless,
+    /// How folders are looked at.
+    rules: Rules,
     /// Files and folders that were passed over at the last look.
     passed: usize,
     queue: VecDeque<(PathBuf, Stamp)>,
@@ -78,6 +81,12 @@ pub struct Shelf {
     /// People hear of each file that comes.
     pub tells_each: bool,
     hashed: Hashed,
+    /// How far all that is shared is towards the end.
+    pub standings: Standings,
+    /// Something was found that was not quiet yet.
+    is_unquiet: bool,
+    /// Exit code of the worst that failed while it was shared.
+    failure: Option<Exit>,
 }
 
 struct Shared {
@@ -105,7 +114,7 @@ pub struct Hashed {
 }
 
 impl Shelf {
-    pub fn new(station: Arc<Station>, memory: Arc<Memory>, registrar: Registrar, sum: Arc<Sum>) -> Self {
+    pub fn new(station: Arc<Station>, memory: Arc<Memory>, registrar: Registrar, sum: Arc<Sum>, rules: Rules) -> Self {
         Self {
             station,
             memory,
@@ -114,6 +123,8 @@ impl Shelf {
             awake: Arc::new(Semaphore::new(AWAKE)),
             shared: HashMap::new(),
             failed: HashMap::new(),
+            restless: Restless::default(),
+            rules,
             passed: 0,
             queue: VecDeque::new(),
             hashing: None,
@@ -123,6 +134,9 @@ impl Shelf {
             next_slot: 0,
             tells_each: false,
             hashed: Hashed::default(),
+            standings: Standings::default(),
+            is_unquiet: false,
+            failure: None,
         }
     }
 
@@ -169,6 +183,21 @@ impl Shelf {
         self.queue.is_empty() && self.hashing.is_none()
     }
 
+    /// Whether nothing is known that will be shared soon.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_settled() && !self.is_unquiet
+    }
+
+    /// A channel that closes when the conductors took or refused all that is shared by now.
+    pub fn registered(&self) -> mpsc::Receiver<Infallible> {
+        self.registrar.flushed()
+    }
+
+    /// Exit code of the worst that failed while it was shared.
+    pub fn failure(&self) -> Option<Exit> {
+        self.failure
+    }
+
     /// The file that is being hashed, and the bytes of all that are to be, done and in all.
     pub fn progress(&self) -> Option<(&PathBuf, Hashed)> {
         let hashing = self.hashing.as_ref()?;
@@ -207,11 +236,12 @@ impl Shelf {
         let is_new = |(path, look): &(PathBuf, Look)| !queued.contains(path) && !self.knows(path, &look.stamp);
         let mut new: Vec<(PathBuf, Look)> = there.into_iter().filter(is_new).collect();
         new.sort_by(|a, b| a.0.cmp(&b.0));
-        for (path, Look { stamp, changed }) in new {
+        for (path, look) in new {
             if self.shared.contains_key(&path) {
                 self.replace(&path);
             }
-            match left_of_quiet(changed).filter(|_| !quiet) {
+            let stamp = look.stamp;
+            match self.left_of_rest(&path, &look, quiet) {
                 Some(left) => again = again.max(Some(left)),
                 None => {
                     self.hashed.total += stamp.size;
@@ -219,8 +249,21 @@ impl Shelf {
                 }
             }
         }
+        self.is_unquiet = again.is_some();
         self.start_next();
         again
+    }
+
+    /// How long it still has to rest before it is taken up; None: it has rested. `first`: it was there at the start.
+    fn left_of_rest(&mut self, path: &Path, look: &Look, first: bool) -> Option<Duration> {
+        match self.restless.wait(path, look, first) {
+            Wait::Rested => None,
+            Wait::For(left) => Some(left),
+            Wait::Writer => {
+                self.warn(None, format!("{}: not shared yet: a program has it open for writing", path.display()));
+                Some(QUIET)
+            }
+        }
     }
 
     /// Whether there is nothing to do about it, the queue not counted.
@@ -239,10 +282,11 @@ impl Shelf {
             return;
         };
         let (memory, done) = (self.memory.clone(), Arc::new(AtomicU64::new(0)));
-        let (stop, believed) = (self.station.stop.clone(), !self.station.settings.check);
+        let stop = self.station.stop.clone();
+        let how = How { believed: !self.station.settings.check, rules: self.rules.clone() };
         let (place, counted) = (path.clone(), done.clone());
         let task = tokio::task::spawn_blocking(move || {
-            describe(&place, &stamp, &memory, believed, &mut |bytes| {
+            describe(&place, &stamp, &memory, &how, &mut |bytes| {
                 counted.store(bytes, Ordering::Relaxed);
                 match stop.is_cancelled() {
                     true => ControlFlow::Break(()),
@@ -316,6 +360,8 @@ impl Shelf {
         });
         let private = is_private(&composition.info);
         let performed = (!private).then(|| Performed::new(info_hash, &composition.manifest, 0, manifest));
+        let (until, this, now) = (&settings.until, &self.station.this, self.station.start.elapsed());
+        let standing = self.standings.of(info_hash, || Standing::new(name.clone(), size, now, until, this));
         let sleeper = Sleeper {
             station: self.station.clone(),
             teller: Teller::of_many(self.station.screen.clone(), self.next_slot, self.sum.clone()),
@@ -329,6 +375,8 @@ impl Shelf {
             awake: self.awake.clone(),
             stop: stop.clone(),
             performed,
+            rules: self.rules.clone(),
+            standing,
         };
         self.next_slot += 1;
         self.registrar.tell(&Job::put(&path, &stamp, &composition));
@@ -343,6 +391,10 @@ impl Shelf {
             self.registrar.tell(&Job::Remove(info_hash));
         }
         if self.station.stop.is_cancelled() {
+            return false;
+        }
+        if let Gone::Failed(exit) = gone {
+            self.on_failed(path, info_hash, exit);
             return false;
         }
         if gone == Gone::Twice {
@@ -363,11 +415,22 @@ impl Shelf {
         self.shared.len() < before
     }
 
+    /// It could not be read while it was shared: it is offered no more, and tried again only once it changed.
+    fn on_failed(&mut self, path: &PathBuf, info_hash: InfoHash, exit: Exit) {
+        self.failure = Exit::worst(self.failure.into_iter().chain([exit])).into();
+        self.standings.forget(&info_hash);
+        if let Some(shared) = self.shared.remove(path) {
+            self.failed.insert(path.clone(), shared.stamp);
+            self.registrar.tell(&Job::Remove(info_hash));
+        }
+    }
+
     /// It is not there any more.
     fn withdraw(&mut self, path: &PathBuf) {
         let Some(shared) = self.shared.remove(path) else { return };
         shared.stop.cancel();
         let Shared { name, info_hash, .. } = shared;
+        self.standings.forget(&info_hash);
         log::info!("{name}: withdrawn");
         self.station.screen.say(&format!("{name}: withdrawn: it is gone"));
         self.station.screen.event(&Report::Withdrawn { name, path: path.clone(), info_hash: info_hash.to_string() });
@@ -384,6 +447,8 @@ impl Shelf {
     fn replace(&mut self, path: &PathBuf) {
         let Some(shared) = self.shared.remove(path) else { return };
         shared.stop.cancel();
+        self.restless.changed(path);
+        self.standings.forget(&shared.info_hash);
         self.station.screen.say(&format!("{}: changed: shared again once it is hashed", shared.name));
     }
 
@@ -413,12 +478,4 @@ async fn described(hashing: &mut Option<Hashing>) -> Result<Described, DescribeE
         },
         None => std::future::pending().await,
     }
-}
-
-/// How long what was `changed` then, in nanoseconds since 1970, still has to be quiet; None: it is.
-fn left_of_quiet(changed: i128) -> Option<Duration> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = now.as_nanos() as i128 - changed;
-    let age = Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX));
-    QUIET.checked_sub(age).filter(|left| !left.is_zero())
 }

@@ -12,8 +12,14 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{look::Look, memory::Memory};
+use super::{
+    look::{Glass, Look},
+    memory::Memory,
+    standing::Standing,
+};
 use crate::{
+    cli::Exit,
+    composer::Rules,
     discovery::conductor::{Identity, Stats},
     member::{
         begin, blocking,
@@ -27,7 +33,7 @@ use crate::{
     },
     metainfo::InfoHash,
     storage::{Contents, Found, Opened, Proofs, Stamp, Wishes},
-    swarm::Input,
+    swarm::{Copies, Input},
     wire::copy_id::CopyId,
 };
 
@@ -53,13 +59,26 @@ pub struct Sleeper {
     pub stop: CancellationToken,
     /// None: nobody is told of it who does not ask for it.
     pub performed: Option<Performed>,
+    /// How it is looked at.
+    pub rules: Rules,
+    /// Told how far it is.
+    pub standing: Arc<Standing>,
+}
+
+/// What it remembers of those who had it, from one time that it is awake to the next.
+struct Count {
+    copy: Option<CopyId>,
+    uploaded: u64,
+    copies: Copies,
 }
 
 /// Why it is shared no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// It was told to end, or failed and said so.
+    /// It was told to end.
     Left,
+    /// It failed, and people were told why.
+    Failed(Exit),
     /// The file is not what it was.
     Changed,
     /// Another file of this process is the same composition.
@@ -84,15 +103,18 @@ impl Sleeper {
         if let Some(dht) = self.station.dht.as_ref().filter(|_| self.is_told_far) {
             lookout.look_far(dht, self.info_hash);
         }
-        let mut uploaded = 0;
-        while self.sleep(&mut lookout, &mut visitors).await {
+        let copies = begin::copies(&self.station, self.info_hash, identity.copy);
+        let mut count = Count { copy: identity.copy, uploaded: 0, copies };
+        while self.sleep(&mut lookout, &mut visitors, &mut count.copies).await {
             let Some(Ok(_place)) = self.stop.run_until_cancelled(self.awake.acquire()).await else { break };
             // In a box of its own: it is large, and most sleep.
             log::info!("{}: wakes", self.path.display());
-            let waking = Box::pin(self.wake(lookout, visitors, identity.copy, uploaded));
+            let waking = Box::pin(self.wake(lookout, visitors, count));
             match waking.await {
                 Ok(asleep) => {
-                    Asleep { lookout, visitors, uploaded } = asleep;
+                    let (uploaded, copies) = (asleep.uploaded, asleep.copies);
+                    (lookout, visitors) = (asleep.lookout, asleep.visitors);
+                    count = Count { copy: identity.copy, uploaded, copies };
                     log::info!("{}: sleeps", self.path.display());
                 }
                 Err(gone) => return gone,
@@ -114,7 +136,8 @@ impl Sleeper {
     }
 
     /// Until somebody wants it; false: it is withdrawn.
-    async fn sleep(&self, lookout: &mut Lookout, visitors: &mut Visitors) -> bool {
+    async fn sleep(&self, lookout: &mut Lookout, visitors: &mut Visitors, copies: &mut Copies) -> bool {
+        let counts = self.station.settings.until.all.is_some();
         loop {
             tokio::select! {
                 biased;
@@ -130,6 +153,7 @@ impl Sleeper {
                 Some(found) = lookout.hear() => {
                     match lookout.take(found, &self.teller) {
                         Some(Input::Endpoints(addresses)) => lookout.known = addresses,
+                        Some(Input::Whole(members)) if counts => members.into_iter().for_each(|who| copies.claim(who)),
                         Some(Input::Left(gone)) => lookout.known.retain(|address| !gone.contains(address)),
                         _ => {}
                     }
@@ -142,13 +166,7 @@ impl Sleeper {
     }
 
     /// Serves it until nobody wants it any more.
-    async fn wake(
-        &self,
-        mut lookout: Lookout,
-        visitors: Visitors,
-        copy: Option<CopyId>,
-        uploaded: u64,
-    ) -> Result<Asleep, Gone> {
+    async fn wake(&self, mut lookout: Lookout, visitors: Visitors, count: Count) -> Result<Asleep, Gone> {
         let opened = match self.open().await {
             Ok(opened) => opened,
             Err(gone) => {
@@ -157,17 +175,26 @@ impl Sleeper {
             }
         };
         let (composition, opened) = opened;
+        let Count { copy, uploaded, copies } = count;
         let mut parts: Parts = begin::parts(&self.station, composition, Vec::new(), opened, copy, visitors, None);
         (parts.stop, parts.uploaded) = (self.stop.clone(), uploaded);
-        Owner::new(parts, lookout).serve(&self.teller).await.ok_or(Gone::Left)
+        parts.standing = Some(self.standing.clone());
+        parts.swarm.go_on_counting(copies);
+        Owner::new(parts, lookout).serve(&self.teller).await.map_err(|exit| match exit {
+            Exit::Done | Exit::CopiesMissing => Gone::Left,
+            exit => Gone::Failed(exit),
+        })
     }
 
     async fn open(&self) -> Result<(Composition, Opened), Gone> {
         let (memory, path, stamp, hash) = (self.memory.clone(), self.path.clone(), self.stamp, self.info_hash);
-        let recalled = blocking(move || recall(&memory, &path, &stamp, hash)).await;
+        let glass = Glass { rules: self.rules.clone(), ..Glass::default() };
+        let recalled = blocking(move || recall(&memory, &path, &stamp, hash, &glass)).await;
         let composition = recalled.ok_or(Gone::Changed)?;
+        // The storage makes the path of the composition's name again.
         let folder = self.folder();
-        let wishes = Wishes { pool: self.station.pool.clone(), ..Wishes::default() };
+        let (pool, follow_links) = (self.station.pool.clone(), self.rules.follow_links);
+        let wishes = Wishes { pool, follow_links, ..Wishes::default() };
         // The whole was verified with the parts when it was described; a row says nothing that would last longer.
         let contents = Contents { whole: None, ..begin::contents(&composition, None) };
         match begin::open(contents, folder, wishes).await {
@@ -182,8 +209,8 @@ impl Sleeper {
 }
 
 /// What this file is, if it still is what it was.
-fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash) -> Option<Composition> {
-    if Look::at(path).ok()?.stamp != *stamp {
+fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash, glass: &Glass) -> Option<Composition> {
+    if Look::at(path, glass).ok()?.stamp != *stamp {
         return None;
     }
     let recalled = memory.recall(path, stamp).unwrap_or_else(|error| {
@@ -193,7 +220,7 @@ fn recall(memory: &Memory, path: &Path, stamp: &Stamp, hash: InfoHash) -> Option
     let composition = recalled.filter(|composition| composition.info_hash == hash)?;
     // The proof in the form in which the storage reads it; without one it would hash the file.
     if let Some(proofs) = Proofs::of_this_user()
-        && let Err(error) = proofs.remember(path, hash, stamp, None)
+        && let Err(error) = proofs.remember(&begin::real_path(path), hash, stamp, None)
     {
         log::warn!("{error}");
     }

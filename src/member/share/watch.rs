@@ -11,7 +11,7 @@ use notify::{
 };
 use tokio::sync::watch;
 
-use super::scan;
+use super::scan::{self, Named};
 
 /// Watches until it is dropped.
 pub struct Watch {
@@ -21,18 +21,19 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches these folders and all in them, and the folders of these files.
-    pub fn start(named: &[PathBuf]) -> Self {
+    /// Watches these folders and all in them, and the folders of these files. What links in a folder lead to is not watched.
+    pub fn start(named: &Named) -> Self {
         let (tell, changes) = watch::channel(0);
-        let above = named.to_vec();
+        let (all, paths) = (named.clone(), places(&named.paths));
+        let above = paths.clone();
         let on_event = move |event: notify::Result<Event>| {
-            let elsewhere = |path: &PathBuf| above.iter().any(|named| scan::passes_over(named, path));
+            let elsewhere = |path: &PathBuf| above.iter().any(|named| scan::passes_over(&all, named, path));
             if event.is_ok_and(|event| matters(&event.kind) && !event.paths.iter().any(elsewhere)) {
                 tell.send_modify(|count| *count += 1);
             }
         };
         let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            for (folder, mode) in folders(named) {
+            for (folder, mode) in folders(&paths) {
                 watcher.watch(&folder, mode)?;
             }
             Ok(watcher)
@@ -62,6 +63,14 @@ fn matters(kind: &EventKind) -> bool {
     }
 }
 
+/// Each path, and what it leads to where it is a link.
+fn places(named: &[PathBuf]) -> Vec<PathBuf> {
+    let lead = named.iter().filter(|path| path.is_symlink()).filter_map(|path| path.canonicalize().ok());
+    // A link to a folder is not watched itself: what is in the folder matters.
+    let plain = named.iter().filter(|path| !(path.is_symlink() && path.is_dir()));
+    plain.cloned().chain(lead).collect()
+}
+
 /// The folders to watch, each once.
 fn folders(named: &[PathBuf]) -> BTreeMap<PathBuf, RecursiveMode> {
     let (whole, files): (Vec<&PathBuf>, Vec<&PathBuf>) = named.iter().partition(|path| path.is_dir());
@@ -75,10 +84,14 @@ fn folders(named: &[PathBuf]) -> BTreeMap<PathBuf, RecursiveMode> {
 mod tests {
     use super::*;
 
+    fn named(path: &Path) -> Named {
+        Named { paths: vec![path.to_owned()], ..Named::default() }
+    }
+
     #[tokio::test]
     async fn a_new_file_is_told_of() {
         let folder = tempfile::tempdir().unwrap();
-        let mut watch = Watch::start(&[folder.path().to_owned()]);
+        let mut watch = Watch::start(&named(folder.path()));
         assert!(watch.works());
         std::fs::write(folder.path().join("x"), "data").unwrap();
         watch.changed().await;
@@ -89,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("sub/deep")).unwrap();
         std::fs::create_dir(folder.path().join("logs")).unwrap();
-        let mut watch = Watch::start(&[folder.path().to_owned()]);
+        let mut watch = Watch::start(&named(folder.path()));
         for n in 0..100 {
             std::fs::write(folder.path().join("logs/member.log"), n.to_string()).unwrap();
         }

@@ -82,6 +82,7 @@ impl Owner {
             info: Arc::default(),
             name: String::new(),
             copy: None,
+            machine: None,
             listen_port: 1,
             remote,
             show,

@@ -9,12 +9,22 @@ use crate::{
     wire::{
         copy_id::CopyId,
         extension::{self, handshake::ExtensionHandshake, metadata, pex::Exchange},
+        machine_id::MachineId,
         message::Message,
     },
 };
 
+/// The part of our handshake that is said once in a conversation.
+pub(super) struct First {
+    pub port: u16,
+    pub name: String,
+    pub copy: Option<CopyId>,
+    pub machine: Option<MachineId>,
+}
+
 impl Session {
-    pub(super) fn say_hello(&mut self, port: Option<u16>, name: Option<String>, copy: Option<CopyId>, complete: bool) {
+    pub(super) fn say_hello(&mut self, first: Option<First>, complete: bool) {
+        let (port, copy, machine) = first.as_ref().map_or((None, None, None), |f| (Some(f.port), f.copy, f.machine));
         let hello = ExtensionHandshake {
             ut_metadata: (!self.info.is_empty()).then_some(extension::OUR_METADATA),
             offer: Some(extension::OUR_OFFER),
@@ -29,8 +39,9 @@ impl Session {
             your_ip: Some(self.remote.address.ip()),
             max_request: Some(MAX_REQUEST),
             alive: u32::try_from(BUSY_KEEP_ALIVE.as_secs()).ok(),
-            name,
+            name: first.map(|first| first.name),
             copy,
+            machine,
         };
         self.messages.push_back(Message::Extended { id: extension::HANDSHAKE, payload: hello.encode() });
     }
@@ -76,6 +87,7 @@ impl Session {
             client: hello.client.unwrap_or_default(),
             name: hello.name,
             copy: hello.copy,
+            machine: hello.machine,
             port: hello.port.filter(|p| *p > 0),
             max_request: hello.max_request.map(|_| self.max_request),
             exchange: self.their_pex.is_some(),

@@ -21,6 +21,7 @@ fn session(fast: bool) -> Session {
         info: Arc::default(),
         name: String::new(),
         copy: None,
+        machine: None,
         listen_port: 1,
         remote,
         show: Show::Nothing,

@@ -58,7 +58,7 @@ pub fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, StorageError>
 /// Of what has the final name now.
 pub fn stamp_of(whole: &Path, tree: &Tree) -> io::Result<Stamp> {
     let files: Vec<_> = tree.files().cloned().collect();
-    Tree::to_read(Root::open(whole)?, &files).stamp()
+    Tree::to_read(tree.root().open_alike(whole)?, &files).stamp()
 }
 
 struct Naming<'a> {

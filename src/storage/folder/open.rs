@@ -34,7 +34,11 @@ pub fn look_around(ask: &Ask<'_>) -> Result<Start, StorageError> {
     if !is_folder(&names.whole)? {
         return fetch(ask, None);
     }
-    let tree = Tree::to_read(open_root(&names.whole)?, &ask.contents.files);
+    let root = match ask.wishes.follow_links && ask.wishes.existing == Existing::Share {
+        true => Root::open_with_links(&names.whole).map_err(|e| StorageError::io(&names.whole, "open it", e))?,
+        false => open_root(&names.whole)?,
+    };
+    let tree = Tree::to_read(root, &ask.contents.files);
     let looked = |error| StorageError::io(&names.whole, "look through it", error);
     let survey = tree.survey().map_err(looked)?;
     let complete = tree.is_all_there(&survey);

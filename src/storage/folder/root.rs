@@ -35,7 +35,12 @@ pub enum Access {
 
 /// An open folder.
 #[derive(Debug)]
-pub struct Root(File);
+pub struct Root {
+    file: File,
+    /// Links below it are followed, to read: whoever asked for that vouches for what they lead to, and nothing is written
+    /// through one.
+    follows: bool,
+}
 
 /// A file as it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +55,23 @@ impl Root {
     /// Opens a folder that is there; not through a link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path).map(Self)
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+        Ok(Self { file, follows: false })
+    }
+
+    /// The same, to read what links below it lead to as well.
+    pub fn open_with_links(path: &Path) -> io::Result<Self> {
+        Self::open(path).map(|root| Self { follows: true, ..root })
+    }
+
+    /// Opens another folder as this one was opened, or this one anew.
+    pub fn open_alike(&self, path: &Path) -> io::Result<Self> {
+        Self::open(path).map(|root| Self { follows: self.follows, ..root })
     }
 
     /// The folder itself.
     pub fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// The plain file at this path, looked at; None if nothing is there.
@@ -65,7 +81,8 @@ impl Root {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        match rustix::fs::statat(folder.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+        let flags = if self.follows { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        match rustix::fs::statat(folder.as_fd(), name, flags) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Some(there(&stat))),
             Ok(_) => Err(no_plain_file(path)),
             Err(Errno::NOENT) => Ok(None),
@@ -81,7 +98,8 @@ impl Root {
             Access::Change => OFlags::RDWR,
             Access::Make => OFlags::RDWR | OFlags::CREATE,
         };
-        let opened = rustix::fs::openat(folder.as_fd(), name, flags | FILE, Mode::from_raw_mode(0o666));
+        let kind = if self.follows && access == Access::Read { FILE.difference(OFlags::NOFOLLOW) } else { FILE };
+        let opened = rustix::fs::openat(folder.as_fd(), name, flags | kind, Mode::from_raw_mode(0o666));
         let file: File = match opened {
             Ok(opened) => opened.into(),
             Err(Errno::LOOP | Errno::ISDIR) => return Err(no_plain_file(path)),
@@ -154,18 +172,19 @@ impl Root {
 
     /// The folder that a file lies in, and its name there.
     fn folder_of<'a>(&self, path: &'a FilePath, make: bool) -> io::Result<(Folder<'_>, &'a str)> {
-        let mut folder = Folder::Root(self.0.as_fd());
+        let follows = self.follows && !make;
+        let mut folder = Folder::Root(self.file.as_fd());
         let mut names = path.components();
         // Never empty: that is what a path is.
         let mut name = names.next().unwrap_or_default();
         for next in names {
-            let below = match below(folder.as_fd(), name) {
+            let below = match below(folder.as_fd(), name, follows) {
                 Err(Errno::NOENT) if make => {
                     match rustix::fs::mkdirat(folder.as_fd(), name, Mode::from_raw_mode(0o777)) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),
                     }
-                    below(folder.as_fd(), name)
+                    below(folder.as_fd(), name, follows)
                 }
                 opened => opened,
             };
@@ -197,8 +216,9 @@ impl AsFd for Folder<'_> {
     }
 }
 
-fn below(folder: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat(folder, name, FOLDER, Mode::empty())
+fn below(folder: BorrowedFd<'_>, name: &str, follows: bool) -> rustix::io::Result<OwnedFd> {
+    let flags = if follows { FOLDER.difference(OFlags::NOFOLLOW) } else { FOLDER };
+    rustix::fs::openat(folder, name, flags, Mode::empty())
 }
 
 fn no_plain_file(path: &FilePath) -> io::Error {
@@ -275,6 +295,24 @@ mod tests {
         symlink(folder.path(), other.path().join("x")).unwrap();
         let moved = root.move_to_new(&path("x"), &Root::open(other.path()).unwrap());
         assert_eq!(moved.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn links_are_read_through_and_never_written_through_where_that_is_asked() {
+        let (folder, root) = root();
+        let inside = folder.path().join("inside");
+        symlink("..", inside.join("up")).unwrap();
+        symlink("../secret", inside.join("file")).unwrap();
+        symlink("/dev/null", inside.join("device")).unwrap();
+        drop(root);
+        let root = Root::open_with_links(&inside).unwrap();
+        for lead in ["up/secret", "file"] {
+            assert_eq!(root.look(&path(lead)).unwrap().unwrap().stamp.size, 6);
+            assert!(root.open_file(&path(lead), Access::Read).is_ok());
+        }
+        assert!(root.open_file(&path("file"), Access::Change).is_err());
+        assert!(root.open_file(&path("up/new"), Access::Make).is_err());
+        assert!(root.open_file(&path("device"), Access::Read).is_err() && root.look(&path("device")).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use crate::{
     metainfo::bencode::{self, Dict, Value, write_bytes, write_int},
-    wire::copy_id::CopyId,
+    wire::{copy_id::CopyId, machine_id::MachineId},
 };
 
 /// A program's name is cut to this many bytes, in both directions.
@@ -41,6 +41,8 @@ pub struct ExtensionHandshake {
     pub name: Option<String>,
     /// `oc_copy`: which copy one of our own members holds.
     pub copy: Option<CopyId>,
+    /// `oc_machine`: the machine that one of our own members runs on.
+    pub machine: Option<MachineId>,
 }
 
 /// It is no bencoded dictionary.
@@ -61,6 +63,9 @@ impl ExtensionHandshake {
         integer("oc_alive", self.alive, &mut out);
         if let Some(copy) = &self.copy {
             string("oc_copy", &copy.0, &mut out);
+        }
+        if let Some(machine) = &self.machine {
+            string("oc_machine", &machine.0, &mut out);
         }
         integer("oc_maxreq", self.max_request, &mut out);
         if let Some(name) = &self.name {
@@ -105,6 +110,7 @@ impl ExtensionHandshake {
             alive: number(&dict, "oc_alive"),
             name: dict.get("oc_name").and_then(Value::as_bytes).map(client),
             copy: dict.get("oc_copy").and_then(Value::as_bytes).and_then(CopyId::from_bytes),
+            machine: dict.get("oc_machine").and_then(Value::as_bytes).and_then(MachineId::from_bytes),
         })
     }
 }
@@ -158,7 +164,7 @@ mod tests {
             client in proptest::option::of("\\PC{0,20}"),
             your_ip: Option<IpAddr>,
             name in proptest::option::of("\\PC{0,20}"),
-            copy: Option<[u8; 8]>,
+            words: (Option<[u8; 8]>, Option<[u8; 8]>),
         ) -> ExtensionHandshake {
             ExtensionHandshake {
                 ut_metadata: ids.0,
@@ -174,7 +180,8 @@ mod tests {
                 max_request: numbers.2,
                 alive: numbers.3,
                 name,
-                copy: copy.map(CopyId),
+                copy: words.0.map(CopyId),
+                machine: words.1.map(MachineId),
             }
         }
     }
@@ -199,7 +206,7 @@ mod tests {
 
     #[test]
     fn values_of_foreign_types_count_as_not_there() {
-        let odd = b"d1:vi5e7:oc_copy3:abc1:pi-1e4:reqq3:abc6:yourip3:abc1:md6:ut_pex2:xx11:ut_metadatai300eee";
+        let odd = b"d1:vi5e7:oc_copy3:abc10:oc_machinei7e1:pi-1e4:reqq3:abc6:yourip3:abc1:md6:ut_pex2:xx11:ut_metadatai300eee";
         let hello = ExtensionHandshake::decode(odd).unwrap();
         assert_eq!(hello, ExtensionHandshake::default());
         assert!(ExtensionHandshake::decode(b"i5e").is_err());
@@ -229,10 +236,11 @@ mod tests {
             alive: Some(9),
             name: Some("n".into()),
             copy: Some(CopyId(*b"01234567")),
+            machine: Some(MachineId(*b"89012345")),
         };
         let expected =
-            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e8:oc_alivei9e7:oc_copy8:012345679:oc_maxreqi8e7:oc_name1:n1:pi6e\
-            4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
+            b"d1:md8:oc_offeri3e9:oc_searchi4e11:ut_metadatai2e6:ut_pexi1ee13:metadata_sizei5e8:oc_alivei9e7:oc_copy8:01234567\
+            10:oc_machine8:890123459:oc_maxreqi8e7:oc_name1:n1:pi6e4:reqqi7e11:upload_onlyi1e1:v1:c6:yourip4:\x01\x02\x03\x04e";
         assert_eq!(hello.encode(), expected);
     }
 }

@@ -145,6 +145,7 @@ impl Member {
         let setup = Setup {
             name: String::new(),
             copy: None,
+            machine: None,
             geometry: self.geometry,
             info: Arc::default(),
             listen_port: self.introduction().address.port(),
