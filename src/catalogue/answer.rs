@@ -3,7 +3,7 @@
 //! Names leave as JSON strings or percent-encoded, never raw. Not here: what is answered, and to whom.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -30,13 +30,37 @@ pub fn json(status: StatusCode, object: &impl Serialize) -> Response {
     response
 }
 
+/// JSON that has this tag (RFC 9110, `ETag`); nothing of it where the asker has it.
+pub fn tagged(json: Bytes, tag: &str, is_known: bool) -> Response {
+    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(json) });
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    mark(headers, "application/json");
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(header::ETAG, tag);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    }
+    response
+}
+
 /// A manifest, to be kept as `name` and `.orch`.
 pub fn manifest(name: &str, text: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(text));
+    attached(name, "orch", "text/plain; charset=utf-8", text)
+}
+
+/// A torrent, to be kept as `name` and `.torrent`.
+pub fn torrent(name: &str, bytes: Vec<u8>) -> Response {
+    attached(name, "torrent", "application/x-bittorrent", bytes)
+}
+
+fn attached(name: &str, ending: &str, kind: &'static str, bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(bytes));
     let headers = response.headers_mut();
-    mark(headers, "text/plain; charset=utf-8");
+    mark(headers, kind);
     let name = utf8_percent_encode(name, ESCAPED);
-    if let Ok(place) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{name}.orch")) {
+    if let Ok(place) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{name}.{ending}")) {
         headers.insert(header::CONTENT_DISPOSITION, place);
     }
     response

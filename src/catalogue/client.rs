@@ -222,7 +222,7 @@ impl Client {
 
     /// The only one that somebody shares.
     pub async fn only(&self) -> Result<Entry, AskError> {
-        let Listing { v, mut compositions, mut coming, member } = self.list().await?;
+        let Listing { v, mut compositions, mut coming, member, .. } = self.list().await?;
         compositions.retain(|there| there.members > 0);
         coming.retain(|soon| compositions.iter().all(|there| there.name != soon.name));
         let conductor = self.conductor.to_string();

@@ -15,7 +15,7 @@ pub mod place;
 pub mod register;
 pub mod token;
 
-use core::{fmt, net::SocketAddr};
+use core::{cmp::Reverse, fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,9 @@ pub struct Listing {
     /// What is being hashed where it is shared, and will be an entry soon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coming: Vec<Coming>,
+    /// With `?q=`, `?sort=` or `?page=`: how many there are on all pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
     /// The member that answers for itself; None where it is a conductor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
@@ -138,25 +141,75 @@ pub struct Entry {
 }
 
 /// What `GET /compositions/KEY/members` answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Roster {
     pub v: u32,
     #[serde(flatten)]
     pub composition: Composition,
     /// Those that the asker can reach, the complete ones first; not all of them in a very large swarm.
     pub holders: Vec<Holder>,
+    /// Members that got all of it within the last day, also those that left since. Older conductors do not say it.
+    #[serde(default)]
+    pub had_whole: u64,
+    /// Those of them that the asker may hear of, and members that left without all of it, or that came with it: the latest
+    /// first, not all of them in a very large swarm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<Past>,
     /// The member that answers for itself; None where it is a conductor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
 }
 
+/// A member as its conductor remembers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// Its name, if it has said one.
+    #[serde(default)]
+    pub name: Option<String>,
+    pub address: SocketAddr,
+    /// When it got all of it, in seconds since 1970; None: it did not while the conductor looked on.
+    #[serde(default, with = "rfc3339_or_none")]
+    pub whole: Option<u64>,
+    /// Seconds that it took; None where the conductor did not see it begin.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// How much it had when it was last heard, rounded down.
+    #[serde(default)]
+    pub percent: Option<u8>,
+    /// It is there now.
+    pub here: bool,
+}
+
 /// A member of one composition's swarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub address: SocketAddr,
     pub complete: bool,
     /// How much of the composition it has, rounded down; None where it does not say.
     pub percent: Option<u8>,
+    /// Its name, as it says over its live link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Bytes a second that it receives, as it says there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Seconds until it has all of it, at this rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<u64>,
+}
+
+impl Holder {
+    /// A member of which nothing else is known.
+    pub fn new(address: SocketAddr, complete: bool, percent: Option<u8>) -> Self {
+        Self { address, complete, percent, name: None, rate: None, eta: None }
+    }
+
+    /// Order in which people want to see members: the slowest first, those that have all of it last.
+    pub fn slowness(&self) -> impl Ord + use<> {
+        // Nothing coming is slower than any rate; a member that says no rate is judged by what it has.
+        let wait = self.rate.map(|_| self.eta.unwrap_or(u64::MAX));
+        (self.complete, Reverse(wait), self.percent, self.address)
+    }
 }
 
 /// What is answered with any status from 300 on.
@@ -222,6 +275,22 @@ mod rfc3339 {
     }
 }
 
+/// The same, or null.
+mod rfc3339_or_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Time(#[serde(with = "super::rfc3339")] u64);
+
+    pub fn serialize<S: Serializer>(seconds: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        seconds.map(Time).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        Ok(Option::<Time>::deserialize(from)?.map(|Time(seconds)| seconds))
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -259,6 +328,44 @@ pub(crate) mod tests {
     fn a_later_version_is_read_too() {
         let text = serde_json::to_string(&composition()).unwrap().replace("\"members\"", "\"news\":[1],\"members\"");
         assert_eq!(serde_json::from_str::<Composition>(&text).unwrap(), composition());
+    }
+
+    #[test]
+    fn who_is_remembered_is_told_and_older_conductors_are_understood() {
+        let (address, name) = ("10.0.0.5:9998".parse().unwrap(), Some("pc-2".to_owned()));
+        let mut past =
+            Past { name, address, whole: Some(1_786_000_000), seconds: Some(11.5), percent: Some(100), here: false };
+        let text = serde_json::to_string(&past).unwrap();
+        assert_eq!(
+            text,
+            r#"{"name":"pc-2","address":"10.0.0.5:9998","whole":"2026-08-06T07:06:40Z","seconds":11.5,"percent":100,"here":false}"#
+        );
+        assert_eq!(serde_json::from_str::<Past>(&text).unwrap(), past);
+        past.whole = None;
+        assert_eq!(serde_json::from_str::<Past>(&serde_json::to_string(&past).unwrap()).unwrap(), past);
+        let holder = r#"{"address":"10.0.0.5:9998","complete":false,"percent":37}"#;
+        let read: Holder = serde_json::from_str(holder).unwrap();
+        assert_eq!(
+            (&read, serde_json::to_string(&read).unwrap().as_str()),
+            (&Holder::new(address, false, Some(37)), holder)
+        );
+    }
+
+    #[test]
+    fn the_slowest_come_first() {
+        let holder = |port: u16, rate, eta, percent: u8| {
+            let address = SocketAddr::from(([10, 0, 0, 1], port));
+            Holder { rate, eta, ..Holder::new(address, percent == 100, Some(percent)) }
+        };
+        let mut all = [
+            holder(1, Some(9), None, 100),
+            holder(2, Some(9), Some(10), 50),
+            holder(3, None, None, 20),
+            holder(4, Some(0), None, 90),
+            holder(5, Some(1), Some(99), 60),
+        ];
+        all.sort_by_key(Holder::slowness);
+        assert_eq!(all.map(|holder| holder.address.port()), [4, 5, 2, 3, 1]);
     }
 
     #[test]

@@ -7,11 +7,12 @@
 //! /compositions                        the list
 //! /compositions/KEY                    one entry; KEY is NAME, HASH or OWNER/NAME
 //! /compositions/KEY.orch               its manifest
+//! /compositions/KEY.torrent            the torrent of the same swarm
 //! /compositions/KEY/members            who has it
 //! /coming                              what is being hashed, and will be an entry soon
 //! ```
 //!
-//! A name that itself ends in `.orch`, or is `members` behind an owner, is meant by a path with a `/` at its end.
+//! A name that itself ends in `.orch` or `.torrent`, or is `members` behind an owner, is meant by a path with a `/` at its end.
 
 use std::fmt;
 
@@ -28,6 +29,8 @@ pub const ROOT: &str = "/compositions";
 pub const COMING: &str = "/coming";
 /// What the path of a manifest ends in.
 const ORCH: &str = ".orch";
+/// What the path of a torrent ends in.
+const TORRENT: &str = ".torrent";
 /// What the path of an entry's members ends in.
 const MEMBERS: &str = "members";
 /// The longest name of an owner, in bytes.
@@ -53,6 +56,7 @@ pub enum Key {
 pub enum Place {
     Entry(Key),
     Manifest(Key),
+    Torrent(Key),
     Members(Key),
 }
 
@@ -83,6 +87,16 @@ impl Key {
         match text.parse() {
             Ok(hash) => Ok(Self::Hash(hash)),
             Err(_) => Ok(Self::Name(Name::new(text)?)),
+        }
+    }
+
+    /// The entry whose own name ends in `.torrent`, where this names what stands before that.
+    pub fn with_torrent(&self) -> Option<Self> {
+        let ended = |name: &Name| Name::new(&format!("{}{TORRENT}", name.as_str())).ok();
+        match self {
+            Self::Hash(_) => None,
+            Self::Name(name) => ended(name).map(Self::Name),
+            Self::Owned { owner, name } => ended(name).map(|name| Self::Owned { owner: owner.clone(), name }),
         }
     }
 
@@ -123,15 +137,17 @@ impl Place {
         let segments = below.split('/').map(decoded).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         match segments[..] {
-            [key] => Ok(match key.strip_suffix(ORCH) {
-                Some(key) => Self::Manifest(Key::new(key)?),
-                None => Self::Entry(Key::new(key)?),
+            [key] => Ok(match (key.strip_suffix(ORCH), key.strip_suffix(TORRENT)) {
+                (Some(key), _) => Self::Manifest(Key::new(key)?),
+                (_, Some(key)) => Self::Torrent(Key::new(key)?),
+                (None, None) => Self::Entry(Key::new(key)?),
             }),
             [key, ""] => Ok(Self::Entry(Key::new(key)?)),
             [key, MEMBERS] => Ok(Self::Members(Key::new(key)?)),
-            [owner, name] => Ok(match name.strip_suffix(ORCH) {
-                Some(name) => Self::Manifest(Key::owned(owner, name)?),
-                None => Self::Entry(Key::owned(owner, name)?),
+            [owner, name] => Ok(match (name.strip_suffix(ORCH), name.strip_suffix(TORRENT)) {
+                (Some(name), _) => Self::Manifest(Key::owned(owner, name)?),
+                (_, Some(name)) => Self::Torrent(Key::owned(owner, name)?),
+                (None, None) => Self::Entry(Key::owned(owner, name)?),
             }),
             [owner, name, ""] => Ok(Self::Entry(Key::owned(owner, name)?)),
             [owner, name, MEMBERS] => Ok(Self::Members(Key::owned(owner, name)?)),
@@ -145,12 +161,14 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manifest(key) => write!(f, "{}{ORCH}", key.path()),
+            Self::Torrent(key) => write!(f, "{}{TORRENT}", key.path()),
             Self::Members(key) => write!(f, "{}/{MEMBERS}", key.path()),
             Self::Entry(key) => {
+                let is_file = |name: &Name| [ORCH, TORRENT].iter().any(|end| name.as_str().ends_with(end));
                 let misleads = match key {
                     Key::Hash(_) => false,
-                    Key::Name(name) => name.as_str().ends_with(ORCH),
-                    Key::Owned { name, .. } => name.as_str().ends_with(ORCH) || name.as_str() == MEMBERS,
+                    Key::Name(name) => is_file(name),
+                    Key::Owned { name, .. } => is_file(name) || name.as_str() == MEMBERS,
                 };
                 write!(f, "{}{}", key.path(), if misleads { "/" } else { "" })
             }
@@ -202,7 +220,7 @@ impl Typed {
             "" => None,
             _ if format!("/{path}").trim_end_matches('/') == ROOT => None,
             path => match Place::parse(&format!("/{path}"))? {
-                Place::Entry(key) | Place::Manifest(key) | Place::Members(key) => Some(key),
+                Place::Entry(key) | Place::Manifest(key) | Place::Torrent(key) | Place::Members(key) => Some(key),
             },
         };
         Ok(Self { conductor: Some(conductor), key })
@@ -246,6 +264,11 @@ mod tests {
             (HASH, Place::Entry(hash())),
             (&HASH.to_uppercase(), Place::Entry(hash())),
             (&format!("{HASH}.orch"), Place::Manifest(hash())),
+            ("x.torrent", Place::Torrent(x())),
+            ("x.torrent/", Place::Entry(Key::Name(name("x.torrent")))),
+            ("x.torrent.orch", Place::Manifest(Key::Name(name("x.torrent")))),
+            ("a/x.torrent", Place::Torrent(owned("a", "x"))),
+            (&format!("{HASH}.torrent"), Place::Torrent(hash())),
         ] {
             assert_eq!(Place::parse(&format!("/compositions/{path}")), Ok(place), "{path}");
         }
@@ -297,14 +320,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(text in "\\PC{1,40}(\\.orch)?", owner in "[a-zA-Z0-9_-]{1,32}", hash: [u8; 20]) {
+        fn what_is_written_is_read_back(text in "\\PC{1,40}(\\.orch|\\.torrent)?", owner in "[a-zA-Z0-9_-]{1,32}", hash: [u8; 20]) {
             let mut keys = vec![Key::Hash(InfoHash(hash))];
             if let Ok(name) = Name::new(&text) {
                 keys.push(Key::Owned { owner, name: name.clone() });
                 keys.push(Key::Name(name));
             }
             for key in keys {
-                for place in [Place::Entry(key.clone()), Place::Manifest(key.clone()), Place::Members(key)] {
+                for place in [Place::Entry, Place::Manifest, Place::Torrent, Place::Members].map(|place| place(key.clone())) {
                     let path = place.to_string();
                     prop_assert!(path.bytes().all(|b| b.is_ascii_graphic()));
                     prop_assert_eq!(Place::parse(&path), Ok(place));

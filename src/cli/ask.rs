@@ -57,8 +57,8 @@ pub struct Question {
 pub enum What {
     /// What is in a catalogue; with `all` also what nobody holds now.
     List { whom: Whom, all: bool },
-    /// Who has it.
-    Locate { get: Get },
+    /// Who has it; with `summary` in a sentence, without asking the members themselves.
+    Locate { get: Get, summary: bool },
     /// What a manifest or a `.torrent` says.
     Show { path: PathBuf },
     /// What came and went on this machine.
@@ -230,9 +230,9 @@ fn list(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
 
 fn locate(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     is_consistent::<LocateArgs>(&args)?;
-    let (LocateArgs { name, asked }, _) = read(args, &dot_env)?;
+    let (LocateArgs { name, summary, asked }, _) = read(args, &dot_env)?;
     let get = Get::new(&name, asked.conductor, asked.local.near()).map_err(wrong::<LocateArgs>)?;
-    let what = What::Locate { get };
+    let what = What::Locate { get, summary };
     Ok(Told::Say(Box::new(Question { what, json: asked.json, log_dir: asked.log.log_dir(), notes: dot_env.notes })))
 }
 
@@ -271,6 +271,12 @@ struct LocateArgs {
     /// The composition: [HOST[:PORT]/][OWNER/]NAME, or its info-hash
     #[arg(value_name = "NAME|HASH")]
     name: String,
+
+    /// Say in a few lines who has had all of it, in what time, and who lacks it
+    ///
+    /// As the conductor remembers it, for a day: also of members that have left. The members themselves are not asked.
+    #[arg(long)]
+    summary: bool,
 
     #[command(flatten)]
     asked: Asked,
@@ -415,7 +421,7 @@ mod tests {
     #[test]
     fn the_local_network_is_asked_too_or_alone_or_never() {
         let whom = |args: &[&str], dot_env| match question(args, dot_env).what {
-            What::List { whom, .. } | What::Locate { get: Get { whom, .. } } => whom,
+            What::List { whom, .. } | What::Locate { get: Get { whom, .. }, .. } => whom,
             What::Show { .. } | What::History => panic!("nobody is asked"),
         };
         let alone = whom(&["list", "--lan", "--interface", "eth1"], "ORCHESTRA_NO_LAN=1\nORCHESTRA_CONDUCTOR=head");
@@ -438,7 +444,7 @@ mod tests {
     #[test]
     fn who_is_asked_is_repeated_in_hints() {
         let options = |args: &[&str]| match question(args, "").what {
-            What::List { whom, .. } | What::Locate { get: Get { whom, .. } } => whom.to_string(),
+            What::List { whom, .. } | What::Locate { get: Get { whom, .. }, .. } => whom.to_string(),
             What::Show { .. } | What::History => panic!("nobody is asked"),
         };
         assert_eq!(options(&["list"]), "");

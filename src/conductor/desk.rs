@@ -3,14 +3,18 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
     allowance::Allowances,
     catalogue::{Catalogue, Gate},
+    history::{History, Note},
     live::{Hub, Reach},
-    page::metrics::{Counted, Way},
+    page::{
+        cache::Pages,
+        metrics::{Counted, Way},
+    },
     policy,
     report::{Happening, Reporter},
     room::Room,
@@ -44,6 +48,8 @@ pub struct Desk {
     table: Table,
     limits: Option<Limits>,
     start: Instant,
+    /// The time of day then, in seconds since 1970.
+    started: u64,
     reporter: Reporter,
     catalogue: Arc<Catalogue>,
     gate: Gate,
@@ -51,6 +57,8 @@ pub struct Desk {
     link_room: Room,
     reach: Reach,
     counted: Counted,
+    history: Arc<History>,
+    pages: Pages,
     /// What other conductors are to hear; None where there are none.
     outbox: Option<Arc<Outbox>>,
 }
@@ -63,9 +71,24 @@ impl Desk {
         let (table, start, hub, link_room) = (Table::new(table), Instant::now(), Hub::default(), Room::for_links());
         // Nobody is dialled where nothing takes from the queue.
         let (reach, _) = Reach::new();
-        let counted = Counted::default();
-        let outbox = None;
-        Self { table, limits, start, reporter, catalogue, gate, hub, link_room, reach, counted, outbox }
+        let (counted, history, pages, outbox) = (Counted::default(), Arc::default(), Pages::default(), None);
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self {
+            table,
+            limits,
+            start,
+            started,
+            reporter,
+            catalogue,
+            gate,
+            hub,
+            link_room,
+            reach,
+            counted,
+            history,
+            pages,
+            outbox,
+        }
     }
 
     /// With this catalogue instead of an empty one.
@@ -76,6 +99,11 @@ impl Desk {
     /// Newcomers are handed to be dialled here, and what other conductors are to hear there, if there are any.
     pub(super) fn with_ways_out(self, reach: Reach, outbox: Option<Arc<Outbox>>) -> Self {
         Self { reach, outbox, ..self }
+    }
+
+    /// With this history instead of an empty one.
+    pub(super) fn with_history(self, history: Arc<History>) -> Self {
+        Self { history, ..self }
     }
 
     pub(super) fn reporter(&self) -> &Reporter {
@@ -181,14 +209,18 @@ impl Desk {
         if change.info_hash != NEIGHBOURS {
             self.reach.hear(&change);
         }
-        self.tell_of_elsewhere(change);
+        self.tell_of_elsewhere(change, self.now());
     }
 
     /// As [`Desk::tell`], of what another conductor heard: that one dials newcomers. Who looks for neighbours comes and
     /// goes unnoticed.
-    fn tell_of_elsewhere(&self, change: Change) {
+    fn tell_of_elsewhere(&self, change: Change, at: Time) {
         if change.info_hash == NEIGHBOURS {
             return;
+        }
+        // The reporter looks there for names and times: first the note, then the change.
+        if let Some(note) = Note::of_change(&change, at) {
+            self.history.note(note);
         }
         self.counted.hear(change.what);
         self.hub.tell(&change);
@@ -203,6 +235,21 @@ impl Desk {
     /// What happened since the start, in numbers.
     pub fn counted(&self) -> &Counted {
         &self.counted
+    }
+
+    /// Who got which composition, and when.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The page as it was made last.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// The time of day, in seconds since 1970.
+    pub fn time_of_day(&self, time: Time) -> u64 {
+        self.started.saturating_add(time.as_secs())
     }
 
     /// All live links.
@@ -242,7 +289,7 @@ impl Desk {
         if !over && self.catalogue.admits(&announce.info_hash) {
             let then = self.now().saturating_sub(ago);
             let leave = if sighting.cut_off { What::Gone } else { What::Left };
-            let tell = |change: Change| self.tell_of_elsewhere(change.because(leave));
+            let tell = |change: Change| self.tell_of_elsewhere(change.because(leave), then);
             let heard =
                 self.table.announce(announce, &sighting.caller(), then, &mut fastrand::Rng::new(), tell, |_| false);
             if let Err(full) = heard {
@@ -254,8 +301,36 @@ impl Desk {
     /// What another conductor heard of a member over its live link.
     pub fn see(&self, glimpse: Glimpse) {
         if self.catalogue.admits(&glimpse.info_hash) {
-            self.hub.see(glimpse, self.now());
+            let notes = Note::of_glimpse(&glimpse, self.now());
+            let got = glimpse.got.is_some();
+            if self.hub.see(glimpse, self.now()) || got {
+                notes.into_iter().for_each(|note| self.history.note(note));
+            }
         }
+    }
+
+    /// What a member says with a link here, with what the history knows of it, for other conductors.
+    pub fn with_history_of(&self, glimpse: Glimpse) -> Glimpse {
+        let now = self.now();
+        let got = self.history.read(|book| book.record(&glimpse.info_hash, &glimpse.peer_id)?.got(now));
+        Glimpse { got, ..glimpse }
+    }
+
+    /// Notes the name of a member that begins a live link, before it is put into the table.
+    pub fn greet(&self, hello: &Hello, caller: &Caller) {
+        if hello.info_hash == NEIGHBOURS || !self.catalogue.admits(&hello.info_hash) {
+            return;
+        }
+        self.history.note(Note {
+            at: self.now(),
+            info_hash: hello.info_hash,
+            id: hello.peer_id,
+            address: table::home(&hello.announce(None, None), caller),
+            source: caller.source,
+            left: hello.progress.left,
+            completed: false,
+            named: Some((hello.name.clone(), hello.copy)),
+        });
     }
 
     /// Lets other conductors know that a member's live link ended.
@@ -263,7 +338,7 @@ impl Desk {
         if let Some(outbox) = &self.outbox {
             let home = table::home(&hello.announce(None, None), caller);
             let Hello { info_hash, peer_id, key, name, copy, .. } = hello.clone();
-            outbox.note_parted(Glimpse { info_hash, peer_id, key, home, name, copy, progress: None });
+            outbox.note_parted(Glimpse { info_hash, peer_id, key, home, name, copy, progress: None, got: None });
         }
     }
 
@@ -286,9 +361,14 @@ impl Desk {
     pub(super) fn sweep(&self) {
         self.table.sweep(self.now(), |change| self.tell(change));
         self.hub.forget_old(self.now());
+        match self.history.sweep(self.now()) {
+            0 => {}
+            n => log::warn!("{n} words of members came too fast to be remembered"),
+        }
     }
 
-    fn now(&self) -> Time {
+    /// The time since this conductor started: what its history counts from.
+    pub fn now(&self) -> Time {
         self.start.elapsed()
     }
 }

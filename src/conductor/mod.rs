@@ -2,7 +2,7 @@
 //!
 //! [`table`], [`policy`], [`allowance`] and [`connection_id`] are pure and decide, and the [`desk`] asks them; [`http`] and
 //! [`udp`] carry its answers on the threads of [`workers`], [`live`] pushes what changes to members, [`page`] shows it to
-//! people, [`report`] tells who started it and programs what happens. No byte of a composition passes through here, and
+//! people, [`report`] tells who started it and programs what happens, [`history`] remembers who got what. No byte of a composition passes through here, and
 //! who shares what is soft state: members that are still there are known again one interval after a restart. The
 //! [`catalogue`] of compositions is kept, and [`backup`] copies it. Several conductors may keep both in common: [`shared`].
 
@@ -11,6 +11,7 @@ pub mod backup;
 pub mod catalogue;
 pub mod connection_id;
 pub mod desk;
+pub mod history;
 pub mod http;
 pub mod live;
 pub mod page;
@@ -41,12 +42,14 @@ use crate::{
 };
 use catalogue::{Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
+use history::History;
 use live::{Reach, reach};
 use page::metrics;
-use report::Happening;
+use report::{Happening, Known};
 use room::Room;
 use secret::SecretError;
 use shared::{Outbox, link::Link, sighting::Sender};
+use table::Change;
 use workers::Work;
 
 pub use desk::{Desk, Refusal};
@@ -157,13 +160,19 @@ pub async fn start(
     let fronts = listen(&config.listen, workers::count()).await?;
     let addresses: Vec<SocketAddr> = fronts.iter().flat_map(|front| front.addresses.clone()).collect();
     let (catalogue, warnings) = catalogue::open(&config, &addresses)?;
-    let (reporter, written) = report::start(config.voice);
     let rate_limit = if config.no_rate_limit { None } else { Some(secret::fresh_seed()?) };
     let gate = Gate::new(names(&config.listen));
     let (doors, newcomers) = Reach::new();
+    let (catalogue, history) = (Arc::new(catalogue), Arc::<History>::default());
+    let known = {
+        let (catalogue, history) = (catalogue.clone(), history.clone());
+        move |change: &Change| Known::of(change, &history, &catalogue)
+    };
+    let (reporter, written) = report::start_with(config.voice, known);
     let outbox = matches!(config.store, Keep::Redis(_)).then(Arc::<Outbox>::default);
     let desk = Desk::new(reporter, secret::fresh_seed()?, rate_limit)
-        .with_catalogue(Arc::new(catalogue), gate)
+        .with_catalogue(catalogue, gate)
+        .with_history(history)
         .with_ways_out(doors, outbox.clone());
     let desk = Arc::new(desk);
     let dialling = tokio::spawn(reach::dial(desk.clone(), newcomers));

@@ -22,8 +22,11 @@ use tokio::sync::oneshot;
 
 use super::{
     Voice,
+    catalogue::Catalogue,
+    history::History,
     table::{Change, What},
 };
+use crate::{catalogue::Key, manifest::shown};
 
 /// Happenings that may wait to be written.
 const QUEUE: usize = 4096;
@@ -63,24 +66,63 @@ impl Reporter {
     }
 }
 
-/// Starts the thread that writes. The receiver hears when [`Happening::End`] has been written.
+/// What is known of a change beside what it says itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// Name of the member.
+    pub member: Option<String>,
+    /// Name of the composition in the catalogue.
+    pub composition: Option<String>,
+    /// Seconds that the member took to get all of it.
+    pub seconds: Option<f64>,
+    /// It was reported before.
+    pub is_old: bool,
+}
+
+impl Known {
+    /// What history and catalogue know of it.
+    pub fn of(change: &Change, history: &History, catalogue: &Catalogue) -> Self {
+        let composition = catalogue.find(&Key::Hash(change.info_hash)).ok();
+        let composition = composition.map(|entry| entry.name.as_str().to_owned());
+        let Some(origin) = change.word_of else { return Self { composition, ..Self::default() } };
+        history.read(|book| {
+            let completed = change.what == What::Completed;
+            let is_old = completed && !book.is_to_be_told(&change.info_hash, &origin.id);
+            let record = book.record(&change.info_hash, &origin.id);
+            let took = record.and_then(|record| record.took()).filter(|_| completed);
+            let seconds = took.map(|took| took.as_millis() as f64 / 1000.0);
+            Self { member: record.and_then(|record| record.name.clone()), composition, seconds, is_old }
+        })
+    }
+}
+
+/// As [`start_with`], for a conductor that knows no names.
 pub fn start(voice: Voice) -> (Reporter, oneshot::Receiver<()>) {
+    start_with(voice, |_| Known::default())
+}
+
+/// Starts the thread that writes; `known` says what else is known of a change. The receiver hears when
+/// [`Happening::End`] has been written.
+pub fn start_with(
+    voice: Voice,
+    known: impl Fn(&Change) -> Known + Send + 'static,
+) -> (Reporter, oneshot::Receiver<()>) {
     let (queue, happenings) = sync_channel(QUEUE);
     let (done, written) = oneshot::channel();
     let lost = Arc::new(AtomicU64::new(0));
     let reporter = Reporter { queue, lost: lost.clone() };
     thread::spawn(move || {
-        write_all(&happenings, &lost, voice);
+        write_all(&happenings, &lost, voice, known);
         let _ = done.send(());
     });
     (reporter, written)
 }
 
-fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice) {
+fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice, known: impl Fn(&Change) -> Known) {
     while let Ok(first) = happenings.recv() {
         let mut rest = REST;
         for happening in iter::once(first).chain(happenings.try_iter().take(QUEUE)) {
-            write(&happening, voice);
+            write(&happening, voice, &known);
             if matches!(happening, Happening::End) {
                 return;
             }
@@ -94,10 +136,17 @@ fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice) {
     }
 }
 
-fn write(happening: &Happening, voice: Voice) {
-    log(happening);
+fn write(happening: &Happening, voice: Voice, known: impl Fn(&Change) -> Known) {
+    let known = match happening {
+        Happening::Change(change) => known(change),
+        _ => Known::default(),
+    };
+    if known.is_old {
+        return;
+    }
+    log(happening, &known);
     let text = match voice {
-        Voice::Json => serde_json::to_string(&line(happening, now())).ok(),
+        Voice::Json => serde_json::to_string(&line(happening, &known, now())).ok(),
         Voice::People => people(happening),
         Voice::Silent => None,
     };
@@ -112,12 +161,13 @@ fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-fn log(happening: &Happening) {
+fn log(happening: &Happening, known: &Known) {
     match happening {
         Happening::Listening { addresses, .. } => log::info!("listening on {}, TCP and UDP", list(addresses)),
         Happening::Change(change) => log::info!(
-            "{}: {} {} ({} there)",
+            "{}: {}{} {} ({} there)",
             &change.info_hash.to_string()[..8],
+            known.member.as_deref().map(|name| format!("{} ", shown(name))).unwrap_or_default(),
             change.address,
             said(change.what),
             change.members
@@ -178,10 +228,16 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    composition: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
 }
 
-fn line(happening: &Happening, time: String) -> Line<'_> {
+fn line<'a>(happening: &'a Happening, known: &'a Known, time: String) -> Line<'a> {
     let empty = |event| Line {
         v: 1,
         time,
@@ -193,6 +249,9 @@ fn line(happening: &Happening, time: String) -> Line<'_> {
         address: None,
         members: None,
         why: None,
+        member: known.member.as_deref(),
+        composition: known.composition.as_deref(),
+        seconds: known.seconds,
         text: None,
     };
     match happening {
@@ -250,11 +309,13 @@ mod tests {
             address: SocketAddr::from(([10, 0, 0, 1], 9998)),
             what: What::Silent,
             members: 2,
+            word_of: None,
         });
+        let known = Known { member: Some("pc-1".into()), composition: Some("x.iso".into()), ..Known::default() };
         assert_eq!(
-            serde_json::to_string(&line(&change, "now".into())).unwrap(),
+            serde_json::to_string(&line(&change, &known, "now".into())).unwrap(),
             format!(
-                r#"{{"v":1,"time":"now","event":"left","hash":"{}","address":"10.0.0.1:9998","members":2,"why":"silent"}}"#,
+                r#"{{"v":1,"time":"now","event":"left","hash":"{}","address":"10.0.0.1:9998","members":2,"why":"silent","member":"pc-1","composition":"x.iso"}}"#,
                 "ab".repeat(20)
             )
         );

@@ -1,7 +1,7 @@
 //! Members through one conductor: announces over HTTP (BEP 3), over IPv4 and IPv6 where its name has both.
 //!
 //! The first announce leaves at once; the conductor's interval says when the next one does. A member that becomes
-//! complete says so at once. While the conductor does not answer it is tried again after 1, 2, 5 and then every 10
+//! complete says so at once, also where it leaves at once. While the conductor does not answer it is tried again after 1, 2, 5 and then every 10
 //! seconds, and its name is resolved anew each time. At the end it is told, if that takes no longer than 0.7 seconds.
 //! Where a [live link](super::live) to it is up, all is said there: over the IP version of the link it is announced to
 //! once in twenty minutes, and at once when the link breaks.
@@ -43,6 +43,8 @@ const IDLE: Duration = Duration::from_secs(4);
 const BESIDE_LINK: u32 = 20 * 60;
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_millis(700);
+/// Time that the last words over the live link may take before ours.
+const LINK_END: Duration = Duration::from_millis(400);
 /// The largest answer that is read, in bytes.
 const MAX_BODY: usize = 1 << 20;
 /// Seconds until the next try after the first, second, ... failure in a row.
@@ -196,6 +198,7 @@ struct Asker {
 
 impl Asker {
     async fn run(&self, mut stats: watch::Receiver<Stats>, stop: &CancellationToken) {
+        let first = *stats.borrow();
         let mut lines = [Line::default(); 2];
         let mut mood = None;
         let mut failures = 0;
@@ -227,7 +230,7 @@ impl Asker {
             }
         }
         let last = *stats.borrow();
-        Box::pin(self.take_leave(&lines, last)).await;
+        Box::pin(self.take_leave(&mut lines, first, last)).await;
     }
 
     /// Announces over both IP versions at the same time; gives the interval until the next round.
@@ -344,18 +347,50 @@ impl Asker {
         }
     }
 
-    /// Tells the conductor that we leave.
-    async fn take_leave(&self, lines: &[Line; 2], stats: Stats) {
-        let [v4, v6] = lines.map(|line| async move {
-            if let Some(address) = line.at {
-                let _ = self.announce(address, stats, Some(Event::Stopped)).await;
+    /// Says over one IP version what is still to be said: that we began, that we have all of it, that we leave.
+    async fn last_words(&self, line: Line, link: Option<SocketAddr>, first: Stats, last: Stats) {
+        let Some(address) = line.at else { return };
+        let completed = line.told.map_or_else(|| has_fetched(first, last), |told| told > 0 && last.left == 0);
+        // Where there was a live link it has said so, over whichever IP version.
+        if completed && link.is_none() {
+            if line.told.is_none() {
+                let _ = self.announce(address, first, Some(Event::Started)).await;
             }
-        });
-        let both = async { tokio::join!(v4, v6) };
-        if tokio::time::timeout(LAST_WORD, both).await.is_err() {
+            let _ = self.announce(address, last, Some(Event::Completed)).await;
+        }
+        let _ = self.announce(address, last, Some(Event::Stopped)).await;
+    }
+
+    /// Tells the conductor that we leave, and before that what it has not heard of our copy. `first` is how far we were at
+    /// the start.
+    async fn take_leave(&self, lines: &mut [Line; 2], first: Stats, last: Stats) {
+        let unheard = lines.iter().all(|line| line.at.is_none());
+        let all = async {
+            // What the live link says comes first: otherwise its words would put us into the table again.
+            if tokio::time::timeout(LINK_END, ended(&mut self.link.clone())).await.is_err() {
+                log::debug!("conductor {}: its live link has not ended yet", self.tracker.conductor);
+            }
+            let link = *self.link.borrow();
+            if unheard && link.is_none() && has_fetched(first, last) {
+                let _ = self.round(lines, first).await;
+            }
+            let [v4, v6] = lines.map(|line| self.last_words(line, link, first, last));
+            tokio::join!(v4, v6)
+        };
+        if tokio::time::timeout(LAST_WORD, all).await.is_err() {
             log::info!("conductor {} did not hear that we leave", self.tracker.conductor);
         }
     }
+}
+
+/// Whether a member that was so far at the start has fetched the rest by now.
+fn has_fetched(first: Stats, last: Stats) -> bool {
+    first.left > 0 && last.left == 0 && last.downloaded > 0
+}
+
+/// Waits until the live link has said its last words, where there is one.
+async fn ended(link: &mut watch::Receiver<Option<SocketAddr>>) {
+    while link.changed().await.is_ok() {}
 }
 
 /// Waits until nothing is left, if something was when the conductor was last told.

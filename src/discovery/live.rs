@@ -9,6 +9,8 @@
 //! What a hostile conductor can do: name as many addresses as fit into [`MAX_TOLD`] bytes a message, and say that members
 //! are gone or have it all; nobody who is connected is left because of it.
 
+mod words;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -17,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{SinkExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
     sync::{
@@ -45,13 +47,14 @@ use super::{
     resolve,
 };
 use crate::{
-    announce::live::{Hello, MAX_TOLD, PATH, Progress, REPORT, SILENCE, Said, Told, VERSION, Word},
+    announce::live::{MAX_TOLD, PATH, Progress, REPORT, SILENCE, Told, Word},
     conductor::catalogue::gate::NO_PAGE,
     manifest::shown,
     metainfo::{InfoHash, Tracker},
     net::via::Via,
     peer::dial::connect,
 };
+use words::{greet, leave, part, report};
 
 /// How long it may take to connect, and to agree.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +62,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_millis(300);
+/// Time that the conductor may take to close the link.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long all of that may take.
 const LEAVING: Duration = Duration::from_secs(1);
 /// Hellos that wait for their answers: who says more than is read may wait for ever.
@@ -104,11 +109,22 @@ pub struct Links {
 pub struct Strand {
     pub identity: Identity,
     pub progress: watch::Receiver<Progress>,
+    /// How far this member was at the start, until the conductor has heard it: the first hello says this, so that a member
+    /// that completes at once is seen to complete.
+    pub first: Option<Progress>,
     /// Told where the link is while the conductor takes us.
     pub up: watch::Sender<Option<SocketAddr>>,
     pub found: mpsc::Sender<Discovered>,
     /// Ends it: the conductor is told that we leave.
     pub stop: CancellationToken,
+}
+
+impl Strand {
+    /// It lacked something at the start, has all of it now, and the conductor heard neither.
+    fn completed_unheard(&self) -> bool {
+        let progress = self.progress.borrow();
+        self.first.as_ref().is_some_and(|first| first.left > 0) && progress.left == 0 && progress.downloaded > 0
+    }
 }
 
 impl Links {
@@ -298,7 +314,12 @@ impl Keeper {
                 biased;
                 Some(ended) = self.ends.next() => if let Some(kept) = self.end(ended) {
                     unanswered -= usize::from(kept.state == State::Said);
-                    timeout(LAST_WORD, leave(&mut socket, kept)).await.map_err(|_| Broken::Silent)??;
+                    let left = timeout(LAST_WORD, leave(&mut socket, kept, near, at)).await;
+                    let left = left.map_err(|_| Broken::Silent)??;
+                    if self.strands.is_empty() {
+                        part(&mut socket).await;
+                    }
+                    drop(left);
                 },
                 message = socket.next() => {
                     let message = message.ok_or(Broken::Closed)??;
@@ -330,7 +351,6 @@ impl Keeper {
                 () = sleep_until(last_heard + SILENCE) => return Err(Broken::Silent),
             }
         }
-        let _ = timeout(LAST_WORD, socket.close(None)).await;
         Ok(())
     }
 
@@ -419,42 +439,4 @@ async fn open_at(tracker: &Tracker, via: &Via, address: SocketAddr) -> Result<(S
 
 fn is_for_now(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-async fn greet(socket: &mut Socket, kept: &mut Kept, near: IpAddr) -> Result<(), Broken> {
-    let Strand { identity, progress, .. } = &mut kept.strand;
-    let hello = Hello {
-        v: VERSION,
-        info_hash: identity.info_hash,
-        peer_id: identity.id,
-        key: identity.key,
-        port: identity.port,
-        ip: identity.ip,
-        near: vec![near],
-        name: identity.name.clone(),
-        copy: identity.copy,
-        progress: progress.borrow_and_update().clone(),
-    };
-    kept.state = State::Said;
-    say(socket, &Said::Hello(hello)).await
-}
-
-/// Says how far we are, if that is news.
-async fn report(socket: &mut Socket, strand: &mut Strand, state: State) -> Result<(), Broken> {
-    if state != State::Taken || !strand.progress.has_changed().unwrap_or(false) {
-        return Ok(());
-    }
-    let (info_hash, progress) = (strand.identity.info_hash, strand.progress.borrow_and_update().clone());
-    say(socket, &Said::Progress { info_hash, progress }).await
-}
-
-async fn leave(socket: &mut Socket, mut kept: Kept) -> Result<(), Broken> {
-    report(socket, &mut kept.strand, kept.state).await?;
-    say(socket, &Said::Leave { info_hash: kept.strand.identity.info_hash }).await
-}
-
-async fn say(socket: &mut Socket, said: &Said) -> Result<(), Broken> {
-    let text = serde_json::to_string(said).map_err(|error| Broken::Connect(error.into()))?;
-    timeout(SILENCE, socket.send(Message::text(text))).await.map_err(|_| Broken::Silent)??;
-    Ok(())
 }

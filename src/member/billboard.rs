@@ -162,7 +162,13 @@ impl Billboard {
             return Ok(json(StatusCode::OK, &self.listing()));
         }
         let member = Some(self.name.clone());
-        match Place::parse(path)? {
+        let place = match Place::parse(path)? {
+            // A member gives no torrents: an entry of this name is meant.
+            Place::Torrent(key) => Place::Entry(key.with_torrent().ok_or_else(|| Unanswered::Unknown(key.clone()))?),
+            place => place,
+        };
+        match place {
+            Place::Torrent(key) => Err(Unanswered::Unknown(key)),
             Place::Entry(key) => {
                 let composition = composition(&self.find(&key)?);
                 Ok(json(StatusCode::OK, &Entry { v: VERSION, composition, member }))
@@ -185,7 +191,8 @@ impl Billboard {
         let mut compositions: Vec<Composition> = self.repertoire.find(|_| true).iter().map(composition).collect();
         compositions.sort_by(|a, b| (&a.name, a.info_hash.0).cmp(&(&b.name, b.info_hash.0)));
         compositions.truncate(MOST_LISTED);
-        Listing { v: VERSION, compositions, coming: self.repertoire.expected(), member: Some(self.name.clone()) }
+        let (coming, member) = (self.repertoire.expected(), Some(self.name.clone()));
+        Listing { v: VERSION, compositions, coming, total: None, member }
     }
 
     fn find(&self, key: &Key) -> Result<Performed, Unanswered> {
@@ -215,9 +222,9 @@ impl Billboard {
 
     fn roster(&self, performed: &Performed, ends: Ends) -> Roster {
         let percent = percent(performed.geometry.size(), performed.left);
-        let holder = Holder { address: ends.here, complete: performed.left == 0, percent };
+        let holder = Holder::new(ends.here, performed.left == 0, percent);
         let (holders, member) = (vec![holder], Some(self.name.clone()));
-        Roster { v: VERSION, composition: composition(performed), holders, member }
+        Roster { v: VERSION, composition: composition(performed), holders, had_whole: 0, past: Vec::new(), member }
     }
 }
 

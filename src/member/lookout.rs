@@ -107,8 +107,9 @@ impl Lookout {
             let (up, link) = watch::channel(None);
             if tracker.is_plain_conductor() {
                 let (progress, found) = (self.progress.subscribe(), self.found.clone());
+                let first = Some(progress.borrow().clone());
                 let (tracker, identity) = (tracker.clone(), identity.clone());
-                let strand = live::Strand { identity, progress, up, found, stop: self.ended.clone() };
+                let strand = live::Strand { identity, progress, first, up, found, stop: self.ended.clone() };
                 self.sources.push(self.links.keep(tracker, strand));
             }
             self.sources.push(conductor::start(

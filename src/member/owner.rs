@@ -395,6 +395,13 @@ impl Owner {
         self.watch(screen).or_else(|| self.is_over()).or_else(|| self.gives_up(now)).or_else(|| self.rests(now))
     }
 
+    /// Tells the conductors how far this member is now.
+    fn tell_conductors(&mut self) {
+        self.lookout.tell(self.stats());
+        let snapshot = self.parts.swarm.snapshot(self.now());
+        self.lookout.report(report::progress(&self.parts.swarm, &snapshot));
+    }
+
     /// How far this member is, for its conductors.
     fn stats(&self) -> Stats {
         let snapshot = self.parts.swarm.snapshot(self.now());

@@ -228,7 +228,12 @@ fn the_page_shows_members_and_runs_no_name() {
     assert!(shown.contains("&lt;script&gt;alert(1)") && !shown.contains("<script>alert"), "{shown}");
     assert!(shown.contains("127.0.0.1:1003") && shown.contains("value=\"50\""), "{shown}");
     let hash = hex::encode(HASH);
-    assert!(String::from_utf8(get(conductor.v4, "/").body).unwrap().contains(&format!("/c/{hash}")));
+    let until = Instant::now() + PATIENCE;
+    // The page is made once a second at most.
+    while !String::from_utf8(get(conductor.v4, "/").body).unwrap().contains(&format!("/c/{hash}")) {
+        assert!(Instant::now() < until, "the page does not list it");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(get(conductor.v4, "/c/no-such").status, 404);
     for asset in ["/page.css", "/page.js"] {
         assert_eq!(get(conductor.v4, asset).status, 200);

@@ -1,6 +1,10 @@
 //! Members with live links to a conductor: what they hear of each other, and when they end.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use rustix::process::Signal;
 
@@ -33,6 +37,53 @@ fn a_completion_is_told_once() {
     copy.end().with(0);
     let next = conductor.event("the next", |_| true);
     assert_eq!((&next["event"], &next["why"]), (&"left".into(), &"stopped".into()));
+}
+
+/// Members that leave in the moment in which they have it all are heard to complete, each once and by its name.
+#[test]
+fn who_completes_and_leaves_at_once_is_counted() {
+    const MEMBERS: usize = 8;
+    let place = Place::new();
+    let (mut conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = compose(&place, "x.bin", &bytes(100_000, 65), &[&address, "--register"]);
+    let _seed = seed(&place, &manifest, &["--name", "head"]);
+    let names: Vec<String> = (0..MEMBERS).map(|n| format!("pc-{n}")).collect();
+    let members: Vec<Program> =
+        names.iter().map(|name| named(&place, &manifest, name, &["--exit-when-done"])).collect();
+    members.into_iter().for_each(|member| drop(member.end().with(0)));
+    let mut completed: Vec<String> = Vec::new();
+    while completed.len() < MEMBERS {
+        let event = conductor.event_named("completed");
+        assert_eq!(event["composition"], "x.bin", "{event}");
+        assert!(event["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{event}");
+        completed.push(event["member"].as_str().expect("a name").to_owned());
+    }
+    completed.sort();
+    assert_eq!(completed, names);
+
+    let ask = |arguments: &[&str]| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+        command.args(["locate", "x.bin", "--conductor", &address, "--summary"]).args(arguments);
+        Program::start(command).end().with(0)
+    };
+    let text = ask(&[]);
+    names.iter().for_each(|name| text.says(&format!("{name} (")));
+    text.says("8 have had it whole: ");
+    text.says("; 1 more has it: head");
+    let line = ask(&["--json"]).events().next().expect("a line");
+    assert_eq!((&line["had_whole"], &line["lacking"]), (&MEMBERS.into(), &0.into()), "{line}");
+    assert_eq!(line["past"].as_array().map(Vec::len), Some(MEMBERS), "{line}");
+    let metrics = http_get(&address, "/metrics");
+    assert!(metrics.contains("orchestra_completions_total 8\n"), "{metrics}");
+}
+
+/// What is answered to this question.
+fn http_get(server: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(server).expect("a conductor");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 fn named(place: &Place, manifest: &std::path::Path, name: &str, arguments: &[&str]) -> Program {

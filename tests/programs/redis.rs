@@ -151,6 +151,31 @@ fn members_of_two_conductors_find_each_other() {
     }
 }
 
+/// Who got a composition is known to every conductor, also of a member that left at once.
+#[test]
+fn each_conductor_remembers_who_has_had_it() {
+    let place = Place::new();
+    let Some(redis) = Redis::start(&place) else { return };
+    let (mut one, at_one) = redis.conductor(&place);
+    let (_other, at_other) = redis.conductor(&place);
+    let manifest = compose(&place, "song.bin", &bytes(100_000, 55), &[&at_one, "--register"]);
+    let _seed = seed(&place, &manifest, &["--no-lan"]);
+    joined(&mut one);
+    member_of(&place, &manifest, "fetched", &at_one, &["--name", "pc-1"]).end().with(0);
+    let until = Instant::now() + PATIENCE;
+    for conductor in [&at_one, &at_other] {
+        loop {
+            let mut command = place.command(env!("CARGO_BIN_EXE_member"));
+            command.args(["locate", "song.bin", "--summary", "--conductor", conductor]);
+            let ended = Program::start(command).end();
+            if ended.lines.iter().any(|line| line.contains("1 has had it whole: pc-1 (")) {
+                break;
+            }
+            assert!(Instant::now() < until, "{conductor} does not know it: {:?}", ended.lines);
+        }
+    }
+}
+
 #[test]
 fn a_catalogue_in_common_outlives_conductors_and_the_loss_of_redis() {
     let place = Place::new();

@@ -27,6 +27,7 @@ use super::{
     CatalogueError, Entry as Kept, Outcome,
     api_error::{ApiError, mark_again, retry_after, said_of, status},
     gate::asked,
+    listing,
     register::Registered,
     uploads::{BodyError, Uploads, discard},
     writers::Writer,
@@ -34,14 +35,14 @@ use super::{
 use crate::{
     announce::Counts,
     catalogue::{
-        Coming, Composition, Entry, Holder, IfTaken, Key, Listing, MAX_MANIFEST, Place, Refusal, Roster, VERSION,
+        Coming, Composition, Entry, IfTaken, Key, MAX_MANIFEST, Place, Refusal, VERSION,
         answer::{self, json, said},
         batch::{BatchAnswer, BatchResult, MAX_BATCH, MAX_BATCH_LENGTH},
-        percent,
         place::{COMING, ROOT},
     },
     conductor::{Desk, http::TooMuch, table::Caller},
-    manifest::Endpoint,
+    manifest::{Endpoint, Manifest},
+    metainfo::convert::to_torrent,
 };
 
 /// Where it is told whether the conductor can do all its work.
@@ -50,8 +51,6 @@ const READY: &str = "/ready";
 const MAX_COMING_LENGTH: usize = 256 << 10;
 /// So many manifests of one request count as one question.
 const MANIFESTS_A_QUESTION: usize = 16;
-/// Members that are listed of one composition, at most.
-const MAX_HOLDERS: usize = 1000;
 
 /// What `GET /ready` answers where all is well.
 #[derive(Serialize)]
@@ -77,11 +76,18 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route(&format!("{ROOT}/{{*place}}"), get(read).put(register).delete(remove))
         .route(COMING, put(expect))
         .route(READY, get(ready))
+        .method_not_allowed_fallback(not_allowed)
         .with_state(office)
 }
 
-async fn list(State(office): State<Office>, headers: HeaderMap) -> Response {
-    office.answered(office.list(&headers))
+/// A method that nothing here answers.
+async fn not_allowed() -> Response {
+    let error = "this is not answered here: GET reads, and PUT, POST and DELETE change the catalogue".to_owned();
+    json(StatusCode::METHOD_NOT_ALLOWED, &Refusal { v: VERSION, error, candidates: Vec::new(), member: None })
+}
+
+async fn list(State(office): State<Office>, headers: HeaderMap, uri: Uri) -> Response {
+    office.answered(office.list(&headers, uri.query().unwrap_or_default()).await)
 }
 
 async fn read(
@@ -136,11 +142,9 @@ async fn ready(State(office): State<Office>) -> Response {
 }
 
 impl Office {
-    fn list(&self, headers: &HeaderMap) -> Answer {
+    async fn list(&self, headers: &HeaderMap, query: &str) -> Answer {
         self.desk.gate().may_read(said(headers))?;
-        let compositions = self.compositions(self.desk.catalogue().list());
-        let coming = self.desk.catalogue().expected();
-        Ok(json(StatusCode::OK, &Listing { v: VERSION, compositions, coming, member: None }))
+        Ok(listing::list(&self.desk, headers, query).await)
     }
 
     async fn read(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri) -> Answer {
@@ -148,17 +152,37 @@ impl Office {
         let catalogue = self.desk.catalogue();
         match Place::parse(uri.path())? {
             Place::Entry(key) => Ok(json(StatusCode::OK, &self.entry(catalogue.find(&key)?))),
-            Place::Members(key) => Ok(json(StatusCode::OK, &self.roster(catalogue.find(&key)?, caller))),
+            Place::Members(key) => {
+                Ok(json(StatusCode::OK, &listing::roster(&self.desk, catalogue.find(&key)?, *caller).await))
+            }
             Place::Manifest(key) => self.manifest(catalogue.find(&key)?, caller, headers).await,
+            Place::Torrent(key) => match key.with_torrent().map(|named| catalogue.find(&named)) {
+                // Older members ask so for an entry that itself has such a name.
+                Some(Ok(entry)) => Ok(json(StatusCode::OK, &self.entry(entry))),
+                _ => self.torrent(catalogue.find(&key)?, caller, headers).await,
+            },
         }
     }
 
     async fn manifest(&self, entry: Kept, caller: &Caller, headers: &HeaderMap) -> Answer {
-        let (catalogue, hash) = (self.desk.catalogue().clone(), entry.info_hash);
-        let text = blocking(move || catalogue.manifest(&hash)).await.map_err(CatalogueError::from)?;
-        let text = text.ok_or_else(|| CatalogueError::Unknown(entry.name.shown().into_owned()))?;
+        let text = self.text(&entry).await?;
         let text = reachable(text, said(headers).host.and_then(asked), caller);
         Ok(answer::manifest(entry.name.as_str(), text))
+    }
+
+    /// The manifest as it is kept.
+    async fn text(&self, entry: &Kept) -> Result<Vec<u8>, ApiError> {
+        let (catalogue, hash) = (self.desk.catalogue().clone(), entry.info_hash);
+        let text = blocking(move || catalogue.manifest(&hash)).await.map_err(CatalogueError::from)?;
+        Ok(text.ok_or_else(|| CatalogueError::Unknown(entry.name.shown().into_owned()))?)
+    }
+
+    /// The torrent of the same swarm, with this conductor as a tracker.
+    async fn torrent(&self, entry: Kept, caller: &Caller, headers: &HeaderMap) -> Answer {
+        let text = self.text(&entry).await?;
+        let text = reachable(text, said(headers).host.and_then(asked), caller);
+        let bytes = blocking(move || Ok(to_torrent(&Manifest::parse(&text)?)?.render()));
+        Ok(answer::torrent(entry.name.as_str(), bytes.await.map_err(ApiError::Torrent)?))
     }
 
     async fn register(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri, mut body: Body) -> Answer {
@@ -278,27 +302,19 @@ impl Office {
         let writer = self.writer(headers)?;
         match Place::parse(uri.path())? {
             Place::Entry(key) => Ok((writer, key)),
+            Place::Torrent(key) => Ok((writer, key.with_torrent().ok_or(ApiError::NotWritable)?)),
             Place::Manifest(_) | Place::Members(_) => Err(ApiError::NotWritable),
         }
     }
 
     /// These entries with how their swarms stand.
     fn compositions(&self, entries: Vec<Kept>) -> Vec<Composition> {
-        let hashes: Vec<_> = entries.iter().map(|entry| entry.info_hash).collect();
-        let counts = self.desk.counts(&hashes).into_iter().map(|(_, counts)| counts);
-        entries.into_iter().zip(counts).map(|(entry, counts)| composition(entry, counts)).collect()
+        listing::compositions(&self.desk, entries)
     }
 
     fn entry(&self, entry: Kept) -> Entry {
         let counts = self.desk.counts_of(&entry.info_hash);
         Entry { v: VERSION, composition: composition(entry, counts), member: None }
-    }
-
-    fn roster(&self, entry: Kept, caller: &Caller) -> Roster {
-        let (hash, size) = (entry.info_hash, entry.size);
-        let holder = |(address, left)| Holder { address, complete: left == 0, percent: percent(size, left) };
-        let holders = self.desk.holders(&hash, caller, MAX_HOLDERS).into_iter().map(holder).collect();
-        Roster { v: VERSION, composition: self.entry(entry).composition, holders, member: None }
     }
 
     fn answered(&self, answer: Answer) -> Response {
@@ -335,7 +351,7 @@ fn log_registered(entry: &Kept, outcome: Outcome) {
     log::info!("catalogue: {} {:?}, {outcome:?}", entry.info_hash, entry.name.as_str());
 }
 
-fn composition(entry: Kept, counts: Counts) -> Composition {
+pub(super) fn composition(entry: Kept, counts: Counts) -> Composition {
     Composition {
         name: entry.name.as_str().to_owned(),
         info_hash: entry.info_hash,
@@ -369,7 +385,7 @@ fn now() -> u64 {
 }
 
 /// Runs what blocks on a thread of its own; a panic there is one here.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -13,6 +13,8 @@ use super::{CatalogueError, StoreError, gate::GateError, uploads::BodyError, wri
 use crate::{
     catalogue::{Refusal, VERSION, answer::json, batch::MAX_BATCH, place::PlaceError},
     conductor::http::TooMuch,
+    manifest::ManifestError,
+    metainfo::convert::ConvertError,
 };
 
 /// After this time an asker may come again: where the catalogue was busy, and where its store is away or a composition is
@@ -30,6 +32,8 @@ pub enum ApiError {
     Place(#[from] PlaceError),
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    #[error("there is no torrent of it: {0}")]
+    Torrent(NoTorrent),
     #[error("only NAME, HASH and OWNER/NAME can be written")]
     NotWritable,
     #[error("the body of the request was not taken: {0}")]
@@ -44,6 +48,15 @@ pub enum ApiError {
     NotReady(Arc<StoreError>),
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
+}
+
+/// Why a manifest has no torrent.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTorrent {
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
 }
 
 /// Said to a source that asks too much, whatever it asked for.
@@ -98,6 +111,7 @@ pub fn status(error: &ApiError) -> StatusCode {
         | ApiError::Batch(_) => StatusCode::BAD_REQUEST,
         ApiError::Body(BodyError::TooLong(_)) | ApiError::TooMany(_) => StatusCode::PAYLOAD_TOO_LARGE,
         ApiError::Body(BodyError::NoRoom) | ApiError::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ApiError::Torrent(_) => StatusCode::NOT_FOUND,
         ApiError::TooMuch(_) => StatusCode::TOO_MANY_REQUESTS,
         ApiError::Gate(GateError::Origin) => StatusCode::FORBIDDEN,
         ApiError::Token(TokenRefused::Missing | TokenRefused::Unknown) => StatusCode::UNAUTHORIZED,

@@ -14,6 +14,7 @@ pub mod coming;
 pub mod copies;
 pub mod gate;
 pub mod index;
+mod listing;
 pub mod redis;
 pub mod register;
 pub mod sqlite;
@@ -204,6 +205,8 @@ pub struct Catalogue {
     troubles: Troubles,
     /// When the store was tried last, and what came of it.
     probed: Mutex<Option<(Instant, Readiness)>>,
+    /// Counts changes of the index and of what is expected.
+    generation: AtomicU64,
 }
 
 /// Whether a store takes changes, and why not.
@@ -243,6 +246,7 @@ impl Catalogue {
             start: Instant::now(),
             troubles: Troubles::default(),
             probed: Mutex::default(),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -295,6 +299,15 @@ impl Catalogue {
         self.index().list()
     }
 
+    /// A number that is another after each change of what [`Catalogue::list`] and [`Catalogue::expected`] say.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn has_changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
     /// How many entries there are.
     pub fn count(&self) -> usize {
         self.index().count()
@@ -315,6 +328,7 @@ impl Catalogue {
     /// Takes in what somebody hashes.
     pub fn expect(&self, coming: Vec<Coming>) {
         self.soon().hear(coming, self.start.elapsed());
+        self.has_changed();
     }
 
     /// What will be an entry soon.
@@ -400,7 +414,10 @@ impl Catalogue {
     }
 
     fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
+        let index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever reads the new number reads the new index.
+        self.has_changed();
+        index
     }
 }
 

@@ -166,6 +166,7 @@ impl Catalogue {
         };
         index.insert(entry.clone());
         self.soon().remove(&entry.name);
+        self.has_changed();
         (entry, outcome)
     }
 }

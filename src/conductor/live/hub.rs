@@ -10,7 +10,7 @@
 //! swarm, up to [`AUDIENCE`]; who is not told then hears of it with its next announce.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -208,11 +208,15 @@ impl Hub {
         gatherings.get(info_hash).into_iter().flat_map(Gathering::seen).cloned().collect()
     }
 
-    /// Bytes a second that the members of a swarm receive together.
-    pub fn rate(&self, info_hash: &InfoHash) -> u64 {
+    /// Bytes a second that the members of a swarm with a link receive together. The addresses of their machines are added
+    /// to `machines`; how many members that are is returned too.
+    pub fn rate(&self, info_hash: &InfoHash, machines: &mut HashSet<IpAddr>) -> (u64, usize) {
         let gatherings = self.lock();
         let all = gatherings.get(info_hash).into_iter().flat_map(Gathering::seen);
-        all.map(|seen| seen.progress.rate_down).fold(0, u64::saturating_add)
+        all.fold((0, 0), |(rate, count), seen| {
+            machines.insert(seen.home.ip());
+            (rate.saturating_add(seen.progress.rate_down), count + 1)
+        })
     }
 
     /// What the members with a link here say, for other conductors: what is new, or `all`.
@@ -223,19 +227,20 @@ impl Hub {
                 link.told = true;
                 let ((peer_id, key), copy, Seen { home, name, progress }) = (link.who, link.copy, link.seen.clone());
                 let (info_hash, progress) = (*info_hash, Some(progress));
-                glimpses.push(Glimpse { info_hash, peer_id, key, home, name, copy, progress });
+                glimpses.push(Glimpse { info_hash, peer_id, key, home, name, copy, progress, got: None });
             }
         }
         glimpses
     }
 
-    /// What a member says that has its link to another conductor.
-    pub fn see(&self, glimpse: Glimpse, now: Time) {
-        let Glimpse { info_hash, peer_id, key, home, name, copy, progress } = glimpse;
+    /// What a member says that has its link to another conductor; whether it was not known before.
+    pub fn see(&self, glimpse: Glimpse, now: Time) -> bool {
+        let Glimpse { info_hash, peer_id, key, home, name, copy, progress, .. } = glimpse;
         let mut gatherings = self.lock();
         let gathering = gatherings.entry(info_hash).or_default();
         let who = (peer_id, key);
         let is_here = gathering.links.values().any(|link| link.who == who);
+        let mut is_new = false;
         let room = gathering.elsewhere.len() < MAX_ELSEWHERE || gathering.elsewhere.contains_key(&who);
         match progress {
             Some(progress) if !is_here && room => {
@@ -243,7 +248,7 @@ impl Hub {
                     gathering.is_whole(Copy { peer_id, name: name.clone(), copy });
                 }
                 let seen = Seen { home, name, progress };
-                gathering.elsewhere.insert(who, Elsewhere { seen, until: now + ELSEWHERE });
+                is_new = gathering.elsewhere.insert(who, Elsewhere { seen, until: now + ELSEWHERE }).is_none();
             }
             Some(_) => {}
             None => _ = gathering.elsewhere.remove(&who),
@@ -251,6 +256,7 @@ impl Hub {
         if gathering.is_empty() {
             gatherings.remove(&info_hash);
         }
+        is_new
     }
 
     /// Forgets members of which their conductor says no more.
@@ -377,7 +383,7 @@ mod tests {
     }
 
     fn change(address: &str, what: What) -> Change {
-        Change { info_hash: HASH, address: address.parse().unwrap(), what, members: 2 }
+        Change { info_hash: HASH, address: address.parse().unwrap(), what, members: 2, word_of: None }
     }
 
     #[test]
@@ -437,7 +443,7 @@ mod tests {
         for n in 2..5 {
             let (ticket, _queue, _) = there.enter(&life(n, 2, "vm"), &caller("10.0.0.2"));
             there.report(ticket, Progress::default());
-            there.glimpses(false).into_iter().for_each(|glimpse| here.see(glimpse, Time::ZERO));
+            there.glimpses(false).into_iter().for_each(|glimpse| _ = here.see(glimpse, Time::ZERO));
             assert!(there.leave(ticket));
         }
         assert_eq!(heard(&mut news).len(), 1);
@@ -460,7 +466,7 @@ mod tests {
         let (here, there) = (Hub::default(), Hub::default());
         let (_one, mut news, _) = here.enter(&hello(1, &[]), &caller("10.0.0.1"));
         let (two, _queue, _) = there.enter(&hello(2, &[]), &caller("10.0.0.2"));
-        let tells = |all| there.glimpses(all).into_iter().for_each(|glimpse| here.see(glimpse, Time::ZERO));
+        let tells = |all| there.glimpses(all).into_iter().for_each(|glimpse| _ = here.see(glimpse, Time::ZERO));
         let lacks = || here.seen(&HASH).iter().map(|seen| (seen.name.clone(), seen.progress.left)).collect::<Vec<_>>();
         tells(false);
         assert_eq!(lacks(), [("node1".into(), 9), ("node2".into(), 9)]);

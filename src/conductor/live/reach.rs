@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn hears(reach: &Reach, n: u32, what: What) {
-        reach.hear(&Change { info_hash: HASH, address: at(n), what, members: 1 });
+        reach.hear(&Change { info_hash: HASH, address: at(n), what, members: 1, word_of: None });
     }
 
     #[test]

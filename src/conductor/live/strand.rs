@@ -50,6 +50,7 @@ impl Strand {
     /// Puts the member into the table; and what it is to be told: who is there, or why it is not taken.
     pub fn begin(hello: Hello, desk: &Desk, caller: &Caller) -> (Option<(Self, Queue)>, Vec<Told>) {
         let hello = hello.cut();
+        desk.greet(&hello, caller);
         let (ticket, news, copies) = desk.hub().enter(&hello, caller);
         let strand = Self { hello, ticket };
         let mut members = Vec::new();

@@ -1,6 +1,7 @@
 //! The conductor in numbers, as Prometheus reads them.
 
 use std::{
+    cmp::Reverse,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,7 +16,7 @@ use prometheus_client::{
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
     },
     registry::Registry,
 };
@@ -24,12 +25,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    conductor::{Desk, table::What},
+    conductor::{
+        Desk,
+        page::view::{self, Orchestra},
+        table::What,
+    },
     net::listen::ListenError,
 };
 
 /// What the text is, for its header: Prometheus' own text format, which all its tools read.
 pub const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Compositions that are told of, at most.
+const MAX_COMPOSITIONS: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Why {
@@ -72,7 +80,6 @@ pub struct Counted {
     announces: Counter<u64, AtomicU64>,
     refused: Counter<u64, AtomicU64>,
     joined: Counter<u64, AtomicU64>,
-    completed: Counter<u64, AtomicU64>,
     left: Family<Why, Counter<u64, AtomicU64>>,
 }
 
@@ -118,11 +125,8 @@ impl Counted {
                 self.joined.inc();
                 return;
             }
-            What::Completed => {
-                self.completed.inc();
-                return;
-            }
-            What::Moved => return,
+            // The history counts completions, each once.
+            What::Completed | What::Moved => return,
             What::Left => "stopped",
             What::Gone => "gone",
             What::Silent => "silent",
@@ -130,6 +134,33 @@ impl Counted {
         };
         self.left.get_or_create(&Why { why }).inc();
     }
+}
+
+/// A composition of the catalogue. Hosts are no labels: each would be a series for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Which {
+    composition: String,
+    info_hash: String,
+}
+
+/// Who shares and who got each composition of the catalogue, of [`MAX_COMPOSITIONS`] at most: those with most members.
+fn of_compositions(desk: &Desk, registry: &mut Registry) {
+    let index = desk.pages().index(false, || view::index(desk, false));
+    let busiest = |row: &&Orchestra| Reverse(u64::from(row.members()).max(row.had_whole));
+    let mut rows: Vec<&Orchestra> = index.orchestras.iter().collect();
+    rows.sort_by_key(busiest);
+    rows.truncate(MAX_COMPOSITIONS);
+    let [members, complete, had] = [(); 3].map(|()| Family::<Which, Gauge>::default());
+    for row in rows {
+        let Some(entry) = row.entry.as_ref().filter(|_| row.members() > 0 || row.had_whole > 0) else { continue };
+        let which = Which { composition: entry.name.as_str().to_owned(), info_hash: row.hash.to_string() };
+        members.get_or_create(&which).set(row.members().into());
+        complete.get_or_create(&which).set(row.counts.complete.into());
+        had.get_or_create(&which).set(i64::try_from(row.had_whole).unwrap_or(i64::MAX));
+    }
+    registry.register("composition_members", "Members of a composition of the catalogue", members);
+    registry.register("composition_complete", "Those of them that have all of it", complete);
+    registry.register("composition_had_whole", "Members that got all of it within the last day", had);
 }
 
 /// Serves the numbers at this address to whoever asks, until `stop`; gives where that is.
@@ -145,15 +176,22 @@ pub async fn start(
     let failed = |source| ListenError { address, over: "", source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let answer = async |State(desk): State<Arc<Desk>>| ([(header::CONTENT_TYPE, KIND)], text(&desk));
+    let answer = async |State(desk): State<Arc<Desk>>| ([(header::CONTENT_TYPE, KIND)], text(desk).await);
     let router = Router::new().route("/metrics", get(answer)).with_state(desk);
     tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).into_future());
     log::info!("metrics at http://{bound}/metrics");
     Ok(Some(bound))
 }
 
-/// All numbers, as they are now.
-pub fn text(desk: &Desk) -> String {
+/// All numbers, as they are now, gathered on a thread that answers nobody.
+pub async fn text(desk: Arc<Desk>) -> String {
+    match tokio::task::spawn_blocking(move || written(&desk)).await {
+        Ok(text) => text,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn written(desk: &Desk) -> String {
     let mut registry = Registry::with_prefix("orchestra");
     let catalogue = desk.catalogue();
     let gauges = [
@@ -177,7 +215,8 @@ pub fn text(desk: &Desk) -> String {
     registry.register("announces", "Announces over HTTP and UDP that were answered", counted.announces.clone());
     registry.register("refused_announces", "Announces over HTTP and UDP that were refused", counted.refused.clone());
     registry.register("joins", "Members that joined a swarm", counted.joined.clone());
-    registry.register("completions", "Members that got the last part", counted.completed.clone());
+    let completions = ConstCounter::new(desk.history().read(|book| book.completions()));
+    registry.register("completions", "Members that got the last part", completions);
     registry.register(
         "rate_limited",
         "Questions refused since their source asks too often",
@@ -191,6 +230,7 @@ pub fn text(desk: &Desk) -> String {
         registry.register("redis_losses", "How often Redis went away", counted.redis_lost.clone());
     }
     registry.register("leaves", "Members that left a swarm, and why", counted.left.clone());
+    of_compositions(desk, &mut registry);
     let mut text = String::new();
     // Text takes everything.
     let _ = encode(&mut text, &registry);

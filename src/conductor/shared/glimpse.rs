@@ -33,6 +33,16 @@ pub struct Glimpse {
     pub copy: Option<CopyId>,
     /// None: its link ended.
     pub progress: Option<Progress>,
+    /// When it got all of it, if its conductor saw that; older conductors do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub got: Option<Got>,
+}
+
+/// When a member was first heard of, and when it got all of it, in milliseconds before this is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Got {
+    pub began_ago: u64,
+    pub whole_ago: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,12 +91,14 @@ mod tests {
             name: "node".into(),
             copy: Some(CopyId([4; 8])),
             progress: Some(Progress { left: 9, map: "0f".into(), ..Progress::default() }),
+            got: None,
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let glimpses = [glimpse(), Glimpse { progress: None, ..glimpse() }, Glimpse { copy: None, ..glimpse() }];
+        let got = Some(Got { began_ago: 12_000, whole_ago: 1000 });
+        let glimpses = [glimpse(), Glimpse { progress: None, got, ..glimpse() }, Glimpse { copy: None, ..glimpse() }];
         assert_eq!(read(&write(Sender(7), &glimpses)), Some((Sender(7), glimpses.to_vec())));
         for bytes in [&b""[..], b"{}", b"\xff", b"{\"sender\":1,\"glimpses\":[{}]}"] {
             assert!(read(bytes).is_none());

@@ -188,7 +188,8 @@ impl<'a> Session<'a> {
     async fn tell(&mut self, all: bool) -> Result<(), RedisError> {
         let parted = std::mem::take(&mut *self.link.outbox.parted());
         let glimpses = self.link.desk.hub().glimpses(all).into_iter().chain(parted);
-        let glimpses: Vec<_> = glimpses.map(|glimpse| glimpse.seen_from_outside(self.outside)).collect();
+        let whole = |glimpse| self.link.desk.with_history_of(glimpse).seen_from_outside(self.outside);
+        let glimpses: Vec<_> = glimpses.map(whole).collect();
         for batch in glimpses.chunks(GLIMPSES_AT_ONCE) {
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(&self.glimpses).arg(glimpse::write(self.link.sender, batch));

@@ -41,6 +41,7 @@ use crate::{
     announce::{Announce, Counts, Event, Listed},
     metainfo::InfoHash,
     time::Time,
+    wire::handshake::PeerId,
 };
 
 /// Members in all swarms together, at most: 200 MiB.
@@ -62,6 +63,19 @@ pub struct Change {
     pub what: What,
     /// Members in this swarm afterwards.
     pub members: usize,
+    /// The member's own word that brought it; None where the member said nothing: it fell silent, or another took its
+    /// address.
+    pub word_of: Option<Origin>,
+}
+
+/// The member behind a change, as it announced itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub id: PeerId,
+    /// The address that the announce came from.
+    pub source: IpAddr,
+    /// Bytes that the member lacks.
+    pub left: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,11 +235,14 @@ impl Table {
         let mut counts = Counts::default();
         let mut members = 0;
         if let Some(swarm) = shard.get_mut(&announce.info_hash) {
-            let left = swarm.leave(who);
+            let (left, completed) = swarm.leave(who, announce.left == 0);
             counts = swarm.counts();
             members = swarm.members();
             if left {
                 self.members.fetch_sub(1, Ordering::Relaxed);
+                if completed {
+                    tell(change(announce, caller, What::Completed, members + 1));
+                }
                 tell(change(announce, caller, What::Left, members));
             }
             if members == 0 {
@@ -266,7 +283,10 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 fn change(announce: &Announce, caller: &Caller, what: What, members: usize) -> Change {
-    Change { info_hash: announce.info_hash, address: address::home(announce, caller), what, members }
+    let origin = Origin { id: announce.id, source: caller.source, left: announce.left };
+    // Who was replaced is not the one who announces.
+    let word_of = (what != What::Replaced).then_some(origin);
+    Change { info_hash: announce.info_hash, address: address::home(announce, caller), what, members, word_of }
 }
 
 #[cfg(test)]

@@ -85,9 +85,9 @@ impl Swarm {
         let known = if replaced { self.roll.find(&who) } else { known };
         let seed = announce.left == 0;
         let completed = seed && known.is_some_and(|place| !self.roll.is_seed(place));
+        self.downloaded = self.downloaded.saturating_add(u32::from(completed));
         let place = match known {
             Some(place) => {
-                self.downloaded = self.downloaded.saturating_add(u32::from(completed));
                 let place = self.roll.count_among(seed, place);
                 self.roll.open(place, door, announce.left);
                 place
@@ -110,10 +110,14 @@ impl Swarm {
         }
     }
 
-    /// Takes a member out; returns whether it was in.
-    pub fn leave(&mut self, who: &Who) -> bool {
-        let place = self.roll.find(who);
-        place.map(|place| self.roll.remove(place)).is_some()
+    /// Takes a member out, which says whether it has all of it; returns whether it was in, and whether it completed since
+    /// it was heard last.
+    pub fn leave(&mut self, who: &Who, whole: bool) -> (bool, bool) {
+        let Some(place) = self.roll.find(who) else { return (false, false) };
+        let completed = whole && !self.roll.is_seed(place);
+        self.downloaded = self.downloaded.saturating_add(u32::from(completed));
+        self.roll.remove(place);
+        (true, completed)
     }
 
     /// Whether somebody's time may be over.

@@ -42,7 +42,7 @@ impl Table {
             let mut members = before;
             swarm.expire(now, &mut due.walked, &mut budget, |address| {
                 members -= 1;
-                tell(Change { info_hash, address, what: What::Silent, members });
+                tell(Change { info_hash, address, what: What::Silent, members, word_of: None });
             });
             self.members.fetch_sub(before - members, Ordering::Relaxed);
             if members == 0 {

@@ -139,6 +139,23 @@ fn stopped_takes_out_at_once_and_only_once() {
     assert_eq!(world.table.members(), 1);
 }
 
+/// A member may leave in the moment in which it completes, and says so with its last word.
+#[test]
+fn who_leaves_with_all_of_it_has_completed() {
+    let mut world = World::new();
+    world.say(&leecher(1), at(1));
+    world.say(&leecher(2), at(2));
+    world.say(&seed(3), at(3));
+    world.changes();
+    for whole in [seed(1), seed(3)] {
+        let n = if whole.id == seed(1).id { 1 } else { 3 };
+        world.say(&Announce { event: Some(Event::Stopped), ..whole }, at(n));
+    }
+    world.say(&Announce { event: Some(Event::Stopped), ..leecher(2) }, at(2));
+    assert_eq!(world.changes.iter().map(|change| change.word_of.unwrap().left).collect::<Vec<_>>(), [0, 0, 0, 100]);
+    assert_eq!(world.changes(), [(What::Completed, 3), (What::Left, 2), (What::Left, 1), (What::Left, 0)]);
+}
+
 #[test]
 fn nobody_can_speak_for_another_without_its_key() {
     let mut world = World::new();

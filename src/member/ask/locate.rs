@@ -1,7 +1,7 @@
 //! `member locate`: who has a composition, and which parts of it.
 //!
 //! The conductor knows where members are and how much they have; which parts, they are asked themselves, each in a short
-//! conversation. What it costs who asks a hostile conductor: connections to [`MOST_ASKED`] addresses of its choice,
+//! conversation. The slowest stand first: they are what somebody waits for. What it costs who asks a hostile conductor: connections to [`MOST_ASKED`] addresses of its choice,
 //! [`AT_ONCE`] at the same time, and a bitfield of each in memory (128 KiB at most).
 
 use std::time::Duration;
@@ -47,6 +47,12 @@ impl Place {
         self.holder.complete || self.seen.as_ref().is_some_and(|seen| seen.has.is_full())
     }
 
+    /// Its name, as it says itself or as the conductor knows it. Not safe for a terminal.
+    pub fn name(&self) -> Option<&str> {
+        let own = self.seen.as_ref().and_then(|seen| seen.name.as_deref());
+        own.or(self.holder.name.as_deref())
+    }
+
     /// How much it has, rounded down; None where nobody knows.
     pub fn percent(&self, geometry: &Geometry) -> Option<u8> {
         if self.is_complete() {
@@ -80,7 +86,8 @@ pub struct Located {
 /// # Errors
 /// The conductor says of the composition what no composition can be; the text is for people.
 pub async fn ask(roster: Roster, via: &Via) -> Result<Located, String> {
-    let Roster { composition, holders, .. } = roster;
+    let Roster { composition, mut holders, .. } = roster;
+    holders.sort_by_key(Holder::slowness);
     let geometry = Geometry::new(composition.size, u64::from(composition.part_size));
     let geometry = geometry.ok().filter(|geometry| geometry.parts() == composition.parts);
     let geometry = geometry.ok_or("what it says of the size and the parts does not fit together")?;
@@ -125,8 +132,13 @@ impl Located {
     pub fn json(&self) -> String {
         lines(self.places.iter().map(|place| Line {
             v: VERSION,
-            holder: Holder { complete: place.is_complete(), percent: place.percent(&self.geometry), ..place.holder },
-            name: place.seen.as_ref().and_then(|seen| seen.name.as_deref()),
+            holder: Holder {
+                complete: place.is_complete(),
+                percent: place.percent(&self.geometry),
+                name: None,
+                ..place.holder.clone()
+            },
+            name: place.name(),
             client: place.seen.as_ref().and_then(|seen| seen.client.as_deref()),
             reached: place.seen.is_some(),
             ranges: place.ranges(&self.geometry),
@@ -195,7 +207,7 @@ mod tests {
                 Seen { client: Some("Orchestra 0.1.0".to_owned()), name: Some(format!("ws-{port}")), has }
             });
             let address = format!("10.0.0.5:{port}").parse().unwrap();
-            Place { holder: Holder { address, complete: *percent == Some(100), percent: *percent }, seen }
+            Place { holder: Holder::new(address, *percent == Some(100), *percent), seen }
         };
         let (name, info_hash) = ("x".to_owned(), InfoHash([1; 20]));
         let composition =

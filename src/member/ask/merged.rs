@@ -8,7 +8,7 @@ use core::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    catalogue::{Composition, Holder},
+    catalogue::{Composition, Holder, Past},
     metainfo::InfoHash,
 };
 
@@ -103,6 +103,22 @@ pub fn holders(all: impl IntoIterator<Item = Holder>) -> Vec<Holder> {
     all
 }
 
+/// All that is remembered, each member once: where several remember it, as the one that saw it get all of it.
+pub fn past(all: impl IntoIterator<Item = Past>) -> Vec<Past> {
+    let mut found: BTreeMap<_, Past> = BTreeMap::new();
+    for one in all {
+        let known = found.entry((one.name.clone(), one.address)).or_insert_with(|| one.clone());
+        let here = known.here || one.here;
+        if known.whole.is_none() || known.seconds.is_none() && one.seconds.is_some() {
+            *known = one;
+        }
+        known.here = here;
+    }
+    let mut all: Vec<Past> = found.into_values().collect();
+    all.sort_by_key(|past| Reverse(past.whole));
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,8 +186,7 @@ mod tests {
 
     #[test]
     fn each_holder_is_there_once() {
-        let holder =
-            |port, percent| Holder { address: ([10, 0, 0, 1], port).into(), complete: percent == Some(100), percent };
+        let holder = |port, percent| Holder::new(([10, 0, 0, 1], port).into(), percent == Some(100), percent);
         let all =
             [(1, Some(40)), (2, None), (3, Some(100)), (1, Some(50))].map(|(port, percent)| holder(port, percent));
         let shown: Vec<_> = holders(all).into_iter().map(|one| (one.address.port(), one.percent)).collect();

@@ -12,6 +12,7 @@ pub mod locate;
 mod merged;
 mod named;
 mod show;
+mod summary;
 pub(super) mod table;
 
 use std::{
@@ -141,7 +142,11 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
 async fn answer(question: &Question) -> Result<String, AskingFailed> {
     match &question.what {
         What::List { whom, all } => Ok(list(listing(whom).await?, whom, *all, question.json)),
-        What::Locate { get } => {
+        What::Locate { get, summary: true } => {
+            let roster = named::roster(get).await?;
+            Ok(if question.json { summary::json(&roster) } else { summary::text(&roster) })
+        }
+        What::Locate { get, summary: false } => {
             let located = locate(get, &get.whom.near.clone().unwrap_or_default()).await?;
             Ok(match question.json {
                 true => located.json(),

@@ -6,7 +6,7 @@ use super::{
     AskingFailed, Person, can_be_asked, choice,
     everyone::{Heard, Source, everyone},
     listing,
-    merged::{Merged, Said, holders, merge, only_held},
+    merged::{self, Merged, Said, holders, merge, only_held},
     near, now, some_names,
 };
 use crate::{
@@ -36,12 +36,18 @@ pub async fn roster(get: &Get) -> Result<Roster, AskingFailed> {
     let hash = Key::Hash(composition.info_hash);
     let spoke: Vec<SocketAddr> =
         sources.iter().filter(|(_, is_member)| *is_member).flat_map(|(source, _)| source.places.clone()).collect();
-    let mut all: Vec<Holder> = Vec::new();
+    let (mut all, mut past, mut had_whole) = (Vec::<Holder>::new(), Vec::new(), 0);
     for (source, is_member) in &sources {
         match source.client.members(&hash).await {
-            Ok(roster) if *is_member => all.extend(roster.holders.first().map(|holder| placed(*holder, source))),
+            Ok(roster) if *is_member => {
+                all.extend(roster.holders.into_iter().next().map(|holder| placed(holder, source)))
+            }
             // Who spoke for itself may be known by another of its addresses.
-            Ok(roster) => all.extend(roster.holders.into_iter().filter(|holder| !spoke.contains(&holder.address))),
+            Ok(roster) => {
+                had_whole = had_whole.max(roster.had_whole);
+                past.extend(roster.past);
+                all.extend(roster.holders.into_iter().filter(|holder| !spoke.contains(&holder.address)));
+            }
             Err(error) => log::info!("{error}"),
         }
     }
@@ -50,7 +56,7 @@ pub async fn roster(get: &Get) -> Result<Roster, AskingFailed> {
     let complete = counted(holders.iter().filter(|holder| holder.complete).count());
     composition.members = composition.members.max(counted(holders.len()));
     composition.complete = composition.complete.max(complete);
-    Ok(Roster { v: VERSION, composition, holders, member: None })
+    Ok(Roster { v: VERSION, composition, holders, had_whole, past: merged::past(past), member: None })
 }
 
 /// A member that was found here is where it was found.

@@ -112,9 +112,10 @@ pub fn candidates(entries: &[Composition], now: u64, numbered: bool) -> Table {
 
 /// Members of a swarm, and what was seen of them.
 pub fn places(places: &[Place], geometry: &Geometry) -> Table {
+    let has_rates = places.iter().any(|place| !place.is_complete() && place.holder.rate.is_some());
     let row = |place: &Place| {
         let seen = place.seen.as_ref();
-        let told = |text: Option<&String>| text.map_or_else(|| "-".to_owned(), |text| shown(text).into_owned());
+        let told = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| shown(text).into_owned());
         let has = place.percent(geometry).map_or_else(|| "?".to_owned(), |percent| format!("{percent} %"));
         let parts = match (place.is_complete(), place.ranges(geometry)) {
             (true, _) => "all".to_owned(),
@@ -122,16 +123,22 @@ pub fn places(places: &[Place], geometry: &Geometry) -> Table {
             (false, Some(ranges)) if ranges.is_empty() => "none".to_owned(),
             (false, Some(ranges)) => part_map::runs(&ranges, MOST_RUNS),
         };
-        let (name, client) = (seen.and_then(|seen| seen.name.as_ref()), seen.and_then(|seen| seen.client.as_ref()));
-        vec![told(name), place.holder.address.to_string(), has, told(client), parts]
+        let client = seen.and_then(|seen| seen.client.as_deref());
+        let mut row = vec![told(place.name()), place.holder.address.to_string(), has];
+        if has_rates {
+            let fetches = !place.is_complete();
+            let rate = place.holder.rate.filter(|_| fetches).map(|rate| units::rate(rate as f64));
+            let wait = place.holder.eta.filter(|_| fetches).map(|eta| units::duration(Duration::from_secs(eta)));
+            row.extend([rate, wait].map(|text| text.unwrap_or_else(|| "-".to_owned())));
+        }
+        row.extend([told(client), parts]);
+        row
     };
-    let columns = vec![
-        left("NAME"),
-        left("ADDRESS"),
-        right("HAS", 0),
-        Column { spare: 1, ..left("CLIENT") },
-        Column { list: true, ..left("PARTS") },
-    ];
+    let mut columns = vec![left("NAME"), left("ADDRESS"), right("HAS", 0)];
+    if has_rates {
+        columns.extend([right("RATE", 1), right("LEFT", 2)]);
+    }
+    columns.extend([Column { spare: 3, ..left("CLIENT") }, Column { list: true, ..left("PARTS") }]);
     Table { columns, rows: places.iter().map(row).collect() }
 }
 

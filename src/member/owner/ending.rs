@@ -130,6 +130,8 @@ impl Owner {
     /// Leaves: conversations end and put away what they hold, conductors are told, the disk's state is noted.
     pub(super) async fn end(mut self, ending: Ending, screen: &Teller) -> Exit {
         let ending = self.look_a_last_time(ending).await;
+        // Members that complete and leave at once are heard to complete.
+        self.tell_conductors();
         self.lookout.ended().cancel();
         let swarm = &self.parts.swarm;
         let went = self.parts.ledger.end(|key| swarm.name_of(key).unwrap_or_default());
