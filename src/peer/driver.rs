@@ -81,14 +81,7 @@ pub(super) enum Turn {
 
 /// Carries this conversation to its end.
 pub async fn run(link: Link) {
-    let mut driver = Driver {
-        receiver: Receiver::new(Limits { block: MAX_REQUEST }, link.download),
-        transmitter: Transmitter::new(link.upload),
-        talk: Talk { key: link.key, stream: link.stream, session: link.session, store: link.store, start: link.start },
-        commands: link.commands,
-        events: link.events,
-        unread_since: None,
-    };
+    let mut driver = Driver::new(link);
     let closed = match driver.converse().await {
         Err(closed) => closed,
         Ok(never) => match never {},
@@ -114,6 +107,23 @@ enum Woken {
 }
 
 impl Driver {
+    fn new(link: Link) -> Self {
+        Self {
+            receiver: Receiver::new(Limits { block: MAX_REQUEST }, link.download),
+            transmitter: Transmitter::new(link.upload),
+            talk: Talk {
+                key: link.key,
+                stream: link.stream,
+                session: link.session,
+                store: link.store,
+                start: link.start,
+            },
+            commands: link.commands,
+            events: link.events,
+            unread_since: None,
+        }
+    }
+
     async fn converse(&mut self) -> Result<std::convert::Infallible, Closed> {
         socket::prepare(&self.talk.stream).map_err(|e| Closed::Broken(e.to_string()))?;
         let mut alarm = Box::pin(sleep_until(Instant::now().into()));

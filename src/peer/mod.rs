@@ -47,8 +47,13 @@ pub enum Event {
     Choked(bool),
     /// Whether it wants anything from us.
     Interested(bool),
-    /// Payload bytes that came since the last such event.
-    Received(u32),
+    /// Payload bytes that came since the last such event, of blocks of this part that were asked for and not taken back.
+    Received {
+        part: PartIndex,
+        bytes: u32,
+    },
+    /// Payload bytes that came since the last such event, of blocks that were taken back before: they are of no use.
+    Late(u32),
     /// A whole part came from it, and was checked: its bytes are right (and on their way to the disk).
     Right(PartIndex),
     /// A whole part came and is wrong. `alone`: every byte of it came from this member.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a payload lands only where the session said that it was asked for.
 
-use std::{io, pin::Pin};
+use std::{collections::VecDeque, io, pin::Pin};
 
 use super::{
     Closed, Command, Event,
@@ -66,12 +66,22 @@ pub struct Receiver {
     payload: Option<Payload>,
     /// The parts that are being fetched and of which something came.
     parts: Vec<Assembly>,
+    /// Parts of which nothing was missing any more when they were to be fetched: to be verified.
+    whole: VecDeque<Assembly>,
     disk: Option<Disk>,
 }
 
 impl Receiver {
     pub fn new(limits: Limits, limiter: Limiter) -> Self {
-        Self { limits, limiter, scratch: Scratch::default(), payload: None, parts: Vec::new(), disk: None }
+        Self {
+            limits,
+            limiter,
+            scratch: Scratch::default(),
+            payload: None,
+            parts: Vec::new(),
+            whole: VecDeque::new(),
+            disk: None,
+        }
     }
 
     /// Takes in what the socket has.
@@ -96,18 +106,21 @@ impl Receiver {
         }
     }
 
-    /// A part is to be fetched: what came of it earlier is taken up, and the session told what is missing.
+    /// A part is to be fetched: what came of it earlier is taken up, and the session told what is missing. That may be
+    /// nothing: the last bytes of a part can come just after it was released and just before it is put away.
     pub fn fetch(&mut self, part: PartIndex, talk: &mut Talk) {
-        let missing = match talk.store.take_parked(part) {
-            Some(assembly) => {
-                let missing = assembly.missing();
-                self.parts.push(assembly);
-                missing
-            }
+        let parked = talk.store.take_parked(part);
+        let missing = match &parked {
+            Some(assembly) => assembly.missing(),
             None => std::iter::once(0..talk.store.geometry().blocks(part)).collect(),
         };
         let now = talk.now();
-        talk.session.fetch(part, &missing, now);
+        let is_whole = talk.session.fetch(part, &missing, now).is_some();
+        match parked {
+            Some(assembly) if is_whole => self.whole.push_back(assembly),
+            Some(assembly) => self.parts.push(assembly),
+            None => {}
+        }
     }
 
     /// A part is not fetched here any more: what came of it is kept for others.
@@ -126,10 +139,12 @@ impl Receiver {
 
     /// The conversation is over: what is with the disk gets done, all else is put away.
     pub async fn finish(&mut self, talk: &mut Talk) {
+        self.verify_next(talk);
         while self.disk.is_some() {
             if let Some(judged) = self.disk_done(&talk.store).await {
                 self.on_verdict(judged, talk);
             }
+            self.verify_next(talk);
         }
         while let Some(assembly) = self.parts.first() {
             self.put_away(assembly.part(), talk);
@@ -178,6 +193,7 @@ impl Receiver {
 
     /// Makes what it can of the bytes that are there.
     fn digest(&mut self, talk: &mut Talk, now: Time) -> Result<(), Closed> {
+        self.verify_next(talk);
         let mut more = true;
         while more && talk.session.takes_input() && !self.waits_for_disk() {
             more = match self.payload {
@@ -317,9 +333,22 @@ impl Receiver {
             && let Some(at) = self.parts.iter().position(|a| a.part() == part)
         {
             let assembly = self.parts.swap_remove(at);
-            let store = talk.store.clone();
-            let verdict = async move { store.verify(assembly).await };
-            self.disk = Some(Disk::Verify(part, Box::pin(verdict)));
+            self.verify(assembly, talk);
+        }
+    }
+
+    fn verify(&mut self, assembly: Assembly, talk: &Talk) {
+        let (part, store) = (assembly.part(), talk.store.clone());
+        let verdict = async move { store.verify(assembly).await };
+        self.disk = Some(Disk::Verify(part, Box::pin(verdict)));
+    }
+
+    /// One after the other, when the disk has nothing else to do for this conversation.
+    fn verify_next(&mut self, talk: &Talk) {
+        if self.disk.is_none()
+            && let Some(assembly) = self.whole.pop_front()
+        {
+            self.verify(assembly, talk);
         }
     }
 

@@ -30,6 +30,8 @@ impl Fetch {
 
 /// Answers to requests that we took back are remembered up to this many; a member that owes us more is told to go.
 const MAX_TAKEN_BACK: usize = 4096;
+/// And so many of them from one that may drop them in silence: more than are on their way at a time.
+const MAX_SILENTLY_DROPPED: usize = 1024;
 
 #[derive(Debug, Default)]
 pub struct Requests {
@@ -169,6 +171,12 @@ impl Requests {
 
     pub fn owes_too_much(&self) -> bool {
         self.taken_back.len() > MAX_TAKEN_BACK
+    }
+
+    /// Who does not know refusals drops what is taken back in silence: answers to the oldest are not waited for.
+    pub fn forgive_oldest(&mut self) {
+        let many = self.taken_back.len().saturating_sub(MAX_SILENTLY_DROPPED);
+        self.taken_back.drain(..many);
     }
 }
 

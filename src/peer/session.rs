@@ -45,7 +45,7 @@ const FIRST_REQUEST: u32 = 4 * BLOCK;
 /// Pieces of metadata that wait to be sent at most; more are refused.
 const MAX_METADATA_QUEUE: usize = 64;
 /// What was recalled is given up after this time, if neither it comes nor a refusal.
-const RECALL_TIME: Time = Time::from_secs(1);
+const RECALL_TIME: Time = Time::from_millis(300);
 /// Messages that wait to be sent; beyond that nothing more is read from this member.
 const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
 /// Events that wait to be told at most: nothing more is read before they are.
@@ -122,7 +122,10 @@ pub struct Session {
     /// The part that it asked for last.
     last_wanted: Option<PartIndex>,
     rate: BusyRate,
-    received: u32,
+    /// Bytes that came of each part since the swarm was last told, the last of them being that which is coming.
+    received: Vec<(PartIndex, u32)>,
+    /// Bytes that came meanwhile and that nobody waits for any more.
+    late: u32,
     uploaded: u32,
     messages: VecDeque<Message>,
     metadata_waiting: usize,
@@ -163,7 +166,8 @@ impl Session {
             uploads: uploads::Uploads::default(),
             last_wanted: None,
             rate: BusyRate::default(),
-            received: 0,
+            received: Vec::new(),
+            late: 0,
             uploaded: 0,
             messages: VecDeque::new(),
             metadata_waiting: 0,
@@ -222,14 +226,23 @@ impl Session {
         Ok(landing)
     }
 
-    /// So many bytes of the payload came. None at all is nothing that the other side did.
+    /// So many bytes of the payload came. They count for the part that they were asked for, and for nothing if that was
+    /// taken back: whoever answers late must not look as if it gave what it is asked for now. None at all is nothing that
+    /// the other side did.
     pub fn on_bytes(&mut self, count: u32, now: Time) {
         if count == 0 {
             return;
         }
         self.hear(now);
-        self.received += count;
+        let Some(arriving) = self.arriving.filter(|arriving| arriving.wanted) else {
+            self.late += count;
+            return;
+        };
         self.rate.add(count, now);
+        match self.received.last_mut() {
+            Some((part, bytes)) if *part == arriving.part => *bytes += count,
+            _ => self.received.push((arriving.part, count)),
+        }
     }
 
     /// The payload is whole. Returns the part if that was the last of it: check it, then call [`Self::on_verdict`].
@@ -246,17 +259,23 @@ impl Session {
         self.events.push_back(verdict);
     }
 
-    /// [`Command::Fetch`]: `missing` are the 16 KiB blocks of the part that are not there yet.
-    pub fn fetch(&mut self, part: PartIndex, missing: &[Range<u32>], now: Time) {
+    /// [`Command::Fetch`]: `missing` are the 16 KiB blocks of the part that are not there yet. Returns the part if none is,
+    /// so that nothing is asked for: check it, then call [`Self::on_verdict`].
+    #[must_use]
+    pub fn fetch(&mut self, part: PartIndex, missing: &[Range<u32>], now: Time) -> Option<PartIndex> {
+        if missing.iter().all(Range::is_empty) {
+            return Some(part);
+        }
         if self.choked {
             self.events.push_back(Event::Released { part, refused: false });
-            return;
+            return None;
         }
         if self.requests.is_idle() {
             self.rate.start(now);
         }
         self.requests.add(part, missing);
         self.pump(now);
+        None
     }
 
     /// Any command but `Fetch` and `Close`, which are the driver's.
@@ -305,6 +324,9 @@ impl Session {
         };
         if let Some(arriving) = self.arriving.as_mut().filter(|a| a.part == part) {
             arriving.wanted = false;
+        }
+        if !self.remote.fast {
+            self.requests.forgive_oldest();
         }
         for b in awaited {
             if !self.choked {
@@ -408,14 +430,17 @@ impl Session {
     /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up, or
     /// more to be told than fits in one batch.
     pub fn takes_input(&self) -> bool {
-        self.messages.len() < MAX_BACKLOG && self.events.len() < MAX_EVENTS
+        self.messages.len() < MAX_BACKLOG && self.events.len() + self.received.len() < MAX_EVENTS
     }
 
     /// The next thing the swarm should know. The event `Released` means that the driver puts the part's bytes away
     /// before it passes the event on.
     pub fn next_event(&mut self) -> Option<Event> {
-        if self.received > 0 {
-            return Some(Event::Received(std::mem::take(&mut self.received)));
+        if let Some((part, bytes)) = self.received.pop() {
+            return Some(Event::Received { part, bytes });
+        }
+        if self.late > 0 {
+            return Some(Event::Late(std::mem::take(&mut self.late)));
         }
         if self.uploaded > 0 {
             return Some(Event::Uploaded(std::mem::take(&mut self.uploaded)));

@@ -36,6 +36,13 @@ pub enum PartState {
     Present,
 }
 
+impl PartState {
+    /// Whether this member was asked for it and has not given it back.
+    pub fn is_asked_of(self, key: PeerKey) -> bool {
+        matches!(self, Self::Fetching(by) | Self::Moving(by, _) if by == key)
+    }
+}
+
 /// Which parts of a member come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Among {

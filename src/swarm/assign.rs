@@ -1,6 +1,9 @@
 //! Which part is asked of whom, and what is taken from a slow one.
 
-use super::{Swarm, neighbour::Fetch};
+use super::{
+    Swarm,
+    neighbour::{Fetch, Neighbour},
+};
 use crate::{
     geometry::PartIndex,
     peer::{Command, PeerKey},
@@ -22,17 +25,37 @@ const MOST_OUTSTANDING: u64 = 64 << 20;
 const MOST_PARTS: usize = 512;
 /// With less than this outstanding in all, a complete member may be asked for anything.
 const HUNGRY: u64 = 64 << 10;
+/// A complete member that gave nothing for so long is asked for what is missing, whoever else has it.
+const SPARED_TIME: Time = Time::from_millis(500);
 /// A pending part is taken from who would need this many times as long as the one who could have it instead.
 const STEAL: f64 = 2.0;
 const STEAL_MARGIN: f64 = 0.010;
+/// A part that is fetched from one alone, to know whom to blame, is left to it for so much longer.
+const SUSPECT_MARGIN: f64 = 1.0;
 /// A part that has not begun to come after this many times what it should take is not counted on.
 const OVERDUE: f64 = 4.0;
 
-/// Seconds until a part comes that should take `due`, after having `waited` for the first byte of it. One who is served
+/// Seconds until a part comes that should take `due`, after having `waited` for the first byte of it, and whether that should
+/// have come long ago. One who is served
 /// in turn gets it soon after a long wait, so the longest wait is the worst reason to steal; well beyond that
 /// something is wrong.
-fn time_to_come(due: f64, waited: f64) -> f64 {
-    if waited > OVERDUE * due { waited } else { (due - waited).max(0.0) }
+fn time_to_come(due: f64, waited: f64) -> (f64, bool) {
+    let overdue = waited > OVERDUE * due;
+    (if overdue { waited } else { (due - waited).max(0.0) }, overdue)
+}
+
+/// A part that is asked of one and may be taken over by another.
+struct Late {
+    /// Seconds until it should be there.
+    time: f64,
+    victim: PeerKey,
+    part: PartIndex,
+    /// Bytes of it that have not come.
+    left: u32,
+    /// None of it came.
+    waits: bool,
+    /// And some should have come long ago.
+    overdue: bool,
 }
 
 impl Swarm {
@@ -56,7 +79,7 @@ impl Swarm {
             if n.outstanding() >= target || n.fetches.len() >= MOST_PARTS {
                 return;
             }
-            match self.pick_for(key) {
+            match self.pick_for(key, now) {
                 Some(part) => self.fetch(key, part, now),
                 None => break,
             }
@@ -70,11 +93,13 @@ impl Swarm {
         idle.into_iter().for_each(|key| self.assign(key, now));
     }
 
-    fn pick_for(&mut self, key: PeerKey) -> Option<PartIndex> {
+    fn pick_for(&mut self, key: PeerKey, now: Time) -> Option<PartIndex> {
         let spread = self.neighbours.values().any(|n| n.counts());
         let outstanding = || self.neighbours.values().map(|n| n.outstanding()).sum::<u64>();
         let n = self.neighbours.get(&key)?;
-        let among = if n.is_complete() && spread && outstanding() >= HUNGRY { Among::OnlyThere } else { Among::All };
+        let idle = n.fetches.is_empty() && now >= n.last_bytes + SPARED_TIME;
+        let spared = n.is_complete() && spread && !idle && outstanding() >= HUNGRY;
+        let among = if spared { Among::OnlyThere } else { Among::All };
         self.picker.pick(&n.has, among, !spread)
     }
 
@@ -85,9 +110,7 @@ impl Swarm {
         };
         if n.outstanding() == 0 {
             // Who has lost a part for giving none of it still owes: or its stall would never be seen.
-            if !n.lost_one {
-                n.last_bytes = now;
-            }
+            n.last_bytes = now.saturating_sub(n.owed);
             n.rate.start(now);
         }
         let offered = std::mem::take(&mut n.offers);
@@ -98,8 +121,7 @@ impl Swarm {
 
     /// In place of an end game: an empty connection takes over the pending part that would be ready last.
     pub(super) fn steal(&mut self, thief: PeerKey, now: Time) {
-        let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_be_asked() && n.fetches.is_empty() && !n.lost_one)
-        else {
+        let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_take_over(now)) else {
             return;
         };
         let mean = self.mean_rate();
@@ -107,34 +129,47 @@ impl Swarm {
         if own_rate == 0.0 || self.is_moving_to(thief) {
             return;
         }
-        let mut worst: Option<(f64, PeerKey, Fetch)> = None;
+        let Some(late) = self.latest(thief, own, mean, now) else {
+            return;
+        };
+        // What came wrong from several is fetched from one alone, so that the other begins with nothing.
+        let suspect = self.suspect.contains(&late.part);
+        let (bytes, margin) = match suspect {
+            true => (self.geometry().part_len(late.part), SUSPECT_MARGIN),
+            false => (late.left, STEAL_MARGIN),
+        };
+        if late.time > STEAL * (f64::from(bytes) / own_rate + margin) {
+            self.picker.set(late.part, PartState::Moving(late.victim, thief));
+            if late.waits {
+                self.edit(late.victim, |n| n.loses_one(now));
+            }
+            // An answer is not waited for where there should have been bytes long ago.
+            let command = if late.overdue || suspect { Command::Release } else { Command::Recall };
+            self.tell(late.victim, command(late.part));
+        }
+    }
+
+    /// Of the parts that the thief has and that are asked of others, the one that would be there last.
+    fn latest(&self, thief: PeerKey, own: &Neighbour, mean: f64, now: Time) -> Option<Late> {
+        let mut worst: Option<Late> = None;
         for (key, n) in self.neighbours.iter().filter(|(k, _)| **k != thief) {
             let rate = if n.rate.get() > 0.0 { n.rate.get() } else { mean };
+            let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
             let mut ahead = 0.0;
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
-                let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
-                let time = match fetch.began {
-                    Some(began) => self.time_left(fetch, now.saturating_sub(began).as_secs_f64()),
+                let (time, overdue) = match fetch.began {
+                    Some(began) => (self.time_left(fetch, now.saturating_sub(began).as_secs_f64()), false),
                     None => time_to_come(ahead / rate, waited),
                 };
-                let taken = fetch.left > 0
-                    && own.has.has(fetch.part)
-                    && self.picker.state(fetch.part) == PartState::Fetching(*key)
-                    && !self.suspect.contains(&fetch.part);
-                if taken && worst.is_none_or(|(t, ..)| time > t) {
-                    worst = Some((time, *key, *fetch));
+                let taken = own.has.has(fetch.part) && self.picker.state(fetch.part) == PartState::Fetching(*key);
+                if taken && worst.as_ref().is_none_or(|worst| time > worst.time) {
+                    let (part, left, waits) = (fetch.part, fetch.left, fetch.began.is_none());
+                    worst = Some(Late { time, victim: *key, part, left, waits, overdue });
                 }
             }
         }
-        let Some((time, victim, fetch)) = worst else {
-            return;
-        };
-        if time > STEAL * (f64::from(fetch.left) / own_rate + STEAL_MARGIN) {
-            self.picker.set(fetch.part, PartState::Moving(victim, thief));
-            self.edit(victim, |n| n.lost_one |= fetch.began.is_none());
-            self.tell(victim, Command::Recall(fetch.part));
-        }
+        worst
     }
 
     /// Seconds until a part is whole of which some came in the last `seconds`.
@@ -160,7 +195,7 @@ mod tests {
     use core::net::SocketAddr;
 
     use crate::{
-        geometry::Geometry,
+        geometry::{Geometry, PartIndex},
         peer::{Command, Event, Hello, Introduction, PeerKey},
         swarm::{Config, Effect, Input, Swarm},
         time::Time,
@@ -198,10 +233,157 @@ mod tests {
             let asked: Vec<_> = asked.collect();
             answered = asked.len();
             for part in asked {
-                swarm.handle(Input::Peer(KEY, Event::Received(16 << 10)), now);
+                swarm.handle(Input::Peer(KEY, Event::Received { part, bytes: 16 << 10 }), now);
                 swarm.handle(Input::Peer(KEY, Event::Right(part)), now);
             }
         }
         assert!(answered > 200, "in the third second it is asked for {answered} parts a pulse");
+    }
+
+    const A: PeerKey = PeerKey(1);
+    const B: PeerKey = PeerKey(2);
+
+    /// A swarm that lacks these parts of 64 KiB of eight, and two neighbours of our own kind: A has all, B these.
+    fn between(lacks: &[u32], of_b: &[u32]) -> Swarm {
+        let geometry = Geometry::new(8 << 16, 1 << 16).unwrap();
+        let only = |parts: &mut dyn Iterator<Item = u32>| {
+            let mut bits = Bitfield::none(&geometry);
+            parts.for_each(|part| _ = bits.insert(geometry.part(part).unwrap()));
+            bits
+        };
+        let have = only(&mut (0..8).filter(|part| !lacks.contains(part)));
+        let id = PeerId([9; 20]);
+        let mut swarm =
+            Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
+        let b = match of_b.len() {
+            8 => Event::HasAll,
+            _ => Event::HasThese(only(&mut of_b.iter().copied())),
+        };
+        for (key, has) in [(B, b), (A, Event::HasAll)] {
+            let n = key.0 as u8;
+            let address = SocketAddr::from(([10, 0, 0, n], 9998));
+            let who = Introduction { id: PeerId([n; 20]), address, dialled: true, fast: true, extended: true };
+            swarm.handle(Input::Introduced(key, who), Time::ZERO);
+            let hello = Hello { max_request: Some(1 << 20), ..Hello::default() };
+            for event in [Event::Hello(hello), has, Event::Choked(false)] {
+                swarm.handle(Input::Peer(key, event), Time::ZERO);
+            }
+        }
+        swarm
+    }
+
+    /// What they are told about parts. What is to be given back is given back at once.
+    fn told(swarm: &mut Swarm, now: Time) -> Vec<(PeerKey, Command)> {
+        let mut told = Vec::new();
+        while let Some(effect) = swarm.next_effect() {
+            let Effect::Tell(key, command) = effect else { continue };
+            if let Command::Release(part) | Command::Recall(part) = command {
+                swarm.handle(Input::Peer(key, Event::Released { part, refused: false }), now);
+            }
+            if matches!(command, Command::Fetch(_) | Command::Release(_) | Command::Recall(_)) {
+                told.push((key, command));
+            }
+        }
+        told
+    }
+
+    /// Lets time pass in steps of 100 ms until this is told; when that was.
+    fn until(swarm: &mut Swarm, from: Time, wanted: (PeerKey, Command), each: impl Fn(&mut Swarm, Time)) -> Time {
+        for step in 1..1000 {
+            let now = from + Time::from_millis(100) * step;
+            each(swarm, now);
+            swarm.tick(now);
+            if told(swarm, now).contains(&wanted) {
+                return now;
+            }
+        }
+        panic!("{wanted:?} is never told");
+    }
+
+    fn part(swarm: &Swarm, part: u32) -> PartIndex {
+        swarm.geometry().part(part).unwrap()
+    }
+
+    /// The part that this one is to fetch first.
+    fn fetched(told: &[(PeerKey, Command)], of: PeerKey) -> PartIndex {
+        let fetched = |(key, command): &(PeerKey, Command)| match command {
+            Command::Fetch(part) if *key == of => Some(*part),
+            _ => None,
+        };
+        told.iter().find_map(fetched).expect("it is asked for something")
+    }
+
+    /// A part comes from this one, so that it is known how fast it is.
+    fn gives_one(swarm: &mut Swarm, key: PeerKey, index: u32, now: Time) {
+        let part = part(swarm, index);
+        swarm.handle(Input::Peer(key, Event::Received { part, bytes: 1 << 16 }), now);
+        swarm.handle(Input::Peer(key, Event::Right(part)), now);
+        swarm.handle(Input::Have(part), now);
+    }
+
+    /// Junk in answer to what was taken back: the part that is asked for meanwhile does not look as if it came.
+    #[test]
+    fn who_sends_only_what_was_taken_back_loses_what_it_is_asked_for() {
+        let mut swarm = between(&[0, 1], &[0, 1, 2, 3, 4, 5, 6, 7]);
+        let asked = told(&mut swarm, Time::ZERO);
+        let (of_a, of_b) = (fetched(&asked, A), fetched(&asked, B));
+        gives_one(&mut swarm, A, of_a.get(), Time::from_millis(50));
+        let junk = |swarm: &mut Swarm, now| swarm.handle(Input::Peer(B, Event::Late(1 << 16)), now);
+        let at = until(&mut swarm, Time::from_millis(50), (A, Command::Fetch(of_b)), junk);
+        assert!(at <= Time::from_secs(1), "{at:?}");
+        assert_eq!(swarm.snapshot(at).rate_down, swarm.down.get(at), "junk is no progress");
+    }
+
+    /// It is fetched from one alone, to know whom to blame: not from one that holds it back for ever.
+    #[test]
+    fn a_suspect_part_is_taken_from_who_hardly_gives_any_of_it() {
+        let mut swarm = between(&[0, 1], &[0, 1, 2, 3, 4, 5, 6, 7]);
+        let asked = told(&mut swarm, Time::ZERO);
+        let (of_a, of_b) = (fetched(&asked, A), fetched(&asked, B));
+        swarm.suspect.insert(of_b);
+        gives_one(&mut swarm, A, of_a.get(), Time::from_millis(50));
+        let drip = |swarm: &mut Swarm, now| {
+            swarm.handle(Input::Peer(B, Event::Received { part: of_b, bytes: 1 }), now);
+        };
+        let at = until(&mut swarm, Time::from_millis(50), (A, Command::Fetch(of_b)), drip);
+        assert!(at <= Time::from_secs(5), "{at:?}");
+    }
+
+    #[test]
+    fn what_the_only_one_refused_it_is_asked_for_again() {
+        let mut swarm = between(&[0], &[]);
+        assert_eq!(told(&mut swarm, Time::ZERO), [(A, Command::Fetch(part(&swarm, 0)))]);
+        let refused = Event::Released { part: part(&swarm, 0), refused: true };
+        swarm.handle(Input::Peer(A, refused), Time::from_secs(1));
+        let wanted = (A, Command::Fetch(part(&swarm, 0)));
+        let at = until(&mut swarm, Time::from_secs(1), wanted, |_, _| {});
+        assert!(at >= Time::from_secs(10) && at < Time::from_secs(12), "{at:?}");
+    }
+
+    #[test]
+    fn who_stalled_is_asked_again_at_once_where_nobody_else_gives_anything() {
+        let mut swarm = between(&[0], &[]);
+        let wanted = part(&swarm, 0);
+        assert_eq!(told(&mut swarm, Time::ZERO), [(A, Command::Fetch(wanted))]);
+        let stalled = until(&mut swarm, Time::ZERO, (A, Command::Release(wanted)), |_, _| {});
+        let again = until(&mut swarm, stalled, (A, Command::Fetch(wanted)), |_, _| {});
+        assert!(again < stalled + Time::from_secs(1), "{stalled:?}, {again:?}");
+    }
+
+    /// Members come first, but not for ever.
+    #[test]
+    fn a_seed_that_idles_is_asked_for_what_members_have_and_do_not_give() {
+        let mut swarm = between(&[0, 1, 2, 3], &[0, 1, 2, 3]);
+        let first = told(&mut swarm, Time::ZERO);
+        assert!(first.iter().filter(|(key, _)| *key == B).count() == 1, "{first:?}");
+        let is_asked =
+            |told: &[(PeerKey, Command)]| told.iter().any(|(key, c)| *key == A && matches!(c, Command::Fetch(_)));
+        let mut asked = is_asked(&first);
+        for step in 1..=10 {
+            let now = Time::from_millis(100) * step;
+            swarm.tick(now);
+            asked |= is_asked(&told(&mut swarm, now));
+        }
+        assert!(asked, "within a second");
     }
 }

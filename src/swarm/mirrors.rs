@@ -115,6 +115,11 @@ impl Default for Mirrors {
 }
 
 impl Mirrors {
+    /// Whether one of them is asked for something.
+    pub fn are_busy(&self) -> bool {
+        self.all.values().any(|mirror| !mirror.requests.is_empty())
+    }
+
     /// How many may still be asked, now or later.
     pub fn count(&self) -> usize {
         self.all.values().filter(|mirror| !mirror.left).count()
@@ -234,7 +239,9 @@ impl Swarm {
 
     fn on_wrong_mirrored(&mut self, key: PeerKey, part: PartIndex, alone: bool, now: Time) {
         self.wrong_parts += 1;
-        self.picker.set(part, PartState::Missing);
+        if self.picker.state(part).is_asked_of(key) {
+            self.picker.set(part, PartState::Missing);
+        }
         let mut strikes = 0;
         self.edit_mirror(key, |mirror| {
             mirror.forget(part);
@@ -352,7 +359,7 @@ impl Swarm {
 
     /// In place of an end game: members without work take over what would be ready last.
     fn relieve_mirrors(&mut self, now: Time) {
-        let idle = self.neighbours.iter().filter(|(_, n)| n.may_be_asked() && n.fetches.is_empty() && !n.lost_one);
+        let idle = self.neighbours.iter().filter(|(_, n)| n.may_take_over(now));
         let idle: Vec<_> = idle.map(|(key, _)| *key).filter(|key| !self.is_moving_to(*key)).collect();
         for member in idle {
             let Some((key, part)) = self.work_for(member, now) else { continue };

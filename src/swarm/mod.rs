@@ -277,6 +277,10 @@ impl Swarm {
         if self.picker.state(part) == PartState::Present {
             return;
         }
+        if let PartState::Fetching(key) | PartState::Moving(key, _) = self.picker.state(part) {
+            // It came another way: from one that we parted from.
+            self.tell(key, Command::Release(part));
+        }
         self.picker.set(part, PartState::Present);
         std::sync::Arc::make_mut(&mut self.have).insert(part);
         let len = u64::from(self.geometry().part_len(part));

@@ -1,6 +1,7 @@
 //! One connected member, as the swarm sees it.
 
 use core::net::IpAddr;
+use std::collections::VecDeque;
 
 use super::{copies::Sighting, exchange::Told};
 use crate::{
@@ -61,15 +62,22 @@ pub(super) struct Neighbour {
 
     pub fetches: Vec<Fetch>,
     pub rate: BusyRate,
+    /// Payload bytes that came when they were wanted, and those that came when they were not any more.
+    pub useful: u64,
+    pub late: u64,
     /// When bytes last came, or were first owed.
     pub last_bytes: Time,
     pub longest_gap: Time,
-    /// A part was taken from it before any of it came, and nothing came since.
-    pub lost_one: bool,
+    /// When a part was taken from it before any of it came, if nothing came since.
+    pub lost_one: Option<Time>,
+    /// How long it let us wait in vain until then, since bytes last came.
+    pub owed: Time,
     pub stall: Option<Stall>,
     /// Length of its next pause.
     pub pause: Time,
     pub refusals: u32,
+    /// Parts that it refused, and when they are believed to be there again, soonest first.
+    pub refused: VecDeque<(Time, PartIndex)>,
 
     pub asks: bool,
     pub serving: bool,
@@ -87,6 +95,8 @@ const MAX_ADDRESSES: usize = 8;
 
 pub(super) const FIRST_PAUSE: Time = Time::from_secs(5);
 pub(super) const LONGEST_PAUSE: Time = Time::from_secs(80);
+/// Who lost a part takes over none from others for so long, unless it gives something.
+const LOST_PAUSE: Time = Time::from_secs(2);
 
 impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
@@ -106,12 +116,16 @@ impl Neighbour {
             sees_all,
             fetches: Vec::new(),
             rate: BusyRate::default(),
+            useful: 0,
+            late: 0,
             last_bytes: now,
             longest_gap: Time::ZERO,
-            lost_one: false,
+            lost_one: None,
+            owed: Time::ZERO,
             stall: None,
             pause: FIRST_PAUSE,
             refusals: 0,
+            refused: VecDeque::new(),
             asks: false,
             serving: false,
             clogged: false,
@@ -162,23 +176,36 @@ impl Neighbour {
         !self.is_complete() && self.stall.is_none() && !self.overdrawn
     }
 
-    /// Bytes came: they belong to the parts in the order in which these were asked for.
-    pub fn received(&mut self, bytes: u32, now: Time) {
-        let mut rest = bytes;
-        for fetch in &mut self.fetches {
-            let taken = rest.min(fetch.left);
-            if taken > 0 {
-                fetch.began.get_or_insert(now);
-            }
-            fetch.left -= taken;
-            rest -= taken;
+    /// Bytes of this part came that were asked for.
+    pub fn received(&mut self, part: PartIndex, bytes: u32, now: Time) {
+        if let Some(fetch) = self.fetches.iter_mut().find(|fetch| fetch.part == part) {
+            fetch.began.get_or_insert(now);
+            fetch.left = fetch.left.saturating_sub(bytes);
         }
-        self.lost_one = false;
+        self.useful += u64::from(bytes);
+        self.is_quits();
         self.rate.add(bytes, now);
         let gap = now.saturating_sub(self.last_bytes);
         // The longest gap of late: an old one counts less and less.
         self.longest_gap = gap.max(self.longest_gap.mul_f64(0.98));
         self.last_bytes = now;
+    }
+
+    /// A part was taken from it before any of it came.
+    pub fn loses_one(&mut self, now: Time) {
+        self.lost_one = Some(now);
+        self.owed = now.saturating_sub(self.last_bytes);
+    }
+
+    /// What it owed before does not count any more.
+    pub fn is_quits(&mut self) {
+        self.lost_one = None;
+        self.owed = Time::ZERO;
+    }
+
+    /// It may take over what was asked of others: not just after it lost a part itself for giving nothing.
+    pub fn may_take_over(&self, now: Time) -> bool {
+        self.may_be_asked() && self.fetches.is_empty() && self.lost_one.is_none_or(|at| now >= at + LOST_PAUSE)
     }
 
     /// Nothing that it was asked for is asked of it any more.

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn who_offers_and_does_not_give_loses_the_part_to_the_next_who_offers() {
         let mut swarm = swarm(&[], &[3]);
-        swarm.handle(Input::Peer(A, Event::Received(1000)), Time::from_millis(10));
+        swarm.handle(Input::Peer(A, Event::Received { part: part(3), bytes: 1000 }), Time::from_millis(10));
         swarm.handle(Input::Peer(A, Event::Right(part(3))), Time::from_millis(10));
         told(&mut swarm);
         swarm.handle(Input::Peer(A, Event::Has(part(2))), Time::from_secs(1));
@@ -189,13 +189,13 @@ mod tests {
         swarm.handle(Input::Peer(A, Event::Released { part: part(2), refused: false }), Time::from_secs(1));
         assert_eq!(told(&mut swarm), [(A, Command::Recall(part(2))), (B, Command::Fetch(part(2)))]);
         swarm.handle(Input::Peer(A, Event::Offer), Time::from_secs(60));
-        assert_eq!(told(&mut swarm), [(B, Command::Recall(part(2)))]);
+        assert_eq!(told(&mut swarm), [(B, Command::Release(part(2)))], "after so long no answer is waited for");
     }
 
     #[test]
     fn what_has_begun_to_come_stays_where_it_is() {
         let mut swarm = swarm(&[], &[3]);
-        swarm.handle(Input::Peer(A, Event::Received(1000)), Time::from_secs(1));
+        swarm.handle(Input::Peer(A, Event::Received { part: part(3), bytes: 1000 }), Time::from_secs(1));
         told(&mut swarm);
         swarm.handle(Input::Peer(B, Event::Offer), Time::from_secs(1));
         assert_eq!(told(&mut swarm), []);

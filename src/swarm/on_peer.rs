@@ -15,6 +15,12 @@ use crate::{
 
 /// A member that refuses this often what it says it has is left alone for a while.
 const MAX_REFUSALS: u32 = 16;
+/// What it refused it is not asked for again sooner. It may have had its reasons, and be the only one that has it.
+const REFUSED_TIME: Time = Time::from_secs(10);
+
+/// A member may send so many bytes more of what was taken back from it than of what was not; then it is left alone for a
+/// while. More than a link holds that is slow to learn of it.
+const MAX_LATE: u64 = 8 << 20;
 
 impl Swarm {
     pub(super) fn on_peer(&mut self, key: PeerKey, event: Event, now: Time) {
@@ -30,7 +36,8 @@ impl Swarm {
             Event::Has(part) => self.on_has(key, part, now),
             Event::Choked(choked) => self.on_choked(key, choked, now),
             Event::Interested(interested) => self.edit(key, |n| n.interested = interested),
-            Event::Received(bytes) => self.on_received(key, bytes, now),
+            Event::Received { part, bytes } => self.on_received(key, part, bytes, now),
+            Event::Late(bytes) => self.on_late(key, bytes, now),
             Event::Right(part) => self.on_right(key, part, now),
             Event::Wrong { part, alone } => self.on_wrong(key, part, alone, now),
             Event::Released { part, refused } => self.on_released(key, part, refused, now),
@@ -131,7 +138,7 @@ impl Swarm {
         self.assign(key, now);
     }
 
-    fn on_has(&mut self, key: PeerKey, part: PartIndex, now: Time) {
+    pub(super) fn on_has(&mut self, key: PeerKey, part: PartIndex, now: Time) {
         let Some(n) = self.neighbours.get_mut(&key) else {
             return;
         };
@@ -205,17 +212,29 @@ impl Swarm {
         }
     }
 
-    fn on_received(&mut self, key: PeerKey, bytes: u32, now: Time) {
+    fn on_received(&mut self, key: PeerKey, part: PartIndex, bytes: u32, now: Time) {
         self.fetched += u64::from(bytes);
         self.down.add(bytes, now);
         let Some(n) = self.neighbours.get_mut(&key) else {
             return;
         };
-        n.received(bytes, now);
+        n.received(part, bytes, now);
         if n.stall.is_some() {
             self.recount(key, |n| n.stall = None);
         }
         self.assign(key, now);
+    }
+
+    /// What was asked for and taken back came all the same: it counts for nothing, or whoever answers late, on purpose or
+    /// not, would look as if it gave what it is asked for now.
+    fn on_late(&mut self, key: PeerKey, bytes: u32, now: Time) {
+        self.fetched += u64::from(bytes);
+        self.edit(key, |n| n.late += u64::from(bytes));
+        let wastes = self.neighbours.get(&key).is_some_and(|n| n.stall.is_none() && n.late > n.useful + MAX_LATE);
+        if wastes {
+            self.edit(key, |n| n.late = n.useful);
+            self.stall(key, now);
+        }
     }
 
     fn on_right(&mut self, key: PeerKey, part: PartIndex, now: Time) {
@@ -240,7 +259,9 @@ impl Swarm {
         self.edit(key, |n| {
             n.forget(part);
         });
-        self.picker.set(part, PartState::Missing);
+        if self.picker.state(part).is_asked_of(key) {
+            self.picker.set(part, PartState::Missing);
+        }
         if alone {
             if let Some(n) = self.neighbours.get(&key) {
                 let (ip, id) = (n.introduction.address.ip().to_canonical(), n.introduction.id);
@@ -259,7 +280,9 @@ impl Swarm {
         });
         if refused {
             self.recount(key, |n| {
-                n.has.remove(part);
+                if n.has.remove(part) {
+                    n.refused.push_back((now + REFUSED_TIME, part));
+                }
             });
             let refusals = self.neighbours.get_mut(&key).map_or(0, |n| {
                 n.refusals += 1;

@@ -2,7 +2,7 @@
 
 use super::{
     Effect, Swarm,
-    neighbour::{LONGEST_PAUSE, Stall},
+    neighbour::{LONGEST_PAUSE, Neighbour, Stall},
 };
 use crate::{
     peer::{Command, PeerKey},
@@ -32,9 +32,11 @@ impl Swarm {
         self.see_off_guests(now);
         self.end_pauses(now);
         self.find_stalls(now);
+        self.forgive_refusals(now);
         self.look_again(now);
         self.serve(now);
         self.assign_idle(now);
+        self.wake_one(now);
         self.tend_mirrors(now);
     }
 
@@ -67,12 +69,44 @@ impl Swarm {
         stalled.into_iter().for_each(|key| self.stall(key, now));
     }
 
+    /// What a member refused a while ago it may give now.
+    fn forgive_refusals(&mut self, now: Time) {
+        let keys: Vec<_> = self.neighbours.iter().filter(|(_, n)| !n.refused.is_empty()).map(|(k, _)| *k).collect();
+        for key in keys {
+            let due = |n: &mut Neighbour| n.refused.pop_front_if(|(at, _)| *at <= now);
+            while let Some((_, part)) = self.neighbours.get_mut(&key).and_then(due) {
+                self.on_has(key, part, now);
+            }
+        }
+    }
+
+    /// While nobody gives anything, who stalled is worth another try: the one whose pause ends first.
+    fn wake_one(&mut self, now: Time) {
+        let busy = self.neighbours.values().any(|n| !n.fetches.is_empty()) || self.mirrors.are_busy();
+        if busy || !self.checked || self.picker.is_satisfied() {
+            return;
+        }
+        let mut resting: Vec<_> = (self.neighbours.iter())
+            .filter(|(_, n)| !n.choked)
+            .filter_map(|(key, n)| Some((n.stall?.until, *key)))
+            .collect();
+        resting.sort_unstable();
+        for (_, key) in resting {
+            self.recount(key, |n| n.stall = None);
+            self.assign(key, now);
+            if self.neighbours.get(&key).is_some_and(|n| !n.fetches.is_empty()) {
+                return;
+            }
+        }
+    }
+
     /// Nothing more is asked of it for a while, and what it was asked for is taken back.
     pub(super) fn stall(&mut self, key: PeerKey, now: Time) {
         let mut parts = Vec::new();
         self.recount(key, |n| {
             n.stall = Some(Stall { until: now + n.pause });
             n.pause = (n.pause * 2).min(LONGEST_PAUSE);
+            n.is_quits();
             parts = n.fetches.iter().map(|f| f.part).collect();
         });
         parts.into_iter().for_each(|part| self.tell(key, Command::Release(part)));

@@ -77,6 +77,25 @@ fn two_hundred_finish_beside_other_clients() {
     within(1.25, &MIXED, 1);
 }
 
+/// What the environment says of the scripts: from which on, and how many.
+fn scripts() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().map(|text: String| text.parse().expect("a number"));
+    let first = number("ORCHESTRA_FIRST_SCRIPT").unwrap_or(0);
+    first..first + number("ORCHESTRA_SCRIPTS").unwrap_or(200)
+}
+
+/// `ORCHESTRA_SCRIPTS=10000` runs so many. A script that fails is run again alone by its number in
+/// `ORCHESTRA_FIRST_SCRIPT`, with `ORCHESTRA_SCRIPTS=1`.
+#[test]
+fn whoever_leaves_stalls_or_lies_what_is_offered_is_fetched() {
+    let scripts = scripts();
+    let several = scripts.end - scripts.start >= 100;
+    let (wrong, faults) = sim::script::run_all(scripts);
+    println!("{faults:?}");
+    assert!(wrong.is_empty(), "{} scripts fail:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(!several || faults.all_happened(), "{faults:?}");
+}
+
 #[test]
 fn every_scenario_has_somebody_to_wait_for() {
     for scenario in TABLE {

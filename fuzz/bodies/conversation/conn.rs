@@ -45,6 +45,8 @@ pub struct Conn {
     /// The bytes of the next block will be wrong.
     next_is_wrong: bool,
     checking: Option<PartIndex>,
+    /// Parts of which nothing was missing when they were to be fetched: to be checked.
+    whole: VecDeque<PartIndex>,
     unsent: VecDeque<BlockRange>,
 }
 
@@ -61,6 +63,7 @@ impl Conn {
             payload: None,
             next_is_wrong: false,
             checking: None,
+            whole: VecDeque::new(),
             unsent: VecDeque::new(),
         }
     }
@@ -174,6 +177,16 @@ impl Conn {
         if let Some(part) = self.checking.take() {
             self.session.on_verdict(disk.judge(part, self.key));
         }
+        self.check_next(disk);
+    }
+
+    fn check_next(&mut self, disk: &mut Disk) {
+        if self.checking.is_none()
+            && let Some(part) = self.whole.pop_front()
+        {
+            disk.hand_in(part, self.key);
+            self.checking = Some(part);
+        }
     }
 
     /// What happened, for the swarm. Parts that are free again are put away first.
@@ -198,7 +211,9 @@ impl Conn {
 
     /// The conversation is over: its last words.
     pub fn finish(&mut self, disk: &mut Disk) -> Vec<Event> {
-        self.judge(disk);
+        while self.checking.is_some() {
+            self.judge(disk);
+        }
         let last = self.report(disk);
         let part = self.payload.as_ref().and_then(|payload| payload.into).map(|block| block.part);
         if let Some(part) = part {
@@ -212,7 +227,8 @@ impl Conn {
         match command {
             Command::Fetch(part) => {
                 let missing = disk.take_up(part, self.key);
-                self.session.fetch(part, &missing, now);
+                self.whole.extend(self.session.fetch(part, &missing, now));
+                self.check_next(disk);
             }
             command => self.session.command(command, now),
         }

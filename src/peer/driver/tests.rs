@@ -68,6 +68,13 @@ struct Owner {
 
 impl Owner {
     fn start(stream: TcpStream, store: Store, show: Show, extended: bool, limiter: Limiter) -> Self {
+        let (link, owner) = Self::of(stream, store, show, extended, limiter);
+        tokio::spawn(run(link));
+        owner
+    }
+
+    /// A conversation that does not run yet.
+    fn of(stream: TcpStream, store: Store, show: Show, extended: bool, limiter: Limiter) -> (Link, Self) {
         let (commands, their_commands) = mpsc::channel(64);
         let (their_events, events) = mpsc::channel(4);
         let remote = Introduction {
@@ -87,7 +94,7 @@ impl Owner {
             remote,
             show,
         };
-        tokio::spawn(run(Link {
+        let link = Link {
             key: PeerKey(1),
             stream,
             session: Session::new(setup, Time::ZERO),
@@ -97,8 +104,8 @@ impl Owner {
             start: Instant::now(),
             upload: limiter.clone(),
             download: limiter,
-        }));
-        Self { store, commands, events, heard: Default::default() }
+        };
+        (link, Self { store, commands, events, heard: Default::default() })
     }
 
     async fn tell(&self, command: Command) {
@@ -167,7 +174,9 @@ impl Owner {
                         self.tell(Command::Fetch(part)).await;
                     }
                 }
-                event => assert!(matches!(event, Event::Received(_) | Event::Hello(_) | Event::HasAll), "{event:?}"),
+                event => {
+                    assert!(matches!(event, Event::Received { .. } | Event::Hello(_) | Event::HasAll), "{event:?}")
+                }
             }
         }
     }

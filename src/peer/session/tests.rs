@@ -93,7 +93,7 @@ fn chokes(session: &mut Session, times: u32) -> Result<(), Fault> {
     let part = session.geometry.part(0).unwrap();
     for _ in 0..times {
         session.on_message(Message::Unchoke, Time::ZERO)?;
-        session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+        assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
         session.on_message(Message::Choke, Time::ZERO)?;
         while session.next_message().is_some() || session.next_event().is_some() {}
     }
@@ -145,7 +145,7 @@ fn who_falls_silent_in_mid_block_is_missed_whatever_we_do() {
     for mut session in [self::session(true), ours()] {
         let part = session.geometry.part(5).unwrap();
         session.on_message(Message::Unchoke, Time::ZERO).unwrap();
-        session.fetch(part, std::slice::from_ref(&(0..64)), seconds(1));
+        assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), seconds(1)), None);
         let asked = requested(&mut session);
         session.on_block(asked[0], seconds(2)).unwrap();
         session.on_bytes(1000, seconds(2));
@@ -160,7 +160,7 @@ fn who_falls_silent_in_mid_block_is_missed_whatever_we_do() {
 fn who_queues_us_and_says_so_is_not_left() {
     let mut session = prompt();
     let part = session.geometry.part(5).unwrap();
-    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     for n in 1..600 {
         let now = Time::from_secs(4) * n;
         session.on_deadline(now).unwrap();
@@ -194,12 +194,12 @@ fn who_promises_nothing_may_be_slow_to_answer() {
     let mut session = self::session(true);
     let part = session.geometry.part(5).unwrap();
     session.on_message(Message::Unchoke, Time::ZERO).unwrap();
-    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     told(&mut session);
     assert_eq!(silent_from(&mut session, Time::ZERO), (vec![(seconds(5), Silence::Owing)], seconds(60)));
     // Neither may one of ours that does not know the promise.
     let mut older = ours();
-    older.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(older.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     told(&mut older);
     assert_eq!(silent_from(&mut older, Time::ZERO).1, seconds(90));
 }
@@ -208,7 +208,7 @@ fn who_promises_nothing_may_be_slow_to_answer() {
 fn what_lies_unread_is_no_silence() {
     let mut session = prompt();
     let part = session.geometry.part(5).unwrap();
-    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     told(&mut session);
     session.on_unread(Time::from_secs(120), Time::from_secs(120));
     session.on_deadline(Time::from_secs(120)).unwrap();
@@ -249,7 +249,7 @@ fn told(session: &mut Session) -> Vec<Event> {
 fn what_is_recalled_is_free_when_the_last_of_it_is_refused() {
     let mut session = ours();
     let part = session.geometry.part(5).unwrap();
-    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     let asked = requested(&mut session);
     session.command(Command::Recall(part), Time::ZERO);
     let cancels = std::iter::from_fn(|| session.next_message());
@@ -268,7 +268,7 @@ fn what_is_recalled_is_free_when_the_last_of_it_is_refused() {
 fn what_is_recalled_is_not_waited_for_long_and_from_strangers_not_at_all() {
     let mut session = ours();
     let part = session.geometry.part(5).unwrap();
-    session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     session.command(Command::Recall(part), Time::from_secs(1));
     told(&mut session);
     assert_eq!(session.deadline(), Time::from_secs(1) + RECALL_TIME);
@@ -279,10 +279,65 @@ fn what_is_recalled_is_not_waited_for_long_and_from_strangers_not_at_all() {
 
     let mut stranger = self::session(true);
     stranger.on_message(Message::Unchoke, Time::ZERO).unwrap();
-    stranger.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO);
+    assert_eq!(stranger.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     told(&mut stranger);
     stranger.command(Command::Recall(part), Time::ZERO);
     assert_eq!(told(&mut stranger), [Event::Released { part, refused: false }]);
+}
+
+/// Junk for what was taken back must not make the part look as if it came that is asked for now.
+#[test]
+fn bytes_count_for_the_part_they_were_asked_for_and_late_ones_for_none() {
+    let mut session = session(true);
+    session.on_message(Message::Unchoke, Time::ZERO).unwrap();
+    let (first, second) = (session.geometry.part(5).unwrap(), session.geometry.part(6).unwrap());
+    assert_eq!(session.fetch(first, &[0..1, 2..3], Time::ZERO), None);
+    let asked = requested(&mut session);
+    session.command(Command::Release(first), Time::ZERO);
+    assert_eq!(session.fetch(second, std::slice::from_ref(&(0..1)), Time::ZERO), None);
+    let wanted = requested(&mut session);
+    told(&mut session);
+    assert_eq!(session.on_block(asked[0], Time::ZERO), Ok(Landing::Unwanted));
+    session.on_bytes(BLOCK, Time::ZERO);
+    assert_eq!(session.on_block_end(Time::ZERO), None);
+    assert_eq!(told(&mut session), [Event::Late(BLOCK)]);
+    session.on_block(wanted[0], Time::ZERO).unwrap();
+    session.on_bytes(100, Time::ZERO);
+    session.on_bytes(200, Time::ZERO);
+    assert_eq!(told(&mut session), [Event::Received { part: second, bytes: 300 }]);
+    session.command(Command::Release(second), Time::ZERO);
+    session.on_bytes(BLOCK - 300, Time::ZERO);
+    assert_eq!(told(&mut session), [Event::Late(BLOCK - 300), Event::Released { part: second, refused: false }]);
+    assert!(session.on_block(asked[0], Time::ZERO).is_err(), "it is answered once");
+}
+
+#[test]
+fn of_a_part_that_is_there_nothing_is_asked_for_and_it_is_to_be_checked() {
+    for chokes in [false, true] {
+        let mut session = session(true);
+        if !chokes {
+            session.on_message(Message::Unchoke, Time::ZERO).unwrap();
+        }
+        told(&mut session);
+        let part = session.geometry.part(5).unwrap();
+        assert_eq!(session.fetch(part, &[], Time::ZERO), Some(part));
+        assert_eq!((requested(&mut session), told(&mut session)), (vec![], vec![]));
+    }
+}
+
+/// A client without the fast extension never says that it dropped what was taken back.
+#[test]
+fn who_has_no_rejects_is_not_held_to_what_was_taken_back() {
+    let mut session = session(false);
+    session.on_message(Message::Unchoke, Time::ZERO).unwrap();
+    let part = session.geometry.part(0).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
+        session.command(Command::Release(part), Time::ZERO);
+        while session.next_message().is_some() || session.next_event().is_some() {}
+    }
+    session.on_message(Message::Have(1), Time::ZERO).unwrap();
+    session.on_deadline(Time::from_secs(1)).unwrap();
 }
 
 #[test]

@@ -94,6 +94,11 @@ fn release(swarm: &mut Swarm, runs: &[(u32, u32)], failure: &Failure, now: Time)
     }
 }
 
+/// So many bytes came from the member.
+fn received(swarm: &Swarm, bytes: u32) -> peer::Event {
+    peer::Event::Received { part: swarm.geometry().part(0).unwrap(), bytes }
+}
+
 #[test]
 fn alone_it_gives_everything_in_order_after_a_moment() {
     let mut swarm = swarm(1);
@@ -121,7 +126,8 @@ fn it_is_not_asked_for_what_a_fast_member_has() {
     join(&mut swarm, 0..PARTS, ms(0));
     for now in (0..10_000).step_by(100).map(ms) {
         swarm.tick(now);
-        swarm.handle(Input::Peer(MEMBER, peer::Event::Received(PART as u32)), now);
+        let bytes = received(&swarm, PART as u32);
+        swarm.handle(Input::Peer(MEMBER, bytes), now);
         assert_eq!(wanted(&mut swarm).runs, [], "{now:?}");
     }
 }
@@ -159,7 +165,8 @@ fn helped(member: u32, mirror: u32) -> (u64, u64) {
     for now in (0..100_000).step_by(100).map(ms) {
         swarm.tick(now);
         busy.extend(wanted(&mut swarm).runs);
-        swarm.handle(Input::Peer(MEMBER, peer::Event::Received(member / 10)), now);
+        let bytes = received(&swarm, member / 10);
+        swarm.handle(Input::Peer(MEMBER, bytes), now);
         of_member += u64::from(member / 10);
         if let Some((first, count)) = busy.first().copied() {
             swarm.handle(Input::Mirror(MIRROR, Event::Received(mirror / 10)), now);

@@ -46,6 +46,8 @@ pub enum Timer {
     Checked(PeerKey, PartIndex),
     /// The part is on the disk.
     Written(PartIndex),
+    /// The conversation tells the swarm what happened.
+    Report(PeerKey),
 }
 
 /// What an actor wants of the network.
@@ -107,6 +109,10 @@ pub trait Actor {
     fn next_ask(&mut self, now: Time) -> Option<Ask>;
     /// What it counted.
     fn tally(&self) -> Tally;
+    /// What should not be, if it finds anything.
+    fn complaint(&mut self, _now: Time) -> Option<String> {
+        None
+    }
 }
 
 /// What an actor counted.
@@ -118,4 +124,10 @@ pub struct Tally {
     pub wrong_parts: u64,
     /// Requests that a liar rejected or left without an answer.
     pub lies: u64,
+    /// Blocks of junk in answer to what was taken back, blocks that came after ever longer waits, chokes.
+    pub junk: u64,
+    pub drips: u64,
+    pub chokes: u64,
+    /// Parts that were whole when they were to be fetched.
+    pub found_whole: u64,
 }

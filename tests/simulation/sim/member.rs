@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +24,7 @@ use orchestra::{
 use super::{
     actor::{Actor, Ask, Chunk, Tally, Timer, address},
     parts::Parts,
+    watch::{Seen, Watch},
 };
 
 /// Bytes that are checked in a second, and what it takes until a part is written.
@@ -38,6 +39,8 @@ struct Conn {
     checking: Vec<PartIndex>,
     /// Its events were not yet handed to the swarm.
     touched: bool,
+    remote: PeerId,
+    seen: Seen,
 }
 
 /// Our own member.
@@ -48,9 +51,15 @@ pub struct Member {
     conns: BTreeMap<PeerKey, Conn>,
     introduced: BTreeMap<PeerKey, Introduction>,
     parts: Parts,
+    /// Parts that are right and on their way to the disk.
+    written: BTreeSet<PartIndex>,
     touched: Vec<PeerKey>,
     asks: VecDeque<Ask>,
     tally: Tally,
+    /// Conversations report after up to so many microseconds; what arrives meanwhile they take as it comes.
+    lag: Option<u64>,
+    dice: fastrand::Rng,
+    watch: Option<Watch>,
 }
 
 impl Member {
@@ -58,14 +67,28 @@ impl Member {
         Self {
             geometry: config.geometry,
             id: config.id,
+            dice: fastrand::Rng::with_seed(config.seed),
             swarm: Swarm::new(config),
+            lag: None,
+            watch: None,
             conns: BTreeMap::new(),
             introduced: BTreeMap::new(),
             parts: Parts::default(),
+            written: BTreeSet::new(),
             touched: Vec::new(),
             asks: VecDeque::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// The same, whose conversations report after up to so many microseconds.
+    pub fn with_lag(self, micros: u64) -> Self {
+        Self { lag: Some(micros), ..self }
+    }
+
+    /// The same, watched.
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// The conversation, which will have something to say.
@@ -124,8 +147,11 @@ impl Member {
             Effect::Tell(key, Command::Close(why)) => self.end(key, Closed::ByUs(why), now),
             Effect::Tell(key, Command::Fetch(part)) => {
                 let missing = self.parts.missing(&self.geometry, part);
-                if let Some(conn) = self.touch(key) {
-                    conn.session.fetch(part, &missing, now);
+                if let Some(conn) = self.touch(key)
+                    && let Some(whole) = conn.session.fetch(part, &missing, now)
+                {
+                    self.tally.found_whole += 1;
+                    self.check_soon(key, whole);
                 }
             }
             Effect::Tell(key, command) => {
@@ -142,6 +168,7 @@ impl Member {
         let Some(remote) = self.introduced.remove(&key) else {
             return;
         };
+        let id = remote.id;
         let setup = Setup {
             name: String::new(),
             copy: None,
@@ -153,6 +180,8 @@ impl Member {
             show,
         };
         let conn = Conn {
+            remote: id,
+            seen: Seen::new(&self.geometry),
             session: Session::new(setup, now),
             landing: Landing::Unwanted,
             checking: Vec::new(),
@@ -167,7 +196,14 @@ impl Member {
         let Some(conn) = self.touch(key) else {
             return;
         };
+        conn.landing = Landing::Unwanted;
         if let Some(part) = conn.session.on_block_end(now) {
+            self.check_soon(key, part);
+        }
+    }
+
+    fn check_soon(&mut self, key: PeerKey, part: PartIndex) {
+        if let Some(conn) = self.conns.get_mut(&key) {
             conn.checking.push(part);
             let len = self.geometry.part_len(part);
             let after = Duration::from_secs_f64(f64::from(len) / HASHING);
@@ -188,6 +224,7 @@ impl Member {
     fn judge(&mut self, key: PeerKey, part: PartIndex) {
         let (right, alone) = self.parts.check(part);
         let verdict = if right {
+            self.written.insert(part);
             self.asks.push_back(Ask::Wake(WRITING, Timer::Written(part)));
             Event::Right(part)
         } else {
@@ -220,6 +257,7 @@ impl Actor for Member {
 
     fn on_message(&mut self, key: PeerKey, message: Message, now: Time) {
         if let Some(conn) = self.touch(key) {
+            conn.seen.heard(&message);
             let outcome = conn.session.on_message(message, now);
             self.on_fault(key, outcome, now);
         }
@@ -231,13 +269,19 @@ impl Actor for Member {
         };
         if chunk.is_first() {
             match conn.session.on_block(chunk.block, now) {
-                Ok(landing) => conn.landing = landing,
+                Ok(landing) => {
+                    conn.landing = landing;
+                    conn.seen.answered(chunk.block);
+                }
                 Err(fault) => return self.on_fault(key, Err(fault), now),
             }
         }
         conn.session.on_bytes(chunk.len, now);
         match conn.landing {
             Landing::Wanted(block) => {
+                if let Some(watch) = self.watch.as_mut().filter(|_| !chunk.wrong) {
+                    watch.gained(now);
+                }
                 let done = chunk.offset + chunk.len;
                 self.parts.fill(&self.geometry, block, done, key, chunk.wrong);
             }
@@ -281,12 +325,22 @@ impl Actor for Member {
     fn on_timer(&mut self, timer: Timer, now: Time) {
         match timer {
             Timer::Checked(key, part) => self.checked(key, part),
-            Timer::Written(part) => self.swarm.handle(Input::Have(part), now),
+            Timer::Written(part) => {
+                self.written.remove(&part);
+                self.swarm.handle(Input::Have(part), now);
+            }
+            Timer::Report(key) => {
+                self.flush(key, now);
+                self.asks.push_back(Ask::Ready(key));
+            }
         }
     }
 
     fn next_message(&mut self, key: PeerKey) -> Option<Message> {
-        self.conns.get_mut(&key)?.session.next_message()
+        let conn = self.conns.get_mut(&key)?;
+        let message = conn.session.next_message()?;
+        conn.seen.said(&message);
+        Some(message)
     }
 
     fn next_block(&mut self, key: PeerKey) -> Option<RawBlock> {
@@ -304,6 +358,11 @@ impl Actor for Member {
             if let Some(effect) = self.swarm.next_effect() {
                 self.carry_out(effect, now);
             } else if let Some(key) = self.touched.pop() {
+                if let Some(lag) = self.lag {
+                    let after = Duration::from_micros(self.dice.u64(..lag));
+                    self.asks.push_back(Ask::Wake(after, Timer::Report(key)));
+                    continue;
+                }
                 self.flush(key, now);
                 self.asks.push_back(Ask::Ready(key));
             } else {
@@ -314,5 +373,19 @@ impl Actor for Member {
 
     fn tally(&self) -> Tally {
         self.tally
+    }
+
+    fn complaint(&mut self, now: Time) -> Option<String> {
+        let watch = self.watch.as_mut()?;
+        let (have, geometry) = (self.swarm.have(), &self.geometry);
+        let checked = self.conns.values().flat_map(|conn| conn.checking.iter().copied());
+        let settled: BTreeSet<PartIndex> = checked.chain(self.written.iter().copied()).collect();
+        let lacking = |seen: &Seen| seen.offers_any(geometry, |part| !have.has(part) && !settled.contains(&part));
+        let offered = self.conns.values().any(|conn| lacking(&conn.seen));
+        let arriving = |conn: &Conn| matches!(conn.landing, Landing::Wanted(_));
+        let mut asked = !settled.is_empty() || self.conns.values().any(arriving);
+        self.conns.values_mut().for_each(|conn| asked |= conn.seen.is_asked());
+        let seed = self.conns.values().any(|conn| conn.remote == watch.seed && lacking(&conn.seen));
+        watch.look(offered, asked, seed, have.is_full(), now)
     }
 }

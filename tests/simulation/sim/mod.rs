@@ -6,18 +6,22 @@
 //! for event; nothing here reads a clock but [`run`], to say how long it took.
 //!
 //! - [`world`] holds the event loop and the hosts; [`uplink`] moves bytes, [`links`] opens and ends connections;
-//! - an [`actor::Actor`] is what runs on a host: [`member`] (ours), [`stock`] (another client), [`liar`].
+//! - an [`actor::Actor`] is what runs on a host: [`member`] (ours), [`stock`] (another client), [`liar`], [`odd`];
+//! - a [`script`] is a small swarm with faults drawn by lot, and [`watch`] sees to it that its members always get on.
 
 pub mod actor;
 pub mod liar;
 pub mod links;
 pub mod member;
+pub mod odd;
 pub mod parts;
 pub mod queue;
 pub mod report;
 pub mod scenario;
+pub mod script;
 pub mod stock;
 pub mod uplink;
+pub mod watch;
 pub mod world;
 
 use report::Report;

@@ -14,6 +14,8 @@ pub enum Event {
     Tick(HostId),
     /// The conductor is asked again.
     Announce(HostId),
+    /// The host does nothing until then (SIGSTOP, and SIGCONT).
+    Stop(HostId, Nanos),
     /// The host vanishes, and its connections close.
     Leave(HostId),
     /// The other side's 68 bytes reach this end.

@@ -195,7 +195,7 @@ impl Crowd {
     }
 }
 
-fn id_of(host: u64) -> PeerId {
+pub(super) fn id_of(host: u64) -> PeerId {
     let mut id = *b"-OC0100-............";
     id[12..].copy_from_slice(&host.to_be_bytes());
     PeerId(id)

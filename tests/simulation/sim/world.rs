@@ -11,7 +11,7 @@ use orchestra::{
 };
 
 use super::{
-    actor::{Actor, Ask, Chunk, End, HostId, address},
+    actor::{Actor, Ask, Chunk, End, HostId, address, other},
     queue::{Event, Nanos, Queue},
 };
 
@@ -52,6 +52,10 @@ pub struct Host {
     pub up: u64,
     pub down: u64,
     pub running: bool,
+    /// It does nothing until then.
+    pub stopped_until: Nanos,
+    /// It leaves so long after it is whole.
+    pub leaves_after: Option<Nanos>,
     pub whole_at: Option<Nanos>,
     /// Payload bytes that left, and those of them that were wrong.
     pub sent: u64,
@@ -68,6 +72,10 @@ pub struct Host {
 }
 
 impl Host {
+    pub fn leaving_after(self, whole: Option<Nanos>) -> Self {
+        Self { leaves_after: whole, ..self }
+    }
+
     pub fn new(actor: Box<dyn Actor>, fault: Fault, up: u64, down: u64) -> Self {
         Self {
             actor,
@@ -75,6 +83,8 @@ impl Host {
             up,
             down,
             running: false,
+            stopped_until: 0,
+            leaves_after: None,
             whole_at: None,
             sent: 0,
             sent_wrong: 0,
@@ -120,6 +130,10 @@ pub struct World {
     pub messages: u64,
     /// Hosts that left before they were whole.
     pub left: u64,
+    /// Events that a stopped host was late for.
+    pub stopped: u64,
+    /// The first thing that should not be.
+    pub complaint: Option<String>,
     pub(super) ends: Vec<EndState>,
     pub(super) queue: Queue,
     dice: fastrand::Rng,
@@ -145,6 +159,8 @@ impl World {
             now: 0,
             messages: 0,
             left: 0,
+            stopped: 0,
+            complaint: None,
             ends: Vec::new(),
             queue: Queue::default(),
             dice: fastrand::Rng::with_seed(seed),
@@ -174,9 +190,9 @@ impl World {
         self.counted.iter().map(|&h| &self.hosts[h as usize]).collect()
     }
 
-    /// Lets events happen until all that are awaited are whole, or until then.
+    /// Lets events happen until all that are awaited are whole, or until then, or until something is wrong.
     pub fn run(&mut self, until: Nanos) {
-        while !self.awaited.is_empty() {
+        while !self.awaited.is_empty() && self.complaint.is_none() {
             let Some((at, event)) = self.queue.pop() else {
                 return;
             };
@@ -184,8 +200,35 @@ impl World {
                 return;
             }
             self.now = at;
-            self.happen(event);
+            match self.stopped_until(event) {
+                Some(until) => {
+                    self.stopped += 1;
+                    self.queue.push(until, event);
+                }
+                None => self.happen(event),
+            }
         }
+    }
+
+    /// The host that this happens to is stopped until then.
+    fn stopped_until(&self, event: Event) -> Option<Nanos> {
+        let host = match event {
+            Event::Tick(host) | Event::Announce(host) | Event::UplinkDone(host) | Event::Timer(host, _) => host,
+            Event::Introduce(end) | Event::Closed(end) | Event::ClogCheck(end, _) => self.host_of(end),
+            Event::Deliver(end, _) => self.host_of(other(end)),
+            Event::Start(_) | Event::Leave(_) | Event::Stop(..) | Event::DialFailed(..) => return None,
+        };
+        Some(self.hosts[host as usize].stopped_until).filter(|until| *until > self.now)
+    }
+
+    /// From then on this host does nothing for so long.
+    pub fn stop(&mut self, host: HostId, at: Nanos, time: Nanos) {
+        self.queue.push(at, Event::Stop(host, at + time));
+    }
+
+    /// Those that must be whole for the run to end, and are not.
+    pub fn awaited(&self) -> impl Iterator<Item = HostId> {
+        self.awaited.iter().copied()
     }
 
     fn happen(&mut self, event: Event) {
@@ -193,6 +236,7 @@ impl World {
             Event::Start(host) => self.start(host),
             Event::Tick(host) => self.tick(host),
             Event::Announce(host) => self.announce(host),
+            Event::Stop(host, until) => self.hosts[host as usize].stopped_until = until,
             Event::Leave(host) => self.leave(host),
             Event::Introduce(end) => self.introduce(end),
             Event::DialFailed(host, to) => self.tell(host, |a, now| a.on_dial_failed(address(to), now)),
@@ -228,7 +272,11 @@ impl World {
                     self.queue.push(at, Event::Timer(host, timer));
                 }
                 Ask::Complete => {
-                    self.hosts[host as usize].whole_at.get_or_insert(self.now);
+                    let h = &mut self.hosts[host as usize];
+                    h.whole_at.get_or_insert(self.now);
+                    if let Some(after) = h.leaves_after {
+                        self.queue.push(self.now + after, Event::Leave(host));
+                    }
                     self.awaited.remove(&host);
                 }
             }
@@ -249,6 +297,8 @@ impl World {
         if self.hosts[host as usize].running {
             self.queue.push(self.now + TICK, Event::Tick(host));
             self.tell(host, |a, now| a.on_tick(now));
+            let complaint = self.hosts[host as usize].actor.complaint(time(self.now));
+            self.complaint = complaint.map(|what| format!("host {host} after {:.1} s: {what}", self.now as f64 / 1e9));
         }
     }
 

@@ -129,7 +129,7 @@ async fn what_came_of_a_part_is_kept_when_the_connection_breaks() {
     seed.stream.write_all(&out).await.unwrap();
     let mut received = 0;
     while received < BLOCK + 100 - 13 {
-        received += owner.until(|e| if let Event::Received(n) = e { Some(*n) } else { None }).await;
+        received += owner.until(|e| if let Event::Received { bytes, .. } = e { Some(*bytes) } else { None }).await;
     }
     // Without the rest of what we said unread, or the kernel would answer with a reset.
     for _ in 0..2 {
@@ -154,7 +154,7 @@ async fn a_part_released_in_the_middle_of_a_block_is_put_away_first() {
     seed.stream.write_all(now).await.unwrap();
     let mut received = 0;
     while received < BLOCK + 1000 - 2 * 13 {
-        received += owner.until(|e| if let Event::Received(n) = e { Some(*n) } else { None }).await;
+        received += owner.until(|e| if let Event::Received { bytes, .. } = e { Some(*bytes) } else { None }).await;
     }
     let part = owner.store.geometry().part(0).unwrap();
     owner.tell(Command::Release(part)).await;
@@ -165,6 +165,53 @@ async fn a_part_released_in_the_middle_of_a_block_is_put_away_first() {
     seed.say(&[Message::Have(1)]).await;
     let other = owner.store.geometry().part(1).unwrap();
     owner.until_event(&Event::Has(other)).await;
+}
+
+/// Reads until nothing more is there, and tells nobody.
+async fn read_all(driver: &mut Driver) {
+    driver.talk.stream.readable().await.unwrap();
+    while driver.receiver.turn(&mut driver.talk).unwrap() != Turn::Socket {}
+}
+
+/// It is parked with nothing missing: whoever fetches it next has nothing to ask for, and must not wait for anything.
+#[tokio::test]
+async fn a_part_whose_last_bytes_come_as_it_is_released_is_whole_for_the_next_one() {
+    let folder = TempDir::new().unwrap();
+    let (store, _disk) = opened(contents(&composition(1 << 18), 1 << 16), folder.path()).await;
+    let (ours, stream) = two_sockets().await;
+    let (link, mut owner) = Owner::of(ours, store, Show::Nothing, false, Limiter::default());
+    let mut seed = ByHand { stream, bytes: composition(1 << 18), came: Vec::new() };
+    let mut driver = Driver::new(link);
+    seed.say(&[Message::HaveAll, Message::Unchoke]).await;
+    read_all(&mut driver).await;
+    let part = owner.store.geometry().part(0).unwrap();
+    driver.obey(Command::Fetch(part)).unwrap();
+    let blocks = (0..4).flat_map(|n| seed.block(RawBlock { part: 0, begin: n * BLOCK, len: BLOCK }));
+    let blocks: Vec<_> = blocks.collect();
+    let (now, later) = blocks.split_at(blocks.len() - 1000);
+    seed.stream.write_all(now).await.unwrap();
+    let mut received = 0;
+    while received < 4 * BLOCK - 1000 {
+        read_all(&mut driver).await;
+        driver.report(None).await;
+        while let Some(batch) = owner.events.try_recv().ok().map(|(_, batch)| batch) {
+            let bytes = |event: &Event| if let Event::Received { bytes, .. } = event { *bytes } else { 0 };
+            received += batch.iter().map(bytes).sum::<u32>();
+        }
+    }
+    // The release is obeyed first, then the rest is read, and only then is the part put away.
+    seed.stream.write_all(later).await.unwrap();
+    driver.talk.stream.readable().await.unwrap();
+    driver.obey(Command::Release(part)).unwrap();
+    read_all(&mut driver).await;
+    driver.report(None).await;
+    owner.until_event(&Event::Released { part, refused: false }).await;
+    assert_eq!(owner.store.take_parked(part).map(|parked| owner.store.park(parked)), Some(()));
+
+    let (ours, _theirs) = two_sockets().await;
+    let mut owner = Owner::start(ours, owner.store, Show::Nothing, false, Limiter::default());
+    owner.fetch(0).await;
+    owner.until_event(&Event::Right(part)).await;
 }
 
 #[tokio::test]

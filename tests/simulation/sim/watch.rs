@@ -1,0 +1,143 @@
+//! What every member of ours must always see: it gets on while somebody has what it lacks.
+//!
+//! It looks at what goes over the wire, not at what swarm and session believe.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use orchestra::{
+    geometry::{Geometry, PartIndex},
+    time::Time,
+    wire::{
+        bitfield::Bitfield,
+        handshake::PeerId,
+        message::{Message, RawBlock},
+    },
+};
+
+/// While somebody who does not choke us offers what is missing, something is asked for within this time.
+const ASKED_WITHIN: Duration = Duration::from_millis(1000);
+/// While an honest seed offers what is missing, some of it comes within this time, whoever else promised it.
+const COMES_WITHIN: Duration = Duration::from_secs(20);
+/// Who looks so seldom was stopped itself.
+const LOOKS: Duration = Duration::from_millis(300);
+
+/// What was said on one connection.
+pub struct Seen {
+    geometry: Geometry,
+    has: Bitfield,
+    chokes: bool,
+    /// Requests without an answer that were not taken back.
+    asked: BTreeSet<(u32, u32, u32)>,
+    /// Something was asked for since this was looked at.
+    has_asked: bool,
+}
+
+fn block(raw: &RawBlock) -> (u32, u32, u32) {
+    (raw.part, raw.begin, raw.len)
+}
+
+impl Seen {
+    pub fn new(geometry: &Geometry) -> Self {
+        Self {
+            geometry: *geometry,
+            has: Bitfield::none(geometry),
+            chokes: true,
+            asked: BTreeSet::new(),
+            has_asked: false,
+        }
+    }
+
+    pub fn heard(&mut self, message: &Message) {
+        match message {
+            Message::HaveAll => self.has = Bitfield::all(&self.geometry),
+            Message::HaveNone => self.has = Bitfield::none(&self.geometry),
+            Message::Bitfield(bytes) => {
+                self.has = Bitfield::from_bytes(bytes, &self.geometry).expect("a sound bitfield");
+            }
+            Message::Have(part) => {
+                self.has.insert(self.geometry.part(*part).expect("a part that there is"));
+            }
+            Message::Choke => {
+                self.chokes = true;
+                self.asked.clear();
+            }
+            Message::Unchoke => self.chokes = false,
+            Message::Reject(raw) if self.asked.remove(&block(raw)) => {
+                // It does not offer that after all.
+                self.has.remove(self.geometry.part(raw.part).expect("a part that we asked for"));
+            }
+            _ => {}
+        }
+    }
+
+    pub fn said(&mut self, message: &Message) {
+        match message {
+            Message::Request(raw) => {
+                self.asked.insert(block(raw));
+                self.has_asked = true;
+            }
+            Message::Cancel(raw) => {
+                self.asked.remove(&block(raw));
+            }
+            _ => {}
+        }
+    }
+
+    /// A block begins to come.
+    pub fn answered(&mut self, raw: RawBlock) {
+        self.asked.remove(&block(&raw));
+    }
+
+    /// Something is asked of it, or was since the last look.
+    pub fn is_asked(&mut self) -> bool {
+        std::mem::take(&mut self.has_asked) || !self.asked.is_empty()
+    }
+
+    /// It does not choke us and has a part for which this is true.
+    pub fn offers_any(&self, geometry: &Geometry, lacking: impl Fn(PartIndex) -> bool) -> bool {
+        !self.chokes && self.has.ones(geometry).any(lacking)
+    }
+}
+
+/// The watch over one member.
+pub struct Watch {
+    /// The seed that is honest and always there.
+    pub seed: PeerId,
+    idle_since: Option<Time>,
+    seed_since: Option<Time>,
+    /// When bytes last came that were of use.
+    gained: Time,
+    looked: Time,
+}
+
+impl Watch {
+    pub fn new(seed: PeerId) -> Self {
+        Self { seed, idle_since: None, seed_since: None, gained: Time::ZERO, looked: Time::ZERO }
+    }
+
+    pub fn gained(&mut self, now: Time) {
+        self.gained = now;
+    }
+
+    /// `offered`: somebody offers what is missing; `asked`: something is asked for, or on its way; `seed`: the honest seed
+    /// offers what is missing. Returns what should not be.
+    pub fn look(&mut self, offered: bool, asked: bool, seed: bool, whole: bool, now: Time) -> Option<String> {
+        if whole || now > self.looked + LOOKS {
+            (self.idle_since, self.seed_since) = (None, None);
+        }
+        self.looked = now;
+        let since = |start: &mut Option<Time>, holds: bool| {
+            *start = if holds && !whole { start.or(Some(now)) } else { None };
+            *start
+        };
+        let idle = since(&mut self.idle_since, offered && !asked);
+        if idle.is_some_and(|since| now > since + ASKED_WITHIN) {
+            return Some("what is missing is offered, and nothing is asked for".to_owned());
+        }
+        let seed = since(&mut self.seed_since, seed);
+        if seed.is_some_and(|since| now > since.max(self.gained) + COMES_WITHIN) {
+            return Some("an honest seed offers what is missing, and nothing comes".to_owned());
+        }
+        None
+    }
+}
