@@ -18,7 +18,7 @@ pub enum Exit {
     BadManifest = 3,
     /// Nobody had the missing parts within the time allowed.
     Missing = 4,
-    /// The disk is full or not writable.
+    /// The disk is full, not writable, broken or gone.
     Disk = 5,
     /// Other data is on the disk under the composition's name.
     OtherData = 6,
@@ -65,7 +65,7 @@ impl Exit {
             Exit::Usage => "wrong usage, or an ambiguous name",
             Exit::BadManifest => "bad manifest (also: all parts right, the whole file's checksum wrong)",
             Exit::Missing => "nobody had the missing parts within the time allowed",
-            Exit::Disk => "disk full or not writable",
+            Exit::Disk => "disk full, not writable, broken or gone",
             Exit::OtherData => "other data is on disk under that name",
             Exit::NobodyAnswered => "no conductor and no member ever answered",
             Exit::CopiesMissing => "own copy whole, but not all that were waited for",

@@ -5,13 +5,13 @@
 //! UDP, no more. Where it cannot be kept, a fresh one serves.
 
 use std::{
-    fs, io,
+    io,
     io::Write,
     path::{Path, PathBuf},
 };
 
 use super::table::Seed;
-use crate::storage::state_folder;
+use crate::storage::{own, state_folder};
 
 /// The name of the file in the state folder.
 const NAME: &str = "conductor-key";
@@ -58,7 +58,7 @@ fn kept_in(folder: &Path) -> Result<[u8; 16], SecretError> {
         Some(key) => Ok(key),
         None => {
             let key = fresh()?;
-            fs::create_dir_all(folder).map_err(failed)?;
+            own::make_folder(folder).map_err(failed)?;
             // A temporary file is for its user alone, and appears under its name whole.
             let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
             writeln!(file, "{}", hex::encode(key)).map_err(failed)?;
@@ -72,7 +72,7 @@ fn kept_in(folder: &Path) -> Result<[u8; 16], SecretError> {
 }
 
 fn read(path: &Path) -> Result<Option<[u8; 16]>, SecretError> {
-    let text = match fs::read_to_string(path) {
+    let text = match own::open(path).and_then(io::read_to_string) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(SecretError::File { path: path.into(), source }),
@@ -84,7 +84,7 @@ fn read(path: &Path) -> Result<Option<[u8; 16]>, SecretError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 

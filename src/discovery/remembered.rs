@@ -5,7 +5,6 @@
 //! written, counts as none.
 
 use std::{
-    fs,
     net::SocketAddr,
     path::PathBuf,
     time::{Duration, SystemTime},
@@ -13,7 +12,7 @@ use std::{
 
 use crate::{
     metainfo::InfoHash,
-    storage::{StorageError, note, state_folder},
+    storage::{StorageError, note, own, state_folder},
 };
 
 /// Addresses that are kept of a swarm, those that were reached last.
@@ -66,7 +65,7 @@ impl Remembered {
             let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             body + &format!("{address} {seconds}\n")
         });
-        fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
+        own::make_folder(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
         note::write(&self.place(swarm), &body)?;
         note::forget_old(&self.folder, MOST_SWARMS)
     }
@@ -98,6 +97,8 @@ fn is_link_local(address: &SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const SWARM: InfoHash = InfoHash([1; 20]);

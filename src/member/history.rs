@@ -12,7 +12,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cli::units, manifest::shown, metainfo::InfoHash, storage::state_folder};
+use crate::{
+    cli::units,
+    manifest::shown,
+    metainfo::InfoHash,
+    storage::{own, state_folder},
+};
 
 /// The version of the lines.
 const VERSION: u32 = 1;
@@ -103,7 +108,7 @@ impl History {
         let lines = records.iter().filter_map(|record| serde_json::to_string(record).ok()).map(|line| line + "\n");
         let lines: String = lines.collect();
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
+            own::make_folder(folder)?;
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         // In one piece, so that lines of two processes do not mix.

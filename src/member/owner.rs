@@ -168,7 +168,7 @@ impl Owner {
     /// Serves a composition that is whole, until nobody has been there for a while.
     ///
     /// # Errors
-    /// It is over, and people were told so.
+    /// It is over, and told so: the exit code of it alone.
     pub async fn serve(mut self, screen: &Teller) -> Result<Asleep, Exit> {
         self.wanted = Some(self.now());
         let ending = self.work(screen).await;

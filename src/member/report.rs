@@ -20,7 +20,7 @@ pub fn exit_of(error: &StorageError) -> Exit {
         | StorageError::Changed { .. }
         | StorageError::ChangedSince { .. }
         | StorageError::Appeared { .. } => Exit::OtherData,
-        error if error.is_about_room() => Exit::Disk,
+        error if error.is_of_the_disk() => Exit::Disk,
         _ => Exit::Other,
     }
 }
@@ -126,8 +126,22 @@ pub fn progress(swarm: &Swarm, snapshot: &Snapshot) -> Progress {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::geometry::Geometry;
+
+    #[test]
+    fn a_disk_that_fails_is_5() {
+        let code = |source: std::io::Error| exit_of(&StorageError::io("x.part", "write", source));
+        for errno in [Errno::IO, Errno::NOSPC, Errno::ROFS, Errno::STALE, Errno::ACCESS, Errno::FBIG] {
+            assert_eq!(code(errno.into()), Exit::Disk, "{errno}");
+        }
+        for errno in [Errno::NOENT, Errno::NOTDIR, Errno::MFILE, Errno::AGAIN] {
+            assert_eq!(code(errno.into()), Exit::Other, "{errno}");
+        }
+        assert_eq!(exit_of(&StorageError::Moved { path: "x.part".into() }), Exit::Disk);
+    }
 
     #[test]
     fn the_rest_is_told_by_the_rate() {

@@ -264,7 +264,12 @@ impl Transmitter {
                 }
                 Ok(Err(Turn::Socket))
             }
-            Err(error) => Err(Closed::Broken(error.to_string())),
+            Err(error) => {
+                if let Some((block, gone)) = bulk {
+                    tell_if_unreadable(&talk.store, &block, gone);
+                }
+                Err(Closed::Broken(error.to_string()))
+            }
         }
     }
 
@@ -295,6 +300,14 @@ impl Transmitter {
 
 fn offset(block: &BlockRange, store: &Store) -> u64 {
     store.geometry().part_start(block.part) + u64::from(block.begin)
+}
+
+/// Sending from the file failed, and the error does not say on which side. So what was to be sent is read once more, off
+/// the runtime: the store tells that it cannot be.
+fn tell_if_unreadable(store: &Store, block: &BlockRange, gone: u32) {
+    let start = offset(block, store);
+    let (store, range) = (store.clone(), start + u64::from(gone)..start + u64::from(block.len));
+    tokio::task::spawn_blocking(move || store.warm(range));
 }
 
 fn unreadable(store: &Store, error: &io::Error) -> Closed {

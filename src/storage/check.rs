@@ -73,15 +73,18 @@ pub(super) fn start(shared: Arc<Shared>, sources: Vec<Source>) -> Check {
     Check { state, total }
 }
 
-/// Whether every part of what has its final name is right; what cannot be read is not.
-pub(super) fn are_all_right(shared: &Shared) -> bool {
+/// Whether every part of what has its final name is right; what is too short is not.
+pub(super) fn are_all_right(shared: &Shared) -> io::Result<bool> {
     let Shared { contents, files, .. } = shared;
     let mut right = true;
     let mut on_part = |part: PartIndex, digest| {
         right &= digest == contents.parts[part.as_usize()];
         if right { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    files.hash(&contents.geometry, false, &mut on_part).is_ok() && right
+    match files.hash(&contents.geometry, false, &mut on_part) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        done => done.map(|_| right),
+    }
 }
 
 /// What the threads that look through a file share.

@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{geometry::PartIndex, hashing::Digest};
+use rustix::io::Errno;
+
+use crate::{geometry::PartIndex, hashing::Digest, manifest::shown};
 
 /// What the disk tells the owner of a swarm.
 #[derive(Debug)]
@@ -58,6 +60,12 @@ pub enum StorageError {
         "{path}: something of this name appeared meanwhile and is left as it is: what was fetched stays in {part}; move one of them away and start again"
     )]
     Appeared { path: PathBuf, part: PathBuf },
+    /// Exit code 5: exFAT and the like do not take every name.
+    #[error("{path}: this disk does not take the name {} ({source}): fetch to another disk with -o", shown(.name))]
+    NameRefused { path: PathBuf, name: String, source: io::Error },
+    /// Exit code 5: as a rule they differ in case alone.
+    #[error("{path}: this disk takes {} and {} for one name, and can hold only one of them: fetch to another disk with -o", shown(.one), shown(.other))]
+    OneName { path: PathBuf, one: String, other: String },
     #[error("{path}: {what}, not a plain file: move it away, or fetch to another folder with -o")]
     NotAFile { path: PathBuf, what: &'static str },
     #[error("{path}: {what}, and the composition is a folder: move it away, or fetch to another folder with -o")]
@@ -69,8 +77,10 @@ pub enum StorageError {
     NotOlder { path: PathBuf, what: &'static str },
     #[error("{path}: another member is fetching this file: wait for it, or fetch to another folder with -o")]
     Busy { path: PathBuf },
-    /// Somebody took `NAME.part` away, or put something else in its place.
-    #[error("{path}: it was moved or replaced while it was being fetched: start again")]
+    /// Exit code 5: `NAME.part` is not under its name any more, or a file in it is gone.
+    #[error(
+        "{path}: it is not there any more: it was removed, moved or replaced, or its disk was unmounted, while it was being fetched; nothing more is written: start again when its folder is back"
+    )]
     Moved { path: PathBuf },
     /// [`super::Store::finish`] before the whole file was verified.
     #[error("{path}: it is not whole and verified yet")]
@@ -80,14 +90,15 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// The disk is full, or cannot be written: exit code 5.
-    pub fn is_about_room(&self) -> bool {
+    /// The disk is full, cannot be written or read, or is gone: exit code 5.
+    pub fn is_of_the_disk(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::NoRoom { .. } => true,
-            Self::Io { source, .. } => {
-                use io::ErrorKind::{FileTooLarge, PermissionDenied, ReadOnlyFilesystem};
-                matches!(source.kind(), FileTooLarge | PermissionDenied | ReadOnlyFilesystem)
-            }
+            Self::Full { .. }
+            | Self::NoRoom { .. }
+            | Self::Moved { .. }
+            | Self::NameRefused { .. }
+            | Self::OneName { .. } => true,
+            Self::Io { source, .. } => is_of_the_disk(source),
             _ => false,
         }
     }
@@ -99,4 +110,34 @@ impl StorageError {
             _ => Self::Io { path, doing, source },
         }
     }
+}
+
+/// Whether an error comes from the disk, and not from what is asked of it (a name that is not there, a folder in place of
+/// a file) or from the process (too many open files).
+pub(super) fn is_of_the_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound, OutOfMemory, UnexpectedEof, WouldBlock,
+    };
+    let asked = [AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound, UnexpectedEof];
+    let process = [OutOfMemory, WouldBlock];
+    let kind = error.kind();
+    !asked.contains(&kind) && !process.contains(&kind) && !is_too_many_files(error)
+}
+
+/// Looks below words that were put before an error too.
+fn is_too_many_files(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(number) => [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(number)),
+        None => {
+            let below = error.get_ref().and_then(|below| below.source()).and_then(|below| below.downcast_ref());
+            below.is_some_and(is_too_many_files)
+        }
+    }
+}
+
+/// Whether an error says that a disk is broken or gone, whatever is asked of it.
+pub(super) fn is_broken(error: &io::Error) -> bool {
+    const BROKEN: [Errno; 7] =
+        [Errno::IO, Errno::NXIO, Errno::NODEV, Errno::STALE, Errno::NOTCONN, Errno::SHUTDOWN, Errno::UCLEAN];
+    error.raw_os_error().is_some_and(|number| BROKEN.contains(&Errno::from_raw_os_error(number)))
 }

@@ -3,12 +3,14 @@
 use std::{
     fs::{self, File, Permissions},
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Proofs, Stamp, StorageError, Tree, files::Files, folder, note, os, state::State, store::Shared};
+use super::{
+    Proofs, Stamp, StorageError, Tree, event, files::Files, folder, note, os, own, state::State, store::Shared,
+};
 
 /// Where a composition is on the disk.
 pub(super) struct Home {
@@ -40,6 +42,34 @@ impl Names {
         let part = note::beside(&whole, ".part");
         let state = note::beside(&part, ".state");
         Self { whole, part, state }
+    }
+
+    /// Goes round what another user left under the names of what is fetched: whoever owns a file may change it whenever he
+    /// likes, whatever it held when it was hashed. Then `NAME.USER.part` is fetched into, USER being a number; with it, the
+    /// other's `NAME.part`, whose good parts can be copied. What the folder's owner left is no worse than the folder.
+    pub fn beside_others(self) -> (Self, Option<PathBuf>) {
+        let part = note::beside(&self.whole, &format!(".{}.part", own::user()));
+        let names = [&self.part, &self.state, &note::beside(&self.state, ".new")];
+        let taken = names.iter().any(|path| self.is_anothers(path));
+        let begun = fs::symlink_metadata(&part).is_ok_and(|meta| own::is_ours(&meta));
+        let goes_on = begun && stamp_at(&self.part).is_none();
+        if !taken && !goes_on {
+            return (self, None);
+        }
+        let theirs = self.is_anothers(&self.part).then_some(self.part);
+        let state = note::beside(&part, ".state");
+        (Self { whole: self.whole, part, state }, theirs)
+    }
+
+    /// Whether what has this name is in somebody else's hands: it is his, or has another name too, under which he may be
+    /// meant to lose it.
+    fn is_anothers(&self, path: &Path) -> bool {
+        let Ok(meta) = fs::symlink_metadata(path) else { return false };
+        let linked = meta.is_file() && meta.nlink() > 1;
+        let folder = fs::metadata(self.folder());
+        let of_folder =
+            folder.is_ok_and(|folder| folder.uid() == meta.uid() && folder.mode() & own::WRITE_BY_OTHERS == 0);
+        linked || !(own::is_ours(&meta) || of_folder)
     }
 
     fn folder(&self) -> &Path {
@@ -91,20 +121,41 @@ pub(super) fn save_state(shared: &Shared, home: &Home) -> Result<(), StorageErro
     // First the parts, then the sync: what is written meanwhile is not in the note.
     let parts = shared.lock().on_disk.clone();
     let stamp = synced_stamp(shared, home)?;
+    // Right before the note is written: nothing is put beside what took its place.
+    is_in_its_place(shared, home)?;
     State::new(shared.contents.info_hash, stamp, &parts).write(&home.names.state)
 }
 
 /// See [`super::Store::look_after`].
 pub(super) fn look_after(shared: &Shared, home: &Home) -> Result<(), StorageError> {
-    let Place::Final { stamp } = &home.place else { return Ok(()) };
+    let stamp = match &home.place {
+        Place::Final { stamp } => stamp,
+        // Nothing of what was wanted is there any more.
+        Place::PartFolder { named: true, .. } => return Ok(()),
+        Place::Part { .. } | Place::PartFolder { .. } => return is_in_its_place(shared, home),
+    };
     let path = &home.names.whole;
     let gone = || StorageError::Gone { path: path.clone() };
-    let there = stamp_at(path).ok_or_else(gone)?;
+    let there = look_at(path)?.ok_or_else(gone)?;
     let now = stamp_under(path, shared)?;
     if !stamp.is_same_data(&now) {
         return Err(StorageError::ChangedSince { path: path.clone() });
     }
     if there.is_same_file(&now) { Ok(()) } else { Err(gone()) }
+}
+
+/// Whether what is fetched still is what has its name.
+fn is_in_its_place(shared: &Shared, home: &Home) -> Result<(), StorageError> {
+    let (path, looked) = (&home.names.part, |error| StorageError::io(&home.names.part, "look at it", error));
+    let ours = match (&home.place, &shared.files) {
+        (Place::Part { .. }, Files::One(file)) => Stamp::of(file).map_err(looked)?,
+        (Place::PartFolder { tree, .. }, _) => Stamp::of(tree.root().file()).map_err(looked)?,
+        (Place::Part { .. } | Place::Final { .. }, _) => return Ok(()),
+    };
+    match look_at(path)? {
+        Some(there) if there.is_same_file(&ours) => Ok(()),
+        _ => Err(StorageError::Moved { path: path.clone() }),
+    }
 }
 
 /// The stamp of what has the final name and is open.
@@ -125,6 +176,13 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
     }
     if let (Place::Part { .. }, Files::One(file), true) = (&home.place, &shared.files, shared.contents.executable) {
         make_executable(file, home.path());
+    }
+    if let (Place::Part { .. }, Files::One(file)) = (&home.place, &shared.files) {
+        is_in_its_place(shared, home)?;
+        let rights = own::usual_rights(&note::beside(&home.names.state, ".new"));
+        if let Err(error) = own::share(file, rights) {
+            log::warn!("{}: its permissions stay narrow: {error}", home.path().display());
+        }
     }
     let synced = synced_stamp(shared, home)?;
     match &home.place {
@@ -224,6 +282,18 @@ fn keep_mode(names: &Names) {
 
 pub(super) fn appeared(names: &Names) -> StorageError {
     StorageError::Appeared { path: names.whole.clone(), part: names.part.clone() }
+}
+
+/// The stamp of what has this name, links not followed; None if nothing has, or it cannot be seen.
+///
+/// # Errors
+/// Its disk is broken or gone.
+fn look_at(path: &Path) -> Result<Option<Stamp>, StorageError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(Stamp::from_metadata(&meta))),
+        Err(error) if event::is_broken(&error) => Err(StorageError::io(path, "look at it", error)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The stamp of what has this name, links not followed.

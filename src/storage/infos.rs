@@ -5,12 +5,12 @@
 //! At most [`MOST`] are kept, those that were written last.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
-use super::{StorageError, note, os, proof::state_folder};
+use super::{StorageError, note, os, own, proof::state_folder};
 use crate::metainfo::InfoHash;
 
 /// How many are kept.
@@ -48,7 +48,7 @@ impl Infos {
         if bytes.len() > MAX_SIZE {
             return Ok(());
         }
-        fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
+        own::make_folder(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
         let place = self.place(InfoHash::of(bytes));
         write(&place, bytes).map_err(|e| StorageError::io(&place, "write it", e))?;
         note::forget_old(&self.folder, MOST)
@@ -62,7 +62,10 @@ impl Infos {
 /// Under a name of its own first, so that nobody reads half of it.
 fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = note::beside(place, &format!(".{}", std::process::id()));
-    let written = File::create(&new).and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&new, place));
+    // What another process of this number left.
+    let _ = fs::remove_file(&new);
+    let written =
+        os::create_private(&new).and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&new, place));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
@@ -71,7 +74,7 @@ fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{fs::File, time::SystemTime};
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! Small text notes that are either whole or not there: the last line is the SHA-1 of all before it, and a note appears
 //! under its name only when it is written.
 //!
-//! A note is hostile input like any other (it may have come with a download): its size is bounded, and what it says is
-//! compared with the file itself.
+//! A note is hostile input like any other: its size is bounded, what it says is compared with the file itself, and one that
+//! another user wrote or may write ([`own`]) is none at all.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{StorageError, os};
+use super::{StorageError, os, own};
 use crate::hashing::Digest;
 
 /// More than the longest note: 2^20 parts as hex digits, and a few lines.
@@ -33,13 +33,13 @@ pub fn write(path: &Path, body: &str) -> Result<(), StorageError> {
 }
 
 fn write_new(path: &Path, body: &str) -> io::Result<()> {
-    os::create_new(path)?.write_all(seal(body).as_bytes())
+    os::create_private(path)?.write_all(seal(body).as_bytes())
 }
 
-/// The body of the note of this name; None if there is none, or it is not as it was written.
+/// The body of the note of this name; None if there is none that is ours alone, or it is not as it was written.
 pub fn read(path: &Path) -> Option<String> {
     let mut text = String::new();
-    os::open_existing(path, false).ok()?.take(MAX_LEN).read_to_string(&mut text).ok()?;
+    own::open(path).ok()?.take(MAX_LEN).read_to_string(&mut text).ok()?;
     open_seal(&text).map(str::to_owned)
 }
 

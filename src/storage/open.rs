@@ -13,6 +13,7 @@ use super::{
     DiskEvent, Proofs, Selection, Stamp, StorageError, Store,
     check::Source,
     disk::Disk,
+    file_names,
     files::Files,
     finish::{Home, Names, Place},
     folder, os,
@@ -126,7 +127,7 @@ pub fn open_on(
     disk: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>,
 ) -> Result<Opened, StorageError> {
     debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
-    let names = Names::new(folder, &contents.name);
+    let (names, theirs) = Names::new(folder, &contents.name).beside_others();
     let ask = Ask { contents: &contents, names: &names, folder, wishes, proofs: proofs.as_ref() };
     let mut start = match contents.files.is_empty() {
         true => ask.look_around()?,
@@ -134,6 +135,16 @@ pub fn open_on(
     };
     if let (Found::Ready | Found::Unchecked, Some(old)) = (start.found, &wishes.old) {
         start.sources.push(Source::Other(ask.open_old(old)?));
+        start.found = Found::Unchecked;
+    }
+    if let (Found::Ready | Found::Unchecked, Some(theirs)) = (start.found, &theirs) {
+        let (theirs, part) = (theirs.display(), ask.names.part.display());
+        log::warn!("{theirs} belongs to somebody else: its good parts are copied, and the rest is fetched, to {part}");
+    }
+    if let (Found::Ready | Found::Unchecked, Some(theirs)) =
+        (start.found, theirs.and_then(|path| ask.open_theirs(&path)))
+    {
+        start.sources.push(Source::Other(theirs));
         start.found = Found::Unchecked;
     }
     let Start { files, found, have, place, sources } = start;
@@ -237,6 +248,7 @@ impl Ask<'_> {
     /// `old` is the file under the final name, to be repaired.
     fn fetch(&self, old: Option<(File, Stamp)>) -> Result<Start, StorageError> {
         make_folder(self.folder)?;
+        file_names::check(self.folder, [self.contents.name.as_str()].into_iter())?;
         let Partial { file, have } = partial::open(self)?;
         let (old, replaces) = old.unzip();
         let place = Place::Part { replaces };
@@ -261,6 +273,14 @@ impl Ask<'_> {
             }
             error => error,
         })
+    }
+
+    /// What another user left of it, to read; None if it cannot be of use.
+    fn open_theirs(&self, path: &Path) -> Option<Arc<dyn Disk>> {
+        if self.contents.files.is_empty() && plain_file(path).ok()??.len() != self.contents.geometry.size() {
+            return None;
+        }
+        self.try_open_old(path).ok()
     }
 
     fn try_open_old(&self, path: &Path) -> Result<Arc<dyn Disk>, StorageError> {

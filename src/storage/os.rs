@@ -14,9 +14,15 @@ use rustix::{fs, io::Errno};
 /// Distance of the probes of [`is_warm`]: the window by which Linux reads ahead.
 const PROBE: u64 = 128 << 10;
 
-/// Makes a file that was not there, to read and write. Never through a link.
+/// Makes a file that was not there, to read and write; others may read it, where the umask lets them. Never through a
+/// link.
 pub fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path)
+}
+
+/// The same, and nobody else may read it.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Opens a file that is there. Never through a link, and never waiting for the other end of a pipe.

@@ -6,7 +6,7 @@ use super::{
     Contents, Existing, Notes, Stamp, StorageError,
     finish::Names,
     open::{Ask, plain_file, stamp},
-    os,
+    os, own,
     state::State,
 };
 use crate::wire::bitfield::Bitfield;
@@ -83,6 +83,7 @@ fn go_on(
     if !take_lock(&file, names)? {
         return Ok(None);
     }
+    let alone = keep_to_ourselves(&file, &names.part)?;
     let now = stamp(&file, &names.part)?;
     let state = State::read(&names.state);
     let size = contents.geometry.size();
@@ -91,14 +92,25 @@ fn go_on(
     if foreign && existing == Existing::Share {
         return Err(StorageError::Foreign { path: names.part.clone() });
     }
-    let have =
-        state.filter(|_| notes == Notes::Believed).and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
+    let have = state
+        .filter(|_| alone && notes == Notes::Believed)
+        .and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
     check_room(names, folder, still_needed(contents, &file, names, have.as_ref())?)?;
     if have.is_none() {
         // Of one whose note is believed this was done; again it would give the file another time, and spoil the note.
         set_aside(&file, names, size)?;
     }
     Ok(Some(Partial { file, have }))
+}
+
+/// Whether nobody else could write this file, which was opened to be written; from now on nobody else may.
+pub(super) fn keep_to_ourselves(file: &File, path: &Path) -> Result<bool, StorageError> {
+    let meta = file.metadata().map_err(|e| StorageError::io(path, "look at it", e))?;
+    let alone = own::is_ours_alone(&meta);
+    if !alone && let Err(error) = own::keep(file) {
+        log::warn!("{}: others may write it meanwhile: {error}", path.display());
+    }
+    Ok(alone)
 }
 
 /// Locks the file; false if `NAME.part` is another one by now.

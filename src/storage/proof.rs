@@ -1,18 +1,18 @@
 //! What was once verified is remembered in the user's state folder: of each complete file that it is a composition, and
 //! of each composition the SHA-1 of its whole.
 //!
-//! A note on a file counts only while the file's [`Stamp`] is the one in it, and it is written after the data was
+//! Nothing counts that is not this user's alone ([`own`]). A note on a file counts only while the file's [`Stamp`] is the one in it, and it is written after the data was
 //! synced, so that after a crash a note never speaks of data that did not reach the disk. A note on a composition
 //! counts for good, as parts with these SHA-1s make one whole (as far as SHA-1 can tell): who found all of them in a file
 //! that was moved, linked or touched need not hash it a second time from end to end, which only one core could do.
 
 use std::{
-    env, fs,
+    env,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use super::{Stamp, StorageError, note};
+use super::{Stamp, StorageError, note, own};
 use crate::{
     hashing::{Digest, Hasher},
     metainfo::InfoHash,
@@ -53,7 +53,7 @@ impl Proofs {
         stamp: &Stamp,
         whole: Option<Digest>,
     ) -> Result<(), StorageError> {
-        fs::create_dir_all(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
+        own::make_folder(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
         if let Some(whole) = whole.filter(|whole| !self.make_whole(info_hash, *whole)) {
             note::write(&self.place_of_whole(info_hash), &body_of_whole(info_hash, whole))?;
         }
@@ -97,7 +97,7 @@ fn body_of_whole(info_hash: InfoHash, whole: Digest) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{self, File};
 
     use super::*;
 

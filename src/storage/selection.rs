@@ -2,6 +2,8 @@
 //!
 //! A part at the border of a wanted file holds bytes of its neighbours too: it is wanted as a whole.
 
+use std::ops::Range;
+
 use crate::{
     geometry::Geometry,
     manifest::{FileEntry, FilePath},
@@ -43,6 +45,14 @@ impl Selection {
     /// Whether the file of this number is wanted.
     pub fn has(&self, number: usize) -> bool {
         self.files[number]
+    }
+
+    /// Whether a file of these bytes of the composition is wanted, or has bytes in a part that is.
+    pub fn touches(&self, geometry: &Geometry, bytes: &Range<u64>) -> bool {
+        let part_size = u64::from(geometry.part_size());
+        let parts = bytes.start / part_size..=bytes.end.saturating_sub(1).max(bytes.start) / part_size;
+        let mut parts = parts.filter_map(|number| geometry.part(u32::try_from(number).ok()?));
+        parts.any(|part| self.parts.has(part))
     }
 
     /// How many files are wanted.

@@ -1,4 +1,5 @@
-//! `NAME.part.state`: which parts of `NAME.part` are right. It counts only while the file's [`Stamp`] is the one in it;
+//! `NAME.part.state`: which parts of `NAME.part` are right. It counts only while the file's [`Stamp`] is the one in it, and
+//! both are this user's alone ([`super::own`]);
 //! otherwise it still tells whose file it is.
 
 use std::path::Path;

@@ -18,6 +18,7 @@ use super::{
     assembly::Proven,
     check::{self, Source},
     disk::Disk,
+    event,
     files::{Files, Slice},
     finish::{self, Home},
     pool::{Buffer, CHUNK, Pool},
@@ -147,10 +148,20 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
+    /// Tells that what is to be sent cannot be read, where that is the disk's fault: a file that was cut short is found
+    /// when it is looked after.
+    fn unreadable(&self, error: &io::Error) {
+        if event::is_of_the_disk(error) {
+            self.failed(None, "read", io::Error::new(error.kind(), error.to_string()));
+        }
+    }
+
     pub fn failed(&self, part: Option<PartIndex>, doing: &'static str, source: io::Error) {
         let error = match source.kind() {
             // Of a file that has its final name already, in a folder.
             io::ErrorKind::AlreadyExists => StorageError::Different { path: self.final_path.clone() },
+            // Of a file that was there once: what is open is never looked up by its name again.
+            io::ErrorKind::NotFound => StorageError::Moved { path: self.path.clone() },
             _ => StorageError::io(&self.path, doing, source),
         };
         self.tell(DiskEvent::Failed { part, error });
@@ -247,9 +258,10 @@ impl Store {
     }
 
     /// Reads exactly these bytes of the composition. Blocks if they are not in the page cache. As for [`Self::slice`],
-    /// the caller asks only for parts told as written or proven.
+    /// the caller asks only for parts told as written or proven. [`DiskEvent::Failed`] follows where the disk cannot
+    /// read them.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        self.0.shared.disk.read_exact_at(into, offset)
+        self.0.shared.disk.read_exact_at(into, offset).inspect_err(|error| self.0.shared.unreadable(error))
     }
 
     /// Whether these bytes are in the page cache, as far as a few probes show; false where the system cannot tell.
@@ -257,9 +269,9 @@ impl Store {
         self.0.shared.files.is_warm(range)
     }
 
-    /// Brings these bytes into the page cache. Blocks.
+    /// Brings these bytes into the page cache. Blocks. [`DiskEvent::Failed`] follows where the disk cannot read them.
     pub fn warm(&self, range: Range<u64>) -> io::Result<()> {
-        self.0.shared.files.warm(range)
+        self.0.shared.files.warm(range).inspect_err(|error| self.0.shared.unreadable(error))
     }
 
     /// Starts to put a part together, or goes on with what was parked of it. None: it is on the disk, or in other
@@ -353,10 +365,11 @@ impl Store {
         finish::finish(&self.0.shared, &mut self.home())
     }
 
-    /// Whether what has its final name still is what was verified. Blocks; it looks at every file of a folder.
+    /// Whether what has its final name still is what was verified, and what is fetched still under its name. Blocks; it
+    /// looks at every file of a folder that has its final name.
     ///
     /// # Errors
-    /// [`StorageError::ChangedSince`] or [`StorageError::Gone`], or it cannot be looked at.
+    /// [`StorageError::ChangedSince`], [`StorageError::Gone`] or [`StorageError::Moved`], or it cannot be looked at.
     pub fn look_after(&self) -> Result<(), StorageError> {
         finish::look_after(&self.0.shared, &self.home())
     }
@@ -372,7 +385,7 @@ impl Store {
         let stamp = finish::stamp_under(path, shared)?;
         // Told apart, so that the lock is free while it is hashed.
         let same_size = self.home().had_size(stamp.size);
-        if !same_size || !check::are_all_right(shared) {
+        if !same_size || !check::are_all_right(shared).map_err(|e| StorageError::io(path, "read", e))? {
             return seen;
         }
         log::info!("{}: its times were changed, and not its data", path.display());

@@ -4,6 +4,7 @@ mod catalogue;
 mod copies;
 mod cuts;
 mod dht;
+mod disk;
 mod endings;
 mod folders;
 mod foreign;

@@ -20,7 +20,7 @@ const SIZE: usize = 96 * PART;
 const ALONE: &str = "MOUNTS_ALONE";
 
 /// Runs this test again, by name, where nobody else sees what it mounts; false there.
-fn goes_elsewhere(test: &str) -> bool {
+pub fn goes_elsewhere(test: &str) -> bool {
     if env::var_os(ALONE).is_some() {
         return false;
     }
@@ -43,7 +43,7 @@ fn goes_elsewhere(test: &str) -> bool {
 }
 
 /// A disk of this many bytes.
-fn mount(path: &Path, size: usize) {
+pub fn mount(path: &Path, size: usize) {
     let mut command = Command::new("mount");
     command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path);
     Program::start(command).end().with(0);

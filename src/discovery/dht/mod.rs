@@ -20,7 +20,7 @@ pub mod table;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -34,7 +34,7 @@ use super::{Discovered, Listener, lan::manners::Pace, resolve};
 use crate::{
     manifest::{Endpoint, Host},
     metainfo::InfoHash,
-    storage::{StorageError, note},
+    storage::{StorageError, note, own},
     time::Time,
     wire::utp,
 };
@@ -342,7 +342,7 @@ fn read_note(place: &Path) -> Vec<SocketAddr> {
 fn write_note(place: &Path, known: &[SocketAddr]) -> Result<(), StorageError> {
     let body = known.iter().fold(format!("{FIRST_LINE}\n"), |body, address| body + &format!("{address}\n"));
     if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder).map_err(|error| StorageError::io(folder, "make the folder", error))?;
+        own::make_folder(folder).map_err(|error| StorageError::io(folder, "make the folder", error))?;
     }
     note::write(place, &body)
 }

@@ -63,6 +63,6 @@ fn who_answered_is_noted() {
     assert!(read_note(&place).is_empty());
     write_note(&place, &known).unwrap();
     assert_eq!(read_note(&place), known);
-    fs::write(&place, "orchestra dht nodes 1\n10.0.0.1:6881\n").unwrap();
+    std::fs::write(&place, "orchestra dht nodes 1\n10.0.0.1:6881\n").unwrap();
     assert!(read_note(&place).is_empty(), "it is not as it was written");
 }

@@ -1,5 +1,6 @@
-//! What is shared from under its final name is looked at once in a while: somebody may change it, cut it short, or take it
-//! away. Nobody is to be given what was verified only once, and exit code 0 has to be true of what is on the disk.
+//! What is on the disk is looked at once in a while. Somebody may change what is shared from under its final name, cut it
+//! short, or take it away: nobody is to be given what was verified only once, and exit code 0 has to be true of what is on
+//! the disk. What is being fetched may be removed with its folder, or unmounted: what comes after that would be lost.
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -25,13 +26,15 @@ pub(super) struct Vigil {
 }
 
 impl Owner {
-    /// Ends it if what is shared was changed; that it is gone from its place is said, once, as it can be read still.
+    /// Ends it if what is shared was changed, what is fetched is gone, or the disk is broken. That what is shared is gone
+    /// from its place is said once, as it can be read still.
     pub(super) fn watch(&mut self, screen: &Teller) -> Option<Ending> {
         if !self.is_on_guard() {
             return None;
         }
         match self.look()? {
             error @ StorageError::ChangedSince { .. } => Some(self.spoilt(&error)),
+            error if error.is_of_the_disk() => Some(self.spoilt(&error)),
             error => {
                 if !std::mem::replace(&mut self.vigil.warned, true) {
                     log::warn!("{error}");
@@ -44,7 +47,7 @@ impl Owner {
 
     /// What may sleep is looked after by who wakes it.
     fn is_on_guard(&self) -> bool {
-        matches!(self.stage, Stage::Whole { .. }) && self.wanted.is_none()
+        matches!(self.stage, Stage::Whole { .. } | Stage::Fetching) && self.wanted.is_none()
     }
 
     /// What was found wrong since it was last asked.

@@ -1,12 +1,12 @@
 //! What each shared file is, remembered in the user's state folder: an unchanged file is not hashed again, and while
 //! nobody wants it its manifest takes no memory.
 //!
-//! A row counts only while the file's [`Stamp`] is the one in it, and it is written after the data was synced. Nothing
-//! else is believed: a manifest counts only under its info-hash, and vouches for nothing but this row's file. Where the database cannot be used it is kept in memory,
+//! A row counts only while the file's [`Stamp`] is the one in it, and it is written after the data was synced. The database
+//! is this user's alone ([`own`]). Nothing else is believed: a manifest counts only under its info-hash, and vouches for nothing but this row's file. Where the database cannot be used it is kept in memory,
 //! and everything is hashed again at the next start.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,7 +19,7 @@ use crate::{
     manifest::Manifest,
     member::load::{Composition, Trackers},
     metainfo::{InfoHash, Tracker},
-    storage::{Stamp, state_folder},
+    storage::{Stamp, note, own, state_folder},
 };
 
 /// How long another process may hold the database.
@@ -33,7 +33,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS file_2 (
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     #[error("{path}: cannot make the folder: {error}")]
-    Folder { path: PathBuf, error: std::io::Error },
+    Folder { path: PathBuf, error: io::Error },
     #[error("{path}: {error}")]
     Sqlite { path: PathBuf, error: rusqlite::Error },
 }
@@ -61,8 +61,9 @@ impl Memory {
     /// In this folder, made when missing.
     pub fn in_folder(folder: &Path) -> Result<Self, MemoryError> {
         let failed = |error| MemoryError::Folder { path: folder.to_owned(), error };
-        fs::create_dir_all(folder).map_err(failed)?;
+        own::make_folder(folder).map_err(failed)?;
         let path = folder.join("shared.sqlite");
+        ours_alone(&path).map_err(failed)?;
         Self::with(|| Connection::open(&path), &path)
     }
 
@@ -121,6 +122,23 @@ impl Memory {
     }
 }
 
+/// Sees to it that nobody else wrote what the database says: one that others may write is begun anew.
+///
+/// # Errors
+/// A file of it belongs to somebody else.
+fn ours_alone(database: &Path) -> io::Result<()> {
+    let files = ["", "-wal", "-shm"].map(|end| note::beside(database, end));
+    let there: Vec<_> = files.iter().filter_map(|path| Some((path, fs::symlink_metadata(path).ok()?))).collect();
+    if let Some((path, _)) = there.iter().find(|(_, meta)| !meta.is_file() || !own::is_ours(meta)) {
+        let text = format!("{} belongs to another user, or is a link", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    match there.iter().all(|(_, meta)| own::is_ours_alone(meta)) {
+        true => Ok(()),
+        false => there.iter().try_for_each(|(path, _)| fs::remove_file(path)),
+    }
+}
+
 /// What a row says, if it holds together.
 fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<Composition> {
     let manifest = Manifest::parse(manifest.as_bytes()).ok()?;
@@ -145,6 +163,8 @@ fn composition(hash: InfoHash, manifest: &str, info: Option<Vec<u8>>) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     const TEXT: &str = "head:1\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n";
@@ -171,6 +191,23 @@ mod tests {
         assert!(memory.recall(&path, &stamp(&path)).unwrap().is_none());
         other.forget(&path).unwrap();
         assert!(memory.recall(&path, &before).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_database_that_others_may_write_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, "").unwrap();
+        let is = Composition::of_manifest(Manifest::parse(TEXT.as_bytes()).unwrap(), path.clone()).unwrap();
+        let state = folder.path().join("state");
+        Memory::in_folder(&state).unwrap().remember(&path, &stamp(&path), &is).unwrap();
+        let database = state.join("shared.sqlite");
+        assert!(Memory::in_folder(&state).unwrap().recall(&path, &stamp(&path)).unwrap().is_some());
+        fs::set_permissions(&database, Permissions::from_mode(0o664)).unwrap();
+        assert!(Memory::in_folder(&state).unwrap().recall(&path, &stamp(&path)).unwrap().is_none());
+        fs::remove_file(&database).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &database).unwrap();
+        assert!(Memory::in_folder(&state).is_err());
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl Work {
                 _ = tick.tick() => {
                     self.show();
                     self.tell_copies();
-                    if self.has_nothing() || self.is_over() || self.gives_up() {
+                    if self.has_nothing() || self.has_lost_all() || self.is_over() || self.gives_up() {
                         break;
                     }
                     None
@@ -234,6 +234,11 @@ impl Work {
             true => Exit::Other,
             false => self.tell_end(),
         }
+    }
+
+    /// Whether the disk failed what was shared, and nothing else is shared or will be soon.
+    fn has_lost_all(&self) -> bool {
+        self.shelf.failure() == Some(Exit::Disk) && self.shelf.count().0 + self.shelf.waiting() == 0
     }
 
     fn until(&self) -> &Until {

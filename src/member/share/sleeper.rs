@@ -34,6 +34,7 @@ use crate::{
     metainfo::InfoHash,
     storage::{Contents, Found, Opened, Proofs, Stamp, Wishes},
     swarm::{Copies, Input},
+    ui::Report,
     wire::copy_id::CopyId,
 };
 
@@ -200,6 +201,11 @@ impl Sleeper {
         match begin::open(contents, folder, wishes).await {
             Ok(opened) if matches!(opened.found, Found::Whole | Found::Unproven) => Ok((composition, opened)),
             Ok(_) => Err(Gone::Changed),
+            Err(error) if error.is_of_the_disk() => {
+                let name = Some(composition.manifest.name.shown().into_owned());
+                self.teller.event(&Report::Error { name, code: Exit::Disk, text: error.to_string() });
+                Err(Gone::Failed(Exit::Disk))
+            }
             Err(error) => {
                 log::warn!("{error}");
                 Err(Gone::Changed)

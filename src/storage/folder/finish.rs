@@ -10,7 +10,7 @@ use super::{Root, Tree};
 use crate::storage::{
     Stamp, StorageError,
     finish::{Home, Names, Place, appeared, stamp_at, tidy},
-    os,
+    note, os, own,
     store::Shared,
 };
 
@@ -96,12 +96,13 @@ impl Naming<'_> {
         self.tree.files().enumerate().all(|(number, file)| file.padding || self.tree.is_named(number))
     }
 
-    /// Everything of the wanted files is on the disk, empty ones and the right to run programs too.
+    /// Everything of the wanted files is on the disk, empty ones and the rights of others too.
     fn make_ready(&self) -> Result<(), StorageError> {
         let ours = Stamp::of(self.tree.root().file()).map_err(|e| self.failed("look at it", e))?;
         if !stamp_at(&self.names.part).is_some_and(|there| there.is_same_file(&ours)) {
             return Err(StorageError::Moved { path: self.names.part.clone() });
         }
+        let rights = own::usual_rights(&note::beside(&self.names.state, ".new"));
         for number in self.wanted().filter(|number| !self.tree.is_named(*number)) {
             self.tree.make(number).map_err(|e| self.failed("make it", e))?;
             let file = &self.shared.contents.files[number];
@@ -109,6 +110,11 @@ impl Naming<'_> {
                 && let Err(error) = self.tree.root().make_executable(&file.path)
             {
                 log::warn!("{}: it cannot be made a program: {error}", file.path.shown());
+            }
+            if rights != 0
+                && let Err(error) = self.tree.root().share(&file.path, rights)
+            {
+                log::warn!("{}: its permissions stay narrow: {error}", file.path.shown());
             }
         }
         let synced = self.shared.sync().and_then(|()| self.tree.sync_names());

@@ -1,6 +1,12 @@
 //! What is on the disk of a folder at the start, and what to make of it.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::Arc,
+};
 
 use super::{Root, There, Tree};
 use crate::{
@@ -8,9 +14,11 @@ use crate::{
         Contents, Existing, Notes, Stamp, StorageError,
         check::Source,
         disk::Disk,
+        file_names,
         files::Files,
         finish::{Names, Place},
         open::{Ask, Start, make_folder},
+        own,
         partial::{ATTEMPTS, check_room, lock},
         state::State,
     },
@@ -86,6 +94,7 @@ fn is_kept_apart(ask: &Ask<'_>) -> Result<bool, StorageError> {
 /// `old` is the folder under the final name, to be repaired.
 fn fetch(ask: &Ask<'_>, old: Option<Old>) -> Result<Start, StorageError> {
     make_folder(ask.folder)?;
+    check_names(ask)?;
     let Partial { tree, have } = open(ask, old.is_some())?;
     let replaces = old.as_ref().map(|old| old.survey.iter().map(|there| there.map(|there| there.stamp)).collect());
     if old.is_some() {
@@ -95,6 +104,21 @@ fn fetch(ask: &Ask<'_>, old: Option<Old>) -> Result<Start, StorageError> {
     let Place::PartFolder { tree, .. } = &place else { unreachable!("just made") };
     let files = Files::Folder(tree.clone());
     Ok(ask.go_on(files, have, place, old.map(|old| Source::Other(Arc::new(old.tree)))))
+}
+
+/// Whether the file system has room for the names of all files that may be written, each as a file of its own.
+fn check_names(ask: &Ask<'_>) -> Result<(), StorageError> {
+    let Contents { name, files, only, geometry, .. } = ask.contents;
+    file_names::check(ask.folder, [name.as_str()].into_iter())?;
+    let mut start = 0;
+    let written = files.iter().filter(|file| {
+        let range = start..start + file.size;
+        start = range.end;
+        // At the border of a wanted file its neighbours are written too.
+        let touched = || only.as_ref().is_none_or(|only| only.touches(geometry, &range));
+        !file.padding && touched()
+    });
+    file_names::check(ask.folder, written.map(|file| file.path.as_str()))
 }
 
 /// Opens `NAME.part`, or makes it.
@@ -115,7 +139,7 @@ fn open(ask: &Ask<'_>, repair: bool) -> Result<Partial, StorageError> {
 fn begin(ask: &Ask<'_>) -> Result<Option<Partial>, StorageError> {
     let Ask { contents, names, .. } = ask;
     check_room(names, ask.folder, contents.only.as_ref().map_or(contents.geometry.size(), |only| only.size()))?;
-    match fs::create_dir(&names.part) {
+    match DirBuilder::new().mode(0o755).create(&names.part) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(e) => return Err(StorageError::io(&names.part, "make it", e)),
@@ -147,6 +171,7 @@ fn go_on(ask: &Ask<'_>, repair: bool) -> Result<Option<Partial>, StorageError> {
         }
     }
     let looked = |error| StorageError::io(&names.part, "look through it", error);
+    let alone = keep_to_ourselves(&tree, &names.part)?;
     let survey = tree.survey().map_err(looked)?;
     let stamp = tree.stamp_of(&survey).map_err(looked)?;
     let state = State::read(&names.state);
@@ -157,10 +182,26 @@ fn go_on(ask: &Ask<'_>, repair: bool) -> Result<Option<Partial>, StorageError> {
     if foreign && wishes.existing == Existing::Share {
         return Err(StorageError::Foreign { path: names.part.clone() });
     }
-    let believed = state.filter(|_| wishes.notes == Notes::Believed);
+    let believed = state.filter(|_| alone && wishes.notes == Notes::Believed);
     let have = believed.and_then(|state| state.proves(contents.info_hash, &stamp, &contents.geometry));
     check_room(names, ask.folder, still_needed(ask, &tree, &survey, have.as_ref()))?;
     Ok(Some(Partial { tree, have }))
+}
+
+/// Whether nobody else could write this folder or a file in it; from now on nobody else may.
+fn keep_to_ourselves(tree: &Tree, path: &Path) -> Result<bool, StorageError> {
+    let failed = |error| StorageError::io(path, "look through it", error);
+    let survey = tree.survey().map_err(failed)?;
+    let folder = own::is_ours_alone(&tree.root().file().metadata().map_err(failed)?);
+    let loose = tree.files().zip(&survey).enumerate().filter(|(_, (_, there))| there.is_some_and(|there| !there.alone));
+    // Those that have their final names are only read, and others may write them as any other file.
+    let loose = loose.filter(|(number, _)| !tree.is_named(*number)).map(|(_, (file, _))| &file.path);
+    let loose: Vec<_> = loose.collect();
+    let alone = folder && loose.is_empty();
+    if !alone && let Err(error) = tree.root().keep(loose.into_iter()) {
+        log::warn!("{}: others may write there meanwhile: {error}", path.display());
+    }
+    Ok(alone)
 }
 
 fn tree_of(ask: &Ask<'_>, root: Root) -> Tree {

@@ -18,10 +18,17 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{manifest::FilePath, storage::Stamp};
+use crate::{
+    manifest::FilePath,
+    storage::{Stamp, own},
+};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// The mode of a folder that nobody else is to write into, and of one like any other.
+const PRIVATE: Mode = Mode::from_raw_mode(0o755);
+const USUAL: Mode = Mode::from_raw_mode(0o777);
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +56,8 @@ pub struct There {
     /// Bytes of the disk that are set aside for it.
     pub room: u64,
     pub executable: bool,
+    /// It is this user's, and nobody else may write it.
+    pub alone: bool,
 }
 
 impl Root {
@@ -76,7 +85,7 @@ impl Root {
 
     /// The plain file at this path, looked at; None if nothing is there.
     pub fn look(&self, path: &FilePath) -> io::Result<Option<There>> {
-        let (folder, name) = match self.folder_of(path, false) {
+        let (folder, name) = match self.folder_of(path, None) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -92,14 +101,14 @@ impl Root {
 
     /// Opens the plain file at this path.
     pub fn open_file(&self, path: &FilePath, access: Access) -> io::Result<File> {
-        let (folder, name) = self.folder_of(path, access == Access::Make)?;
+        let (folder, name) = self.folder_of(path, (access == Access::Make).then_some(PRIVATE))?;
         let flags = match access {
             Access::Read => OFlags::RDONLY,
             Access::Change => OFlags::RDWR,
             Access::Make => OFlags::RDWR | OFlags::CREATE,
         };
         let kind = if self.follows && access == Access::Read { FILE.difference(OFlags::NOFOLLOW) } else { FILE };
-        let opened = rustix::fs::openat(folder.as_fd(), name, flags | kind, Mode::from_raw_mode(0o666));
+        let opened = rustix::fs::openat(folder.as_fd(), name, flags | kind, Mode::from_raw_mode(0o644));
         let file: File = match opened {
             Ok(opened) => opened.into(),
             Err(Errno::LOOP | Errno::ISDIR) => return Err(no_plain_file(path)),
@@ -111,9 +120,34 @@ impl Root {
         }
     }
 
+    /// Gives others these rights on the file at this path, and on the folders on the way.
+    pub fn share(&self, path: &FilePath, rights: u32) -> io::Result<()> {
+        let mut folder = Folder::Root(self.file.as_fd());
+        for name in path.components() {
+            share(folder.as_fd(), rights)?;
+            match below(folder.as_fd(), name, false) {
+                Ok(below) => folder = Folder::Below(below),
+                Err(_) => {
+                    let file = rustix::fs::openat(folder.as_fd(), name, OFlags::RDONLY | FILE, Mode::empty())?;
+                    share(file.as_fd(), rights)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the right to write from everybody but the owner: of the folder itself, and of these files in it.
+    pub fn keep<'a>(&self, paths: impl Iterator<Item = &'a FilePath>) -> io::Result<()> {
+        own::keep(&self.file)?;
+        for path in paths {
+            own::keep(&self.open_file(path, Access::Read)?)?;
+        }
+        Ok(())
+    }
+
     /// Makes the file at this path a program, for those who may read it.
     pub fn make_executable(&self, path: &FilePath) -> io::Result<()> {
-        let (folder, name) = self.folder_of(path, false)?;
+        let (folder, name) = self.folder_of(path, None)?;
         let file = rustix::fs::openat(folder.as_fd(), name, OFlags::RDONLY | FILE, Mode::empty())?;
         let mode = Mode::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
         let readers = Mode::from_raw_mode((mode.bits() & 0o444) >> 2);
@@ -123,8 +157,8 @@ impl Root {
     /// Moves the file at this path to the same path below another folder, where nothing is: an error of the kind
     /// `AlreadyExists` if something is. The folders on the way are made.
     pub fn move_to_new(&self, path: &FilePath, other: &Root) -> io::Result<()> {
-        let (from, name) = self.folder_of(path, false)?;
-        let (to, _) = other.folder_of(path, true)?;
+        let (from, name) = self.folder_of(path, None)?;
+        let (to, _) = other.folder_of(path, Some(USUAL))?;
         #[cfg(target_os = "linux")]
         match rustix::fs::renameat_with(from.as_fd(), name, to.as_fd(), name, rustix::fs::RenameFlags::NOREPLACE) {
             // Not every file system knows how.
@@ -140,8 +174,8 @@ impl Root {
 
     /// The same in place of the file that is there, whose permissions it takes.
     pub fn move_over(&self, path: &FilePath, other: &Root) -> io::Result<()> {
-        let (from, name) = self.folder_of(path, false)?;
-        let (to, _) = other.folder_of(path, true)?;
+        let (from, name) = self.folder_of(path, None)?;
+        let (to, _) = other.folder_of(path, Some(USUAL))?;
         let old = rustix::fs::statat(to.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)?;
         let new = rustix::fs::openat(from.as_fd(), name, OFlags::RDONLY | FILE, Mode::empty())?;
         if let Err(error) = rustix::fs::fchmod(&new, Mode::from_raw_mode(old.st_mode)) {
@@ -152,7 +186,7 @@ impl Root {
 
     /// Brings the folder of this file, with the names in it, to the disk itself.
     pub fn sync_folder_of(&self, path: &FilePath) -> io::Result<()> {
-        let (folder, _) = self.folder_of(path, false)?;
+        let (folder, _) = self.folder_of(path, None)?;
         Ok(rustix::fs::fsync(folder.as_fd())?)
     }
 
@@ -161,7 +195,7 @@ impl Root {
         let names: Vec<_> = path.components().collect();
         for depth in (1..names.len()).rev() {
             let removed = FilePath::join(names[..depth].iter().copied()).map(|folder| {
-                let (above, name) = self.folder_of(&folder, false)?;
+                let (above, name) = self.folder_of(&folder, None)?;
                 Ok::<_, io::Error>(rustix::fs::unlinkat(above.as_fd(), name, AtFlags::REMOVEDIR)?)
             });
             if !matches!(removed, Ok(Ok(()))) {
@@ -170,23 +204,23 @@ impl Root {
         }
     }
 
-    /// The folder that a file lies in, and its name there.
-    fn folder_of<'a>(&self, path: &'a FilePath, make: bool) -> io::Result<(Folder<'_>, &'a str)> {
-        let follows = self.follows && !make;
+    /// The folder that a file lies in, and its name there. `make`: folders that are missing are made, with this mode.
+    fn folder_of<'a>(&self, path: &'a FilePath, make: Option<Mode>) -> io::Result<(Folder<'_>, &'a str)> {
+        let follows = self.follows && make.is_none();
         let mut folder = Folder::Root(self.file.as_fd());
         let mut names = path.components();
         // Never empty: that is what a path is.
         let mut name = names.next().unwrap_or_default();
         for next in names {
-            let below = match below(folder.as_fd(), name, follows) {
-                Err(Errno::NOENT) if make => {
-                    match rustix::fs::mkdirat(folder.as_fd(), name, Mode::from_raw_mode(0o777)) {
+            let below = match (below(folder.as_fd(), name, follows), make) {
+                (Err(Errno::NOENT), Some(mode)) => {
+                    match rustix::fs::mkdirat(folder.as_fd(), name, mode) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),
                     }
                     below(folder.as_fd(), name, follows)
                 }
-                opened => opened,
+                (opened, _) => opened,
             };
             folder = Folder::Below(below.map_err(|error| match error {
                 Errno::LOOP | Errno::NOTDIR => io::Error::new(
@@ -221,6 +255,15 @@ fn below(folder: BorrowedFd<'_>, name: &str, follows: bool) -> rustix::io::Resul
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
 
+fn share(file: BorrowedFd<'_>, rights: u32) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
+    let more = mode | Mode::from_raw_mode(rights);
+    if more != mode {
+        rustix::fs::fchmod(file, more)?;
+    }
+    Ok(())
+}
+
 fn no_plain_file(path: &FilePath) -> io::Error {
     let what = format!("{:?} is a link, a folder or a device, and no plain file", path.as_str());
     io::Error::new(io::ErrorKind::NotADirectory, what)
@@ -240,6 +283,7 @@ fn there(stat: &Stat) -> There {
         },
         room: stat.st_blocks as u64 * 512,
         executable: stat.st_mode & 0o100 != 0,
+        alone: own::is_ours_alone_by(stat.st_uid, stat.st_mode as u32),
     }
 }
 

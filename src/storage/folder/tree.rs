@@ -414,9 +414,16 @@ impl Source for Tree {
     }
 }
 
-/// A message has the file's path in it: the folder's, which the caller knows, is not enough.
-fn about(leaf: &Leaf, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", leaf.entry.path.shown()))
+/// An error with the path of the file: that of the folder, which the caller knows, is not enough.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+struct About {
+    path: String,
+    source: io::Error,
+}
+
+fn about(leaf: &Leaf, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), About { path: leaf.entry.path.shown().into_owned(), source })
 }
 
 /// Enough of a SHA-1 to tell any two apart.

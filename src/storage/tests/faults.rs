@@ -105,7 +105,7 @@ async fn a_full_disk_is_told_and_the_part_is_free_again() {
         let told = opened.events.recv().await;
         let Some(DiskEvent::Failed { part: Some(part), error }) = told else { panic!("{told:?}") };
         assert_eq!(part, lab.part(1));
-        assert!(error.is_about_room(), "{error}");
+        assert!(error.is_of_the_disk(), "{error}");
         assert!(faults.load(Ordering::Relaxed) > 0);
         save(&store).await.unwrap();
         assert!(store.begin(lab.part(1)).is_some());
@@ -128,6 +128,30 @@ async fn a_part_that_cannot_be_read_back_is_nobodys_fault() {
     assert!(matches!(store.verify(assembly).await, Verdict::Lost));
     assert!(matches!(opened.events.recv().await, Some(DiskEvent::Failed { part: Some(p), .. }) if p == part));
     assert!(faults.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn what_is_shared_and_cannot_be_read_is_told() {
+    let lab = Lab::new();
+    fs::write(lab.path(""), &lab.bytes).unwrap();
+    let (mut opened, faults) = open_faulty(&lab, |disk| disk.reads_fail = true);
+    let mut block = [0; 1000];
+    assert!(opened.store.read_at(0, &mut block).is_err());
+    let told = opened.events.recv().await;
+    let Some(DiskEvent::Failed { part: None, error }) = told else { panic!("{told:?}") };
+    assert!(error.is_of_the_disk(), "{error}");
+    assert!(faults.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn what_was_cut_short_is_no_fault_of_the_disk() {
+    let lab = Lab::new();
+    fs::write(lab.path(""), &lab.bytes).unwrap();
+    let mut opened = lab.open();
+    fs::write(lab.path(""), &lab.bytes[..100]).unwrap();
+    assert!(opened.store.read_at(50, &mut [0; 100]).is_err());
+    assert!(opened.store.warm(50..150).is_err());
+    assert!(opened.events.try_recv().is_err(), "it is found when it is looked after");
 }
 
 #[tokio::test]

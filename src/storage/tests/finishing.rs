@@ -217,6 +217,25 @@ async fn a_part_file_that_was_swapped_is_not_renamed() {
 }
 
 #[tokio::test]
+async fn what_is_taken_away_while_it_is_fetched_is_noticed_and_nothing_is_noted_there() {
+    let lab = Lab::new();
+    let mut opened = lab.open();
+    lab.fetch(&mut opened, 0).await;
+    save(&opened.store).await.unwrap();
+    opened.store.look_after().unwrap();
+    for suffix in [".part", ".part.state"] {
+        fs::remove_file(lab.path(suffix)).unwrap();
+    }
+    for there in [None, Some("another disk's")] {
+        there.iter().for_each(|text| fs::write(lab.path(".part"), text).unwrap());
+        for error in [opened.store.look_after().unwrap_err(), save(&opened.store).await.unwrap_err()] {
+            assert!(matches!(error, StorageError::Moved { .. }) && error.is_of_the_disk(), "{error}");
+        }
+        assert!(!lab.path(".part.state").exists());
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_changes_while_it_is_checked_is_not_remembered() {
     let lab = Lab::new();
     fs::write(lab.path(""), &lab.bytes).unwrap();

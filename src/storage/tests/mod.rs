@@ -5,6 +5,7 @@ mod finishing;
 mod folders;
 mod notes;
 mod opening;
+mod others;
 mod receiving;
 mod sweep;
 

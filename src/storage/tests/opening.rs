@@ -218,7 +218,7 @@ async fn what_does_not_fit_is_refused_before_the_first_byte() {
     lab.contents.geometry = Geometry::new(1 << 46, 128 << 20).unwrap();
     lab.contents.parts = vec![Digest([0; 20]); 1 << 19].into();
     let error = lab.error();
-    assert!(error.is_about_room());
+    assert!(error.is_of_the_disk());
     assert!(matches!(error, StorageError::Full { missing, .. } if missing > 1 << 40));
     assert!(!lab.path(".part").exists());
 }

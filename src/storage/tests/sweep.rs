@@ -238,7 +238,9 @@ async fn survives(before: Before, spooled: bool, fault: Fault, at: usize) -> boo
         Err(error) => {
             assert!(happened && !harmless, "{case}: {error}");
             assert!(error.to_string().contains(NAME), "{case}: {error}");
-            assert_eq!(error.is_about_room(), fault == Fault::FromThenOn(Errno::NOSPC), "{case}: {error}");
+            assert!(error.is_of_the_disk(), "{case}: {error}");
+            let is_full = matches!(error, StorageError::NoRoom { .. });
+            assert_eq!(is_full, fault == Fault::FromThenOn(Errno::NOSPC), "{case}: {error}");
             go_on(&lab, existing, &first, &case).await;
         }
     }
