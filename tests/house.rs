@@ -69,6 +69,7 @@ const PURE: &[&str] = &[
     "src/picker/",
     "src/search/",
     "src/storage/selection.rs",
+    "src/storage/zeros.rs",
     "src/swarm/",
     "src/time.rs",
     "src/ui/frame.rs",

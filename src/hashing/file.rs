@@ -11,14 +11,14 @@ use std::{
     ops::{ControlFlow, Range},
     os::unix::fs::FileExt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
 };
 
-use super::{Digest, Hasher};
+use super::{Digest, Hasher, holes, zeros};
 use crate::geometry::{Geometry, PartIndex};
 
 /// Bytes of one read: large enough that system calls cost nothing, small enough that what the reader has just
@@ -34,6 +34,11 @@ pub trait Source: Sync {
     /// Reads exactly this many bytes of the composition; [`io::ErrorKind::UnexpectedEof`] where it ends before.
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// Whether all of this range is known to be zeros, without reading it; false where that cannot be told.
+    fn is_hole(&self, _range: &Range<u64>) -> bool {
+        false
+    }
+
     /// All of it will be read, from end to end. A hint: nothing fails without.
     fn expect_sequential_reads(&self) {}
 }
@@ -47,6 +52,21 @@ impl Source for File {
         // Without it the same bytes come, only more slowly from a disk.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::Sequential);
+    }
+
+    fn is_hole(&self, range: &Range<u64>) -> bool {
+        holes::is_hole(self, range)
+    }
+}
+
+/// Reads these bytes, or knows that they are zeros.
+fn fill(file: &dyn Source, into: &mut [u8], offset: u64) -> io::Result<()> {
+    match file.is_hole(&(offset..offset + into.len() as u64)) {
+        true => {
+            into.fill(0);
+            Ok(())
+        }
+        false => file.read_exact_at(into, offset),
     }
 }
 
@@ -124,7 +144,7 @@ fn read(
     while offset < size {
         let Ok(mut buffer) = free.recv() else { return };
         buffer.resize((size - offset).min(CHUNK as u64) as usize, 0);
-        if let Err(error) = file.read_exact_at(&mut buffer, offset) {
+        if let Err(error) = fill(file, &mut buffer, offset) {
             // Nobody listens only when the caller has broken off.
             let _ = to_parts.send(Err(error));
             return;
@@ -203,6 +223,8 @@ struct Claims<'a> {
     run: u32,
     next: AtomicU32,
     stopped: AtomicBool,
+    /// The SHA-1 of a whole part of zeros, once somebody needed it.
+    of_zeros: OnceLock<Digest>,
 }
 
 type Run = (u32, io::Result<Vec<(PartIndex, Digest)>>);
@@ -214,7 +236,14 @@ fn parts_only(
 ) -> io::Result<()> {
     let run = (CHUNK as u32 / geometry.part_size()).max(1);
     let runs = geometry.parts().div_ceil(run);
-    let claims = Claims { file, geometry, run, next: AtomicU32::new(0), stopped: AtomicBool::new(false) };
+    let claims = Claims {
+        file,
+        geometry,
+        run,
+        next: AtomicU32::new(0),
+        stopped: AtomicBool::new(false),
+        of_zeros: OnceLock::new(),
+    };
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let workers = cores.min(MAX_WORKERS).min(runs as usize);
     thread::scope(|scope| {
@@ -283,9 +312,14 @@ impl Claims<'_> {
         let part_size = u64::from(self.geometry.part_size());
         let mut offset = u64::from(first) * part_size;
         let last = (u64::from(end) * part_size).min(self.geometry.size());
+        // A disk image is holes for the most part: those cost a look each.
+        if last - offset == u64::from(end - first) * part_size && self.file.is_hole(&(offset..last)) {
+            let digest = *self.of_zeros.get_or_init(|| zeros(part_size));
+            return Ok((first..end).filter_map(|part| Some((self.geometry.part(part)?, digest))).collect());
+        }
         while offset < last && !self.is_stopped() {
             buffer.resize((last - offset).min(CHUNK as u64) as usize, 0);
-            self.file.read_exact_at(buffer, offset)?;
+            fill(self.file, buffer, offset)?;
             offset += buffer.len() as u64;
             let _ = cutter.update(buffer, &mut |part, digest| {
                 digests.push((part, digest));
@@ -338,6 +372,29 @@ mod tests {
             let expected: Vec<_> = bytes.chunks(geometry.part_size() as usize).map(Digest::of).collect();
             prop_assert_eq!(hash(&file, &geometry, true), (Some(Digest::of(&bytes)), expected.clone()));
             prop_assert_eq!(hash(&file, &geometry, false), (None, expected));
+        }
+    }
+
+    #[test]
+    fn holes_are_hashed_as_the_zeros_that_they_are() {
+        let len = 5 * CHUNK + 12_345;
+        let mut bytes = vec![0; len];
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(len as u64).unwrap();
+        for (at, count) in [(2 * CHUNK + 70_000, 5_000), (len - 3, 3)] {
+            bytes[at..at + count].fill(7);
+            FileExt::write_all_at(&file, &bytes[at..at + count], at as u64).unwrap();
+        }
+        for part_size in [16 << 10, 300_000, CHUNK as u64, 2 << 20, 4 << 20] {
+            let geometry = Geometry::new(len as u64, part_size).unwrap();
+            let expected: Vec<_> = bytes.chunks(part_size as usize).map(Digest::of).collect();
+            assert_eq!(hash(&file, &geometry, true), (Some(Digest::of(&bytes)), expected.clone()), "{part_size}");
+            assert_eq!(hash(&file, &geometry, false), (None, expected), "{part_size}");
+        }
+        let longer = Geometry::new(len as u64 + (8 << 20), 1 << 20).unwrap();
+        for whole in [true, false] {
+            let outcome = hash_file(&file, &longer, whole, &mut |_, _| ControlFlow::Continue(()));
+            assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "what is not there is no hole");
         }
     }
 

@@ -4,6 +4,10 @@
 //! size, the part size, the number of parts and one SHA-1 a part; what follows are optional lines, [`Extra`]s. It maps
 //! one to one to a BitTorrent info dictionary ([`crate::metainfo`]), so its info-hash is defined by the manifest alone.
 //!
+//! No line says where a composition is holes (a disk image is, for the most part): a part of zeros has the SHA-1 of as many
+//! zeros. So it is known in the manifest of any version and in every `.torrent`, and nobody can say it wrongly. What is
+//! shorter than a part is found when it is written.
+//!
 //! A manifest is hostile input. What [`Manifest::parse`] and [`Manifest::new`] give holds together: there are as many
 //! digests as the geometry has parts, every name is safe on a disk, the files of a folder add up to the size. Counts are
 //! checked against each other and against the lines that are really there before anything is allocated, so a manifest

@@ -18,6 +18,7 @@ pub fn exit_of(error: &StorageError) -> Exit {
         StorageError::Different { .. }
         | StorageError::Foreign { .. }
         | StorageError::Changed { .. }
+        | StorageError::Disturbed { .. }
         | StorageError::ChangedSince { .. }
         | StorageError::Appeared { .. } => Exit::OtherData,
         error if error.is_of_the_disk() => Exit::Disk,

@@ -14,7 +14,12 @@ use std::{
     thread,
 };
 
-use super::{Contents, DiskEvent, disk::Disk, files::Files, store::Shared};
+use super::{
+    Contents, DiskEvent,
+    disk::{Disk, write_sparse},
+    files::Files,
+    store::Shared,
+};
 use crate::{
     geometry::PartIndex,
     hashing::{Digest, Hasher},
@@ -262,7 +267,7 @@ impl Work {
             }
             hasher.update(bytes);
             if let Some(copy) = copy {
-                copy.write_all_at(bytes, at).map_err(|e| Stop::Failed(Some(part), "write", e))?;
+                write_sparse(copy, bytes, at).map_err(|e| Stop::Failed(Some(part), "write", e))?;
             }
             at += len as u64;
             self.count(len as u64);

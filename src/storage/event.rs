@@ -49,6 +49,11 @@ pub enum StorageError {
     /// Exit code 6: somebody wrote to it after it was opened.
     #[error("{path}: it was changed while it was being checked: start again")]
     Changed { path: PathBuf },
+    /// Exit code 6: somebody cut it short, or took data from it, while it was being fetched.
+    #[error(
+        "{path}: somebody else wrote to it while it was being fetched: start again, and what is wrong is fetched anew"
+    )]
+    Disturbed { path: PathBuf },
     /// Exit code 6: somebody wrote to it while it was shared.
     #[error("{path}: it was changed while it was shared, and nobody is given any more of it: start again to check it")]
     ChangedSince { path: PathBuf },

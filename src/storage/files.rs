@@ -10,7 +10,7 @@ use std::{
 use super::{Stamp, disk::Disk, folder::Tree, os};
 use crate::{
     geometry::{Geometry, PartIndex},
-    hashing::{Digest, file::hash_file},
+    hashing::{Digest, file::hash_file, holes::is_hole},
 };
 
 /// The open file, or the folder. Clones are the same one.
@@ -55,9 +55,21 @@ impl Files {
     /// Whether no byte of this range was ever written; false where the file system cannot tell.
     pub fn is_hole(&self, range: &Range<u64>) -> bool {
         match self {
-            Self::One(file) => os::is_hole(file, range),
+            Self::One(file) => is_hole(file, range),
             Self::Folder(tree) => tree.is_hole(range),
         }
+    }
+
+    /// Makes these bytes zeros; false where they have their final name, and are only read.
+    pub fn clear(&self, range: &Range<u64>) -> io::Result<bool> {
+        let named = match self {
+            Self::One(_) => false,
+            Self::Folder(tree) => tree.has_named_in(range),
+        };
+        if !named {
+            self.disk().clear(range.clone())?;
+        }
+        Ok(!named)
     }
 
     /// Whether these bytes are in the page cache, as far as a few probes show.

@@ -185,6 +185,7 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
         }
     }
     let synced = synced_stamp(shared, home)?;
+    is_undisturbed(shared, home, &synced)?;
     match &home.place {
         Place::Final { stamp } if !stamp.is_same_data(&synced) => {
             return Err(StorageError::Changed { path: home.names.whole.clone() });
@@ -215,6 +216,27 @@ pub(super) fn finish(shared: &Shared, home: &mut Home) -> Result<PathBuf, Storag
         }
     }
     Ok(home.names.whole.clone())
+}
+
+/// Whether nobody cut short what was fetched, or took data from it: each part has a byte that is not zero, or is known to
+/// be zeros, and so no part is a hole that was not one before.
+fn is_undisturbed(shared: &Shared, home: &Home, synced: &Stamp) -> Result<(), StorageError> {
+    if matches!(home.place, Place::Final { .. }) {
+        return Ok(());
+    }
+    let (geometry, path) = (&shared.contents.geometry, home.path());
+    let on_disk = shared.lock().on_disk.clone();
+    let mut filled = on_disk.ones(geometry).filter(|part| !shared.zeros.has(*part));
+    let wrong_size = match &shared.files {
+        Files::One(_) => synced.size != geometry.size(),
+        // Each file's size is looked at before it gets its name.
+        Files::Folder(_) => false,
+    };
+    if wrong_size || filled.any(|part| shared.files.is_hole(&geometry.part_range(part))) {
+        shared.distrust();
+        return Err(StorageError::Disturbed { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 fn synced_stamp(shared: &Shared, home: &Home) -> Result<Stamp, StorageError> {

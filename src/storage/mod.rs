@@ -40,6 +40,7 @@ mod tests;
 mod whole;
 mod writer;
 mod writers;
+mod zeros;
 
 pub use assembly::Assembly;
 pub use check::Check;

@@ -1,8 +1,10 @@
 //! What is on the disk at the start, and what to make of it.
 
 use std::{
+    cell::OnceCell,
     fs::{self, File},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
@@ -22,6 +24,7 @@ use super::{
     store::{Judge, Parts, Shared},
     whole::{Follower, Task},
     writer,
+    zeros::Zeros,
 };
 use crate::{geometry::Geometry, hashing::Digest, manifest::FileEntry, metainfo::InfoHash, wire::bitfield::Bitfield};
 
@@ -128,7 +131,8 @@ pub fn open_on(
 ) -> Result<Opened, StorageError> {
     debug_assert_eq!(contents.parts.len(), contents.geometry.parts() as usize);
     let (names, theirs) = Names::new(folder, &contents.name).beside_others();
-    let ask = Ask { contents: &contents, names: &names, folder, wishes, proofs: proofs.as_ref() };
+    let zeros = OnceCell::new();
+    let ask = Ask { contents: &contents, names: &names, folder, wishes, proofs: proofs.as_ref(), zeros };
     let mut start = match contents.files.is_empty() {
         true => ask.look_around()?,
         false => folder::open::look_around(&ask)?,
@@ -148,13 +152,15 @@ pub fn open_on(
         start.found = Found::Unchecked;
     }
     let Start { files, found, have, place, sources } = start;
+    let zeros = ask.zeros.into_inner().map(|zeros| zeros.parts().clone());
+    let zeros = zeros.unwrap_or_else(|| Bitfield::none(&contents.geometry));
     if matches!(place, Place::Final { .. }) {
         // All of it is there, or said to be.
         contents.only = None;
     }
     let home = Home { names, place, proofs };
     let pool = wishes.pool.clone();
-    let setup = Setup { contents, found, have, sources, disk: disk(files.disk()), files, pool };
+    let setup = Setup { contents, found, have, zeros, sources, disk: disk(files.disk()), files, pool };
     let path = home.path().to_owned();
     setup.start(home).map_err(|e| StorageError::io(path, "start a thread for it", e))
 }
@@ -193,9 +199,46 @@ pub(super) struct Ask<'a> {
     pub folder: &'a Path,
     pub wishes: &'a Wishes,
     pub proofs: Option<&'a Proofs>,
+    zeros: OnceCell<Zeros>,
 }
 
 impl Ask<'_> {
+    /// The wanted parts that are nothing but zeros. Hashes a few MiB when it is asked for the first time.
+    pub fn zeros(&self) -> &Zeros {
+        let Contents { geometry, parts, only, .. } = self.contents;
+        self.zeros.get_or_init(|| Zeros::of(geometry, parts, only.as_ref().map(|only| only.parts())))
+    }
+
+    /// Bytes of this range that take room in the folder.
+    pub fn room_for(&self, range: &Range<u64>) -> u64 {
+        let holes = if os::has_holes(self.folder) { self.zeros().bytes_in(range) } else { 0 };
+        range.end - range.start - holes
+    }
+
+    /// Bytes that still have to come, of which these parts are there; zeros need not come.
+    pub fn missing(&self, have: &Bitfield) -> u64 {
+        let geometry = &self.contents.geometry;
+        let missing = geometry.all_parts().filter(|part| !have.has(*part) && !self.zeros().parts().has(*part));
+        missing.map(|part| u64::from(geometry.part_len(part))).sum()
+    }
+
+    /// Adds the parts that are zeros to those that are there, and sees to it that they are.
+    fn add_zeros(&self, files: &Files, have: &mut Bitfield) -> Result<(), StorageError> {
+        let geometry = &self.contents.geometry;
+        let zeros = geometry.all_parts().filter(|part| self.zeros().parts().has(*part));
+        for part in zeros {
+            let there = have.has(part) || files.clear(&geometry.part_range(part)).map_err(|e| self.cannot_write(e))?;
+            if there {
+                have.insert(part);
+            }
+        }
+        Ok(())
+    }
+
+    fn cannot_write(&self, error: io::Error) -> StorageError {
+        StorageError::io(&self.names.part, "write", error)
+    }
+
     fn look_around(&self) -> Result<Start, StorageError> {
         let names = self.names;
         let Some(meta) = plain_file(&names.whole)? else { return self.fetch(None) };
@@ -253,16 +296,23 @@ impl Ask<'_> {
         let (old, replaces) = old.unzip();
         let place = Place::Part { replaces };
         let old = old.map(|old| Source::Other(Arc::new(old)));
-        Ok(self.go_on(Files::One(Arc::new(file)), have, place, old))
+        self.go_on(Files::One(Arc::new(file)), have, place, old)
     }
 
     /// What is not whole is fetched; `have` is None where that must be found out.
-    pub fn go_on(&self, files: Files, have: Option<Bitfield>, place: Place, old: Option<Source>) -> Start {
+    pub fn go_on(
+        &self,
+        files: Files,
+        have: Option<Bitfield>,
+        place: Place,
+        old: Option<Source>,
+    ) -> Result<Start, StorageError> {
         let partial = have.is_none().then_some(Source::Partial);
         let sources: Vec<_> = partial.into_iter().chain(old).collect();
         let found = if sources.is_empty() { Found::Ready } else { Found::Unchecked };
-        let have = have.unwrap_or_else(|| Bitfield::none(&self.contents.geometry));
-        Start { files, found, have, place, sources }
+        let mut have = have.unwrap_or_else(|| Bitfield::none(&self.contents.geometry));
+        self.add_zeros(&files, &mut have)?;
+        Ok(Start { files, found, have, place, sources })
     }
 
     /// An older file or folder, to read.
@@ -309,6 +359,8 @@ struct Setup {
     contents: Contents,
     found: Found,
     have: Bitfield,
+    /// Parts of zeros, where that was looked for.
+    zeros: Bitfield,
     sources: Vec<Source>,
     files: Files,
     disk: Arc<dyn Disk>,
@@ -327,6 +379,7 @@ impl Setup {
                 let task = Task {
                     geometry: self.contents.geometry,
                     expected,
+                    zeros: self.zeros.clone(),
                     disk: self.disk.clone(),
                     path: path.clone(),
                     events: events.clone(),
@@ -346,6 +399,7 @@ impl Setup {
             disk: self.disk,
             events,
             judge,
+            zeros: self.zeros,
             whole,
             unchecked: AtomicBool::new(unchecked),
             parts: Mutex::new(Parts::new(self.have.clone(), only)),

@@ -46,13 +46,16 @@ pub fn free_space(folder: &Path) -> Option<u64> {
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Gives the file this length, with the room for it set aside where that is done without writing it.
-pub fn make_room(file: &File, len: u64) -> io::Result<()> {
+/// Gives the file this length, with the room for these ranges of it set aside where that is done without writing them.
+pub fn make_room(file: &File, len: u64, data: &[Range<u64>]) -> io::Result<()> {
     file.set_len(len)?;
-    if len > 0 && sets_aside_quickly(file) {
-        match fs::fallocate(file, fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(e) => return Err(e.into()),
+    if !data.is_empty() && sets_aside_quickly(file) {
+        for range in data {
+            match fs::fallocate(file, fs::FallocateFlags::empty(), range.start, range.end - range.start) {
+                Ok(()) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
+                Err(e) => return Err(e.into()),
+            }
         }
     }
     Ok(())
@@ -62,7 +65,7 @@ pub fn make_room(file: &File, len: u64) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn sets_aside_quickly(file: &File) -> bool {
     const KNOWN: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
-    fs::fstatfs(file).is_ok_and(|stat| KNOWN.contains(&(stat.f_type as u64 & 0xFFFF_FFFF)))
+    is_one_of(file, &KNOWN)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -70,16 +73,39 @@ fn sets_aside_quickly(_file: &File) -> bool {
     false
 }
 
-/// Whether no byte of this range was ever written; false where the file system cannot tell.
-pub fn is_hole(file: &File, range: &Range<u64>) -> bool {
+/// Whether what is never written takes no room in this folder; false where that is not known.
+#[cfg(target_os = "linux")]
+pub fn has_holes(folder: &Path) -> bool {
+    // The same, tmpfs, overlayfs, ZFS, bcachefs, and NFS, whose servers are the same as a rule.
+    const KNOWN: [u64; 9] =
+        [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xCA45_1A4E, 0x6969];
+    File::open(folder).is_ok_and(|folder| is_one_of(&folder, &KNOWN))
+}
+
+/// APFS has them; elsewhere nobody knows.
+#[cfg(not(target_os = "linux"))]
+pub fn has_holes(_folder: &Path) -> bool {
+    cfg!(target_os = "macos")
+}
+
+#[cfg(target_os = "linux")]
+fn is_one_of(file: &File, known: &[u64]) -> bool {
+    fs::fstatfs(file).is_ok_and(|stat| known.contains(&(stat.f_type as u64 & 0xFFFF_FFFF)))
+}
+
+/// Makes this range of the file zeros that take no room. Says whether it did: not every file system can.
+pub fn make_hole(file: &File, range: &Range<u64>) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
-    match fs::seek(file, fs::SeekFrom::Data(range.start)) {
-        Ok(data) => return data >= range.end,
-        Err(Errno::NXIO) => return true,
-        Err(_) => {}
+    {
+        let flags = fs::FallocateFlags::PUNCH_HOLE | fs::FallocateFlags::KEEP_SIZE;
+        match fs::fallocate(file, flags, range.start, range.end - range.start) {
+            Ok(()) => return Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let _ = (file, range);
-    false
+    Ok(false)
 }
 
 /// Gives a file a name that nothing has: an error of the kind `AlreadyExists` if something does.
@@ -156,13 +182,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holes_are_told_from_data() {
+    fn a_hole_is_made_of_data() {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(1 << 20).unwrap();
-        assert!(is_hole(&file, &(0..1 << 20)));
-        file.write_all_at(&[0; 4096], 512 << 10).unwrap();
-        assert!(is_hole(&file, &(0..256 << 10)));
-        assert!(!is_hole(&file, &(512 << 10..768 << 10)));
+        file.write_all_at(&[7; 1 << 20], 0).unwrap();
+        let range = 128 << 10..256 << 10;
+        if make_hole(&file, &range).unwrap() {
+            let mut there = vec![1; 1 << 20];
+            file.read_exact_at(&mut there, 0).unwrap();
+            let zeros = range.start as usize..range.end as usize;
+            assert!(there.iter().enumerate().all(|(at, byte)| *byte == if zeros.contains(&at) { 0 } else { 7 }));
+        }
+        assert_eq!(file.metadata().unwrap().len(), 1 << 20);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{fs::File, io, os::unix::fs::MetadataExt, path::Path};
 
 use super::{
-    Contents, Existing, Notes, Stamp, StorageError,
+    Existing, Notes, Stamp, StorageError,
     finish::Names,
     open::{Ask, plain_file, stamp},
     os, own,
@@ -23,13 +23,9 @@ pub(super) struct Partial {
 
 /// Opens `NAME.part`, or makes it.
 pub(super) fn open(ask: &Ask<'_>) -> Result<Partial, StorageError> {
-    let Ask { contents, names, folder, wishes, .. } = *ask;
+    let names = ask.names;
     for _ in 0..ATTEMPTS {
-        let opened = if plain_file(&names.part)?.is_some() {
-            go_on(contents, names, folder, wishes.existing, wishes.notes)?
-        } else {
-            begin(contents, names, folder)?
-        };
+        let opened = if plain_file(&names.part)?.is_some() { go_on(ask)? } else { begin(ask)? };
         if let Some(partial) = opened {
             return Ok(partial);
         }
@@ -38,9 +34,9 @@ pub(super) fn open(ask: &Ask<'_>) -> Result<Partial, StorageError> {
 }
 
 /// Makes a new one; None if somebody else was faster.
-fn begin(contents: &Contents, names: &Names, folder: &Path) -> Result<Option<Partial>, StorageError> {
-    let size = contents.geometry.size();
-    check_room(names, folder, size)?;
+fn begin(ask: &Ask<'_>) -> Result<Option<Partial>, StorageError> {
+    let names = ask.names;
+    check_room(names, ask.folder, ask.room_for(&(0..ask.contents.geometry.size())))?;
     let file = match os::create_new(&names.part) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -49,8 +45,8 @@ fn begin(contents: &Contents, names: &Names, folder: &Path) -> Result<Option<Par
     if !take_lock(&file, names)? {
         return Ok(None);
     }
-    match make_ready(contents, names, &file) {
-        Ok(none) => Ok(Some(Partial { file, have: Some(none) })),
+    match make_ready(ask, &file) {
+        Ok(zeros) => Ok(Some(Partial { file, have: Some(zeros) })),
         Err(error) => {
             // It holds nothing, and it is ours.
             let _ = std::fs::remove_file(&names.part);
@@ -59,22 +55,18 @@ fn begin(contents: &Contents, names: &Names, folder: &Path) -> Result<Option<Par
     }
 }
 
-/// Whatever happens after this, the note tells whose file this is.
-fn make_ready(contents: &Contents, names: &Names, file: &File) -> Result<Bitfield, StorageError> {
-    set_aside(file, names, contents.geometry.size())?;
-    let none = Bitfield::none(&contents.geometry);
-    State::new(contents.info_hash, stamp(file, &names.part)?, &none).write(&names.state)?;
-    Ok(none)
+/// Whatever happens after this, the note tells whose file this is. Gives the parts that are there: a new file is zeros.
+fn make_ready(ask: &Ask<'_>, file: &File) -> Result<Bitfield, StorageError> {
+    let names = ask.names;
+    set_aside(ask, file)?;
+    let zeros = ask.zeros().parts().clone();
+    State::new(ask.contents.info_hash, stamp(file, &names.part)?, &zeros).write(&names.state)?;
+    Ok(zeros)
 }
 
 /// Goes on with one that is there; None if it was taken away meanwhile.
-fn go_on(
-    contents: &Contents,
-    names: &Names,
-    folder: &Path,
-    existing: Existing,
-    notes: Notes,
-) -> Result<Option<Partial>, StorageError> {
+fn go_on(ask: &Ask<'_>) -> Result<Option<Partial>, StorageError> {
+    let Ask { contents, names, folder, wishes, .. } = *ask;
     let file = match os::open_existing(&names.part, true) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -89,16 +81,16 @@ fn go_on(
     let size = contents.geometry.size();
     let foreign =
         state.as_ref().is_some_and(|s| s.info_hash != contents.info_hash) || (now.size != size && now.size != 0);
-    if foreign && existing == Existing::Share {
+    if foreign && wishes.existing == Existing::Share {
         return Err(StorageError::Foreign { path: names.part.clone() });
     }
     let have = state
-        .filter(|_| alone && notes == Notes::Believed)
+        .filter(|_| alone && wishes.notes == Notes::Believed)
         .and_then(|s| s.proves(contents.info_hash, &now, &contents.geometry));
-    check_room(names, folder, still_needed(contents, &file, names, have.as_ref())?)?;
+    check_room(names, folder, still_needed(ask, &file, have.as_ref())?)?;
     if have.is_none() {
         // Of one whose note is believed this was done; again it would give the file another time, and spoil the note.
-        set_aside(&file, names, size)?;
+        set_aside(ask, &file)?;
     }
     Ok(Some(Partial { file, have }))
 }
@@ -135,16 +127,13 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), StorageError> {
 
 /// Bytes of the disk that the rest will take. Unknown counts as nothing: a file system that compresses sets less
 /// aside than it holds, and nobody must be turned away for that.
-fn still_needed(contents: &Contents, file: &File, names: &Names, have: Option<&Bitfield>) -> Result<u64, StorageError> {
-    let size = contents.geometry.size();
-    let meta = file.metadata().map_err(|e| StorageError::io(&names.part, "look at it", e))?;
-    let not_set_aside = size.saturating_sub(meta.blocks() * 512);
+fn still_needed(ask: &Ask<'_>, file: &File, have: Option<&Bitfield>) -> Result<u64, StorageError> {
+    let all = ask.room_for(&(0..ask.contents.geometry.size()));
+    let meta = file.metadata().map_err(|e| StorageError::io(&ask.names.part, "look at it", e))?;
+    let not_set_aside = all.saturating_sub(meta.blocks() * 512);
     Ok(match have {
-        Some(have) => {
-            let there = u64::from(have.count()) * u64::from(contents.geometry.part_size());
-            not_set_aside.min(size.saturating_sub(there))
-        }
-        None if meta.len() == 0 => size,
+        Some(have) => not_set_aside.min(ask.missing(have)),
+        None if meta.len() == 0 => all,
         None => 0,
     })
 }
@@ -156,6 +145,8 @@ pub(super) fn check_room(names: &Names, folder: &Path, needed: u64) -> Result<()
     }
 }
 
-fn set_aside(file: &File, names: &Names, size: u64) -> Result<(), StorageError> {
-    os::make_room(file, size).map_err(|e| StorageError::io(&names.part, "set room aside for it", e))
+fn set_aside(ask: &Ask<'_>, file: &File) -> Result<(), StorageError> {
+    let size = ask.contents.geometry.size();
+    let data = ask.zeros().others_in(&(0..size));
+    os::make_room(file, size, &data).map_err(|e| StorageError::io(&ask.names.part, "set room aside for it", e))
 }

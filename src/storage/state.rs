@@ -34,6 +34,11 @@ impl State {
         Self::parse(&note::read(path)?)
     }
 
+    /// Which composition was being fetched, as the note says that lies there, whoever wrote it.
+    pub fn whose(path: &Path) -> Option<InfoHash> {
+        Self::parse(&note::read_anybodys(path)?).map(|state| state.info_hash)
+    }
+
     /// The parts that this note proves for a file with this stamp.
     pub fn proves(&self, info_hash: InfoHash, stamp: &Stamp, geometry: &Geometry) -> Option<Bitfield> {
         (self.info_hash == info_hash && self.stamp == *stamp)

@@ -61,6 +61,8 @@ pub(super) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub events: mpsc::UnboundedSender<DiskEvent>,
     pub judge: Judge,
+    /// The parts that are known to be zeros.
+    pub zeros: Bitfield,
     pub whole: Arc<AtomicBool>,
     /// What is on the disk is still to be checked: nothing may be written.
     pub unchecked: AtomicBool,
@@ -141,6 +143,11 @@ impl Shared {
         };
         *lost = done.is_err();
         done
+    }
+
+    /// What is on the disk is not what was written: from now on nothing is noted of it.
+    pub fn distrust(&self) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// Nobody may listen any more: then nobody needs to know.

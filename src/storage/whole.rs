@@ -51,6 +51,8 @@ struct Place {
 pub struct Task {
     pub geometry: Geometry,
     pub expected: Digest,
+    /// Parts that are known to be zeros: they are not read.
+    pub zeros: Bitfield,
     pub disk: Arc<dyn Disk>,
     pub path: PathBuf,
     pub events: mpsc::UnboundedSender<DiskEvent>,
@@ -109,6 +111,8 @@ impl Follow {
             if let Some(bytes) = self.waiting.remove(&part) {
                 hasher.update(&bytes[..geometry.part_len(part) as usize]);
                 self.place.waiting.fetch_sub(bytes.len(), Ordering::AcqRel);
+            } else if self.task.zeros.has(part) {
+                hasher.update_zeros(geometry.part_len(part).into());
             } else if let Err(source) = self.hash_from_disk(part, &mut hasher, &mut scratch) {
                 let error = StorageError::io(&self.task.path, "read", source);
                 self.tell(DiskEvent::Failed { part: Some(part), error });

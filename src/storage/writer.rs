@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     DiskEvent, Verified,
     assembly::{Chunk, Proven},
+    disk::write_sparse,
     pool::Buffer,
     store::Shared,
 };
@@ -97,7 +98,7 @@ impl Writer {
         let geometry = &self.shared.contents.geometry;
         let (start, len) = (geometry.part_start(part), geometry.part_len(part));
         let bytes = &buffer[..len as usize];
-        match self.shared.disk.write_all_at(bytes, start) {
+        match write_sparse(&*self.shared.disk, bytes, start) {
             Ok(()) => {
                 self.wrote(u64::from(len));
                 self.shared.landed(part, DiskEvent::Written(part), Some(buffer));
@@ -111,7 +112,7 @@ impl Writer {
             return;
         }
         let start = self.shared.contents.geometry.part_start(part) + u64::from(chunk.start);
-        match self.shared.disk.write_all_at(chunk.bytes(), start) {
+        match write_sparse(&*self.shared.disk, chunk.bytes(), start) {
             Ok(()) => self.wrote(chunk.bytes().len() as u64),
             Err(error) => {
                 if chunk.broken.set() {

@@ -4,14 +4,14 @@ use std::{
     env,
     fs::{self, File},
     io::Write,
-    os::unix::fs::symlink,
+    os::unix::fs::{FileExt, MetadataExt, symlink},
     path::Path,
     process::{Command, Stdio},
 };
 
 use crate::{
     stage::Stage,
-    support::{Program, member, skip},
+    support::{Place, Program, bytes, fetch, member, port, skip},
 };
 
 const PART: usize = 64 << 10;
@@ -107,6 +107,35 @@ fn a_disk_that_is_too_small_is_5_before_the_first_byte() {
     let ended = stage.fetch("copy").with(5);
     ended.says(&format!("{PART} bytes more are needed on this disk"));
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0, "nothing is left behind");
+}
+
+/// A disk image: few bytes, far apart, in a large file.
+#[test]
+fn zeros_take_no_room_and_are_not_fetched() {
+    if goes_elsewhere("room::zeros_take_no_room_and_are_not_fetched") {
+        return;
+    }
+    const LARGE: u64 = 64 << 20;
+    let place = Place::new();
+    let (image, folder) = (place.folder("seed").join("x.img"), place.folder("copy"));
+    let file = File::create(&image).expect("a file");
+    file.set_len(LARGE).expect("its length");
+    for at in [0, 20_000_000, LARGE - 1000] {
+        file.write_all_at(&bytes(1000, at), at).expect("written");
+    }
+    drop(file);
+    mount(&folder, SIZE);
+    let manifest = place.path("x.orch");
+    let mut composer = place.command(env!("CARGO_BIN_EXE_composer"));
+    composer.arg(&image).args(["0.0.0.0:0", "64K", "-o"]).arg(&manifest);
+    Program::start(composer).end().with(0);
+    let mut seed = member(&place, &manifest, &place.path("seed"), &[]);
+    let peer = format!("127.0.0.1:{}", port(&mut seed));
+    let last = fetch(&place, &manifest, "copy", &["--peer", &peer]).with(0).last();
+    assert_eq!(last["fetched"], 3 * PART);
+    let copy = folder.join("x.img");
+    assert!(fs::metadata(&copy).expect("a file").blocks() * 512 <= 3 * PART as u64);
+    assert!(fs::read(&copy).expect("a file") == fs::read(&image).expect("a file"), "the copy is different");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder},
     io,
+    ops::Range,
     os::unix::fs::DirBuilderExt,
     path::Path,
     sync::Arc,
@@ -10,6 +11,7 @@ use std::{
 
 use super::{Root, There, Tree};
 use crate::{
+    manifest::FileEntry,
     storage::{
         Contents, Existing, Notes, Stamp, StorageError,
         check::Source,
@@ -87,8 +89,7 @@ fn open_root(path: &Path) -> Result<Root, StorageError> {
 
 /// Whether `NAME` has some of the files only because others are still in `NAME.part`.
 fn is_kept_apart(ask: &Ask<'_>) -> Result<bool, StorageError> {
-    let ours = |state: State| state.info_hash == ask.contents.info_hash;
-    Ok(is_folder(&ask.names.part)? && State::read(&ask.names.state).is_some_and(ours))
+    Ok(is_folder(&ask.names.part)? && State::whose(&ask.names.state) == Some(ask.contents.info_hash))
 }
 
 /// `old` is the folder under the final name, to be repaired.
@@ -103,7 +104,7 @@ fn fetch(ask: &Ask<'_>, old: Option<Old>) -> Result<Start, StorageError> {
     let place = Place::PartFolder { tree: Arc::new(tree), replaces: replaces.unwrap_or_default(), named: false };
     let Place::PartFolder { tree, .. } = &place else { unreachable!("just made") };
     let files = Files::Folder(tree.clone());
-    Ok(ask.go_on(files, have, place, old.map(|old| Source::Other(Arc::new(old.tree)))))
+    ask.go_on(files, have, place, old.map(|old| Source::Other(Arc::new(old.tree))))
 }
 
 /// Whether the file system has room for the names of all files that may be written, each as a file of its own.
@@ -138,7 +139,7 @@ fn open(ask: &Ask<'_>, repair: bool) -> Result<Partial, StorageError> {
 /// Makes a new one; None if somebody else was faster.
 fn begin(ask: &Ask<'_>) -> Result<Option<Partial>, StorageError> {
     let Ask { contents, names, .. } = ask;
-    check_room(names, ask.folder, contents.only.as_ref().map_or(contents.geometry.size(), |only| only.size()))?;
+    check_room(names, ask.folder, wanted(ask).map(|(_, _, range)| ask.room_for(&range)).sum())?;
     match DirBuilder::new().mode(0o755).create(&names.part) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -149,14 +150,17 @@ fn begin(ask: &Ask<'_>) -> Result<Option<Partial>, StorageError> {
     let none = Bitfield::none(&contents.geometry);
     let noted = (tree.stamp().map_err(|e| StorageError::io(&names.part, "look at it", e)))
         .and_then(|stamp| State::new(contents.info_hash, stamp, &none).write(&names.state));
-    match noted {
-        Ok(()) => Ok(Some(Partial { tree, have: Some(none) })),
-        Err(error) => {
-            // It holds nothing, and it is ours.
-            let _ = fs::remove_dir(&names.part);
-            Err(error)
-        }
+    if let Err(error) = noted {
+        // It holds nothing, and it is ours.
+        let _ = fs::remove_dir(&names.part);
+        return Err(error);
     }
+    // Files of zeros are made: those that have none of their bytes to come would never be.
+    let zeros = ask.zeros().parts();
+    for part in contents.geometry.all_parts().filter(|part| zeros.has(*part)) {
+        tree.make_in(&contents.geometry.part_range(part)).map_err(|e| StorageError::io(&names.part, "make it", e))?;
+    }
+    Ok(Some(Partial { tree, have: Some(zeros.clone()) }))
 }
 
 /// Goes on with one that is there; None if it was taken away meanwhile.
@@ -184,7 +188,7 @@ fn go_on(ask: &Ask<'_>, repair: bool) -> Result<Option<Partial>, StorageError> {
     }
     let believed = state.filter(|_| alone && wishes.notes == Notes::Believed);
     let have = believed.and_then(|state| state.proves(contents.info_hash, &stamp, &contents.geometry));
-    check_room(names, ask.folder, still_needed(ask, &tree, &survey, have.as_ref()))?;
+    check_room(names, ask.folder, still_needed(ask, &survey, have.as_ref()))?;
     Ok(Some(Partial { tree, have }))
 }
 
@@ -206,7 +210,7 @@ fn keep_to_ourselves(tree: &Tree, path: &Path) -> Result<bool, StorageError> {
 
 fn tree_of(ask: &Ask<'_>, root: Root) -> Tree {
     let wanted = |number| ask.contents.only.as_ref().is_none_or(|only| only.has(number));
-    Tree::to_write(root, &ask.contents.files, wanted)
+    Tree::to_write(root, &ask.contents.files, wanted, ask.zeros().clone())
 }
 
 /// Opens `NAME.part` and locks it; None if it is another one by now.
@@ -232,21 +236,24 @@ fn is_something_else(path: &Path, tree: &Tree, survey: &[Option<There>]) -> Resu
 }
 
 /// Bytes of the disk that the rest will take. Unknown counts as nothing, as for a single file.
-fn still_needed(ask: &Ask<'_>, tree: &Tree, survey: &[Option<There>], have: Option<&Bitfield>) -> u64 {
-    let Contents { only, geometry, .. } = ask.contents;
-    let wanted = |number: &usize| only.as_ref().is_none_or(|only| only.has(*number));
-    let files = tree.files().zip(survey).enumerate().filter(|(number, (file, _))| wanted(number) && !file.padding);
-    let not_set_aside = files.map(|(_, (file, there))| match (there, have) {
-        (Some(there), Some(_)) => file.size.saturating_sub(there.room),
+fn still_needed(ask: &Ask<'_>, survey: &[Option<There>], have: Option<&Bitfield>) -> u64 {
+    let not_set_aside = wanted(ask).map(|(number, _, range)| match (survey[number], have) {
+        (Some(there), Some(_)) => ask.room_for(&range).saturating_sub(there.room),
         (Some(_), None) => 0,
-        (None, _) => file.size,
+        (None, _) => ask.room_for(&range),
     });
     let not_set_aside = not_set_aside.sum::<u64>();
-    match have {
-        Some(have) => {
-            let missing = geometry.all_parts().filter(|part| !have.has(*part));
-            not_set_aside.min(missing.map(|part| u64::from(geometry.part_len(part))).sum())
-        }
-        None => not_set_aside,
-    }
+    have.map_or(not_set_aside, |have| not_set_aside.min(ask.missing(have)))
+}
+
+/// The files that are wanted, with their numbers and their bytes of the composition; padding is on no disk.
+fn wanted<'a>(ask: &'a Ask<'_>) -> impl Iterator<Item = (usize, &'a FileEntry, Range<u64>)> + use<'a> {
+    let Contents { only, files, .. } = ask.contents;
+    let mut start = 0;
+    let ranges = files.iter().enumerate().map(move |(number, file)| {
+        let range = start..start + file.size;
+        start = range.end;
+        (number, file, range)
+    });
+    ranges.filter(|(number, file, _)| !file.padding && only.as_ref().is_none_or(|only| only.has(*number)))
 }

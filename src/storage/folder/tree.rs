@@ -21,9 +21,15 @@ use super::{
     root::{Access, Root, There},
 };
 use crate::{
-    hashing::{Hasher, file::Source},
+    hashing::{Hasher, file::Source, holes::is_hole},
     manifest::FileEntry,
-    storage::{Stamp, disk::Disk, files::Slice, os},
+    storage::{
+        Stamp,
+        disk::{Disk, write_zeros},
+        files::Slice,
+        os,
+        zeros::Zeros,
+    },
 };
 
 /// Files that are synced one by one; with more the whole file system is, which is quicker.
@@ -36,6 +42,7 @@ pub struct Tree {
     /// The numbers of those that are not empty.
     filled: Vec<usize>,
     writes: bool,
+    zeros: Option<Zeros>,
     root: Root,
     /// The folder of the final name, where files have theirs before the whole has.
     named: OnceLock<Root>,
@@ -68,9 +75,14 @@ impl Tree {
         Self::new(root, false, files, |_| false)
     }
 
-    /// To be fetched; `wanted` tells the numbers of those that will be.
-    pub fn to_write(root: Root, files: &[FileEntry], wanted: impl Fn(usize) -> bool) -> Self {
-        Self::new(root, true, files, wanted)
+    /// To be fetched; `wanted` tells the numbers of those that will be, `zeros` where no room need be set aside.
+    pub(in crate::storage) fn to_write(
+        root: Root,
+        files: &[FileEntry],
+        wanted: impl Fn(usize) -> bool,
+        zeros: Zeros,
+    ) -> Self {
+        Self { zeros: Some(zeros), ..Self::new(root, true, files, wanted) }
     }
 
     fn new(root: Root, writes: bool, files: &[FileEntry], wanted: impl Fn(usize) -> bool) -> Self {
@@ -86,7 +98,7 @@ impl Tree {
         };
         let leaves = files.iter().enumerate().map(leaf).collect();
         let (named, open, dirty) = (OnceLock::new(), Handles::default(), Mutex::default());
-        Self { leaves, filled, writes, root, named, open, dirty }
+        Self { leaves, filled, writes, zeros: None, root, named, open, dirty }
     }
 
     /// Files that are in this folder, whole, have their final names there. To be called before anything is read.
@@ -117,6 +129,11 @@ impl Tree {
     /// Whether the file of this number has its final name already.
     pub fn is_named(&self, number: usize) -> bool {
         self.leaves[number].named.load(Ordering::Acquire)
+    }
+
+    /// Whether anything of this range belongs to a file that has its final name already.
+    pub fn has_named_in(&self, range: &Range<u64>) -> bool {
+        self.on_disk(range).any(|number| self.is_named(number))
     }
 
     /// Whether all that this range has on the disk belongs to files that have their final names already.
@@ -183,7 +200,7 @@ impl Tree {
     /// Whether no byte of this range was ever written.
     pub fn is_hole(&self, range: &Range<u64>) -> bool {
         self.on_disk(range).all(|number| match self.open_to_read(number) {
-            Ok(Some(file)) => os::is_hole(&file, &self.inside(number, range)),
+            Ok(Some(file)) => is_hole(&file, &self.inside(number, range)),
             Ok(None) => true,
             Err(_) => false,
         })
@@ -212,6 +229,11 @@ impl Tree {
             true => Ok(()),
             false => self.open(number).map(|_| ()),
         }
+    }
+
+    /// The same of every file with bytes in this range.
+    pub fn make_in(&self, range: &Range<u64>) -> io::Result<()> {
+        self.on_disk(range).try_for_each(|number| self.make(number))
     }
 
     /// The folder of the final name, where [`Tree::has_name`] puts files.
@@ -293,18 +315,23 @@ impl Tree {
     fn open_anew(&self, leaf: &Leaf, access: Access) -> io::Result<File> {
         let file = self.place(leaf).open_file(&leaf.entry.path, access)?;
         if access != Access::Read && !leaf.seen.swap(true, Ordering::AcqRel) {
-            set_length(&file, leaf)?;
+            self.set_length(&file, leaf)?;
         }
         Ok(file)
     }
-}
 
-/// A file that is to be written has its length from the start, and if it is wanted its room.
-fn set_length(file: &File, leaf: &Leaf) -> io::Result<()> {
-    match file.metadata()?.len() == leaf.entry.size {
-        true => Ok(()),
-        false if leaf.wanted => os::make_room(file, leaf.entry.size),
-        false => file.set_len(leaf.entry.size),
+    /// A file that is to be written has its length from the start, and if it is wanted its room.
+    fn set_length(&self, file: &File, leaf: &Leaf) -> io::Result<()> {
+        let range = leaf.start..leaf.end();
+        match file.metadata()?.len() == leaf.entry.size {
+            true => Ok(()),
+            false if leaf.wanted => {
+                let data = self.zeros.as_ref().map_or(vec![range.clone()], |zeros| zeros.others_in(&range));
+                let data: Vec<_> = data.into_iter().map(|run| run.start - leaf.start..run.end - leaf.start).collect();
+                os::make_room(file, leaf.entry.size, &data)
+            }
+            false => file.set_len(leaf.entry.size),
+        }
     }
 }
 
@@ -343,6 +370,18 @@ impl Disk for Tree {
         // Before it is written: what is synced meanwhile is synced once more.
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         FileExt::write_at(&*self.open(number)?, &bytes[..len], offset - leaf.start).map_err(|error| about(leaf, error))
+    }
+
+    fn clear(&self, range: Range<u64>) -> io::Result<()> {
+        if self.has_named_in(&range) {
+            return write_zeros(self, range);
+        }
+        for number in self.on_disk(&range) {
+            self.dirty.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+            let file = self.open(number)?;
+            Disk::clear(&*file, self.inside(number, &range)).map_err(|error| about(&self.leaves[number], error))?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -411,6 +450,15 @@ fn sync_all(_: &File) -> io::Result<()> {
 impl Source for Tree {
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         Disk::read_exact_at(self, into, offset)
+    }
+
+    fn is_hole(&self, range: &Range<u64>) -> bool {
+        // Padding is zeros; what is missing is not.
+        let is_hole = |number: usize| {
+            let file = || self.open_to_read(number).ok().flatten();
+            self.leaves[number].entry.padding || file().is_some_and(|file| is_hole(&file, &self.inside(number, range)))
+        };
+        self.leaves.last().is_some_and(|last| range.end <= last.end()) && self.within(range).all(is_hole)
     }
 }
 

@@ -236,6 +236,43 @@ async fn what_is_taken_away_while_it_is_fetched_is_noticed_and_nothing_is_noted_
 }
 
 #[tokio::test]
+async fn what_was_cut_short_while_it_was_fetched_is_not_called_whole() {
+    for restored in [false, true] {
+        let lab = Lab::of(6 * 65_536 + 5000, 65_536);
+        let mut opened = lab.open();
+        for number in 0..6 {
+            lab.fetch(&mut opened, number).await;
+        }
+        let file = fs::File::options().write(true).open(lab.path(".part")).unwrap();
+        file.set_len(65_536 * 3).unwrap();
+        if restored {
+            // The last part makes it as long again as it was, on whatever file system tells of holes.
+            file.set_len(lab.bytes.len() as u64).unwrap();
+            if !crate::hashing::holes::is_hole(&file, &(65_536 * 4..65_536 * 5)) {
+                return;
+            }
+        }
+        lab.fetch(&mut opened, 6).await;
+        assert!(matches!(opened.events.recv().await, Some(DiskEvent::Whole)));
+        if !restored {
+            file.set_len(65_536 * 3).unwrap();
+        }
+        let error = finish(&opened.store).await.unwrap_err();
+        assert!(matches!(error, StorageError::Disturbed { .. }), "{error}");
+        assert!(save(&opened.store).await.is_err() && !lab.path("").exists());
+        end(opened).await;
+        file.set_len(lab.bytes.len() as u64).unwrap();
+        let mut opened = lab.open();
+        assert_eq!(opened.found, Found::Unchecked);
+        let _check = opened.store.check();
+        assert!(proven(&mut opened.events).await.0.starts_with(&[0, 1, 2]));
+        lab.fetch_all(&mut opened).await;
+        finish(&opened.store).await.unwrap();
+        assert!(fs::read(lab.path("")).unwrap() == lab.bytes);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_changes_while_it_is_checked_is_not_remembered() {
     let lab = Lab::new();
     fs::write(lab.path(""), &lab.bytes).unwrap();

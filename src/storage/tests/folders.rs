@@ -5,8 +5,13 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use super::*;
 use crate::{
     manifest::{FileEntry, FilePath},
-    storage::disk::Disk,
+    storage::{disk::Disk, zeros::Zeros},
 };
+
+/// Of a composition without parts of zeros.
+fn no_zeros() -> Zeros {
+    Zeros::of(&Geometry::new(0, 1).unwrap(), &[], None)
+}
 
 /// Files of a folder, so that parts of [`PART`] bytes cross their borders.
 const FILES: [(&str, u64); 6] =
@@ -379,7 +384,7 @@ fn padding_is_zeroes_and_never_on_the_disk() {
     let file = |size, path: &str| FileEntry::new(size, path.parse().unwrap());
     let pad = FileEntry { padding: true, ..file(5, ".pad/5") };
     let files = [file(3, "a"), pad.clone(), file(3, "b"), pad];
-    let tree = Tree::to_write(Root::open(folder.path()).unwrap(), &files, |_| true);
+    let tree = Tree::to_write(Root::open(folder.path()).unwrap(), &files, |_| true, no_zeros());
     tree.write_all_at(b"aaa\0\0\0\0\0bbb\0\0\0\0\0", 0).unwrap();
     let mut back = [1; 16];
     tree.read_exact_at(&mut back, 0).unwrap();
@@ -406,7 +411,7 @@ mod like_a_file {
             let folder = tempfile::tempdir().unwrap();
             let entry = |(n, size): (usize, &u64)| FileEntry::new(*size, format!("{}/{n}", n % 3).parse().unwrap());
             let files: Vec<_> = sizes.iter().enumerate().map(entry).collect();
-            let tree = Tree::to_write(Root::open(folder.path()).unwrap(), &files, |_| true);
+            let tree = Tree::to_write(Root::open(folder.path()).unwrap(), &files, |_| true, no_zeros());
             let mut flat = vec![0; size as usize];
             for (n, (at, len)) in writes.iter().enumerate() {
                 let at = at.index(size as usize);

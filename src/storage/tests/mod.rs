@@ -7,6 +7,7 @@ mod notes;
 mod opening;
 mod others;
 mod receiving;
+mod sparse;
 mod sweep;
 
 use std::{fs, path::PathBuf, sync::Arc};
@@ -43,7 +44,11 @@ impl Lab {
         let mut dice = fastrand::Rng::with_seed(size as u64);
         let mut bytes = vec![0; size];
         dice.fill(&mut bytes);
-        let geometry = Geometry::new(size as u64, part_size.into()).unwrap();
+        Self::of_bytes(bytes, part_size)
+    }
+
+    fn of_bytes(bytes: Vec<u8>, part_size: u32) -> Self {
+        let geometry = Geometry::new(bytes.len() as u64, part_size.into()).unwrap();
         let contents = Contents {
             name: NAME.into(),
             files: Vec::new(),
