@@ -54,6 +54,7 @@ pub struct Desk {
     catalogue: Arc<Catalogue>,
     gate: Gate,
     hub: Hub,
+    room: Room,
     link_room: Room,
     reach: Reach,
     counted: Counted,
@@ -68,7 +69,8 @@ impl Desk {
     pub fn new(reporter: Reporter, table: Seed, limits: Option<Seed>) -> Self {
         let limits = limits.map(|seed| Limits { proven: Allowances::new(seed), unproven: Allowances::new(seed) });
         let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
-        let (table, start, hub, link_room) = (Table::new(table), Instant::now(), Hub::default(), Room::for_links());
+        let (table, start, hub) = (Table::new(table), Instant::now(), Hub::default());
+        let (room, link_room) = (Room::new(), Room::for_links());
         // Nobody is dialled where nothing takes from the queue.
         let (reach, _) = Reach::new();
         let (counted, history, pages, outbox) = (Counted::default(), Arc::default(), Pages::default(), None);
@@ -82,6 +84,7 @@ impl Desk {
             catalogue,
             gate,
             hub,
+            room,
             link_room,
             reach,
             counted,
@@ -255,6 +258,11 @@ impl Desk {
     /// All live links.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// How many connections there may be.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// How many live links there may be.

@@ -46,7 +46,6 @@ use history::History;
 use live::{Reach, reach};
 use page::metrics;
 use report::{Happening, Known};
-use room::Room;
 use secret::SecretError;
 use shared::{Outbox, link::Link, sighting::Sender};
 use table::Change;
@@ -177,7 +176,7 @@ pub async fn start(
     let desk = Arc::new(desk);
     let dialling = tokio::spawn(reach::dial(desk.clone(), newcomers));
     let ids = ConnectionIds::new(secret::kept()?);
-    let room = Room::new();
+    let room = desk.room().clone();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
     let metrics = metrics::start(config.metrics, desk.clone(), stop.clone()).await?;

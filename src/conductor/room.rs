@@ -80,6 +80,12 @@ impl Room {
         Some(Place { source, taken: self.taken.clone(), _permit: permit })
     }
 
+    /// How many places there are, and how many of them are taken.
+    pub fn places(&self) -> (usize, usize) {
+        let size = self.size as usize;
+        (size, size.saturating_sub(self.places.available_permits()))
+    }
+
     /// Waits until nobody is in it.
     pub async fn emptied(&self) {
         let _ = self.places.acquire_many(self.size).await;

@@ -146,6 +146,67 @@ fn a_stranger_that_sends_slowly_holds_up_no_writer() {
     drop(strangers);
 }
 
+/// Sends these bytes, or as many at a time, so slowly that it takes longer than a transfer may stand still.
+fn trickle(length: usize, mut some: impl FnMut(std::ops::Range<usize>)) {
+    const AT_ONCE: usize = 32 << 10;
+    const WHOLE: Duration = Duration::from_secs(18);
+    let pause = WHOLE / u32::try_from(length.div_ceil(AT_ONCE)).expect("few");
+    for start in (0..length).step_by(AT_ONCE) {
+        some(start..length.min(start + AT_ONCE));
+        std::thread::sleep(pause);
+    }
+}
+
+/// A transfer that moves is not cut off, however long it takes; one that stands still is.
+#[test]
+fn what_moves_slowly_arrives_both_ways() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let manifest = |name: &str| {
+        let parts = "2953289a34e0cc2bf776decc3f8b86622d66b705\n".repeat(40_000);
+        format!("0.0.0.0:0\n{name}\n{}\n{}\n16384\n40000\n{parts}", "0".repeat(40), 16_384 * 40_000_u64)
+    };
+    assert_eq!(put(&address, "/compositions/there.bin", "", &manifest("there.bin")).0, 201);
+    let upload = || {
+        let body = manifest("new.bin");
+        let mut stream = TcpStream::connect(&address).expect("a conductor");
+        let head =
+            format!("PUT /compositions/new.bin HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).expect("sent");
+        trickle(body.len(), |some| stream.write_all(&body.as_bytes()[some]).expect("it is still taken"));
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    };
+    let download = || {
+        let mut stream = TcpStream::connect(&address).expect("a conductor");
+        let head = format!("GET /compositions/there.bin.orch HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        trickle(manifest("there.bin").len(), |some| {
+            (&mut stream).take(some.len() as u64).read_to_end(&mut answer).map(drop).expect("more");
+        });
+        stream.read_to_end(&mut answer).expect("the rest");
+        let parts = b"2953289a34e0cc2bf776decc3f8b86622d66b705\n".repeat(40_000);
+        assert!(answer.ends_with(&parts), "{} bytes came", answer.len());
+    };
+    let stalled = || {
+        let mut stream = TcpStream::connect(&address).expect("a conductor");
+        let head = format!("PUT /compositions/x HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\nx");
+        stream.write_all(head.as_bytes()).expect("sent");
+        // It ends before the test's patience does.
+        stream.set_read_timeout(Some(crate::support::PATIENCE)).expect("a limit");
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        assert!(ended.is_ok_and(|length| length == 0) || answer.is_empty(), "{answer:?}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(upload);
+        scope.spawn(download);
+        scope.spawn(stalled);
+    });
+}
+
 /// A conductor with three tokens, the first the administrator's.
 fn guarded(place: &Place) -> (Program, String) {
     let tokens = place.path("tokens");

@@ -155,7 +155,9 @@ async fn converse(
         None => {
             Pin::new(&mut connection).graceful_shutdown();
             tokio::select! {
-                ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+                // With a shutdown, which waits for what is not sent yet: without one the end of an answer is lost that has
+                // been written and not taken.
+                ended = &mut connection => Some(ended),
                 () = progress.stands_still(GRACE) => None,
             }
         }

@@ -194,7 +194,12 @@ pub async fn text(desk: Arc<Desk>) -> String {
 fn written(desk: &Desk) -> String {
     let mut registry = Registry::with_prefix("orchestra");
     let catalogue = desk.catalogue();
+    let (connection_places, connections) = desk.room().places();
+    let (live_link_places, _) = desk.link_room().places();
     let gauges = [
+        ("connections", "Connections that are open, live links aside", connections),
+        ("connection_places", "Connections that may be open", connection_places),
+        ("live_link_places", "Live links that may be open", live_link_places),
         ("members", "Members in all swarms", desk.table().members()),
         ("swarms", "Swarms with at least one member", desk.table().swarms()),
         ("live_links", "Members with a live link", desk.hub().links()),
