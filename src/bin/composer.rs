@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use orchestra::{
-    cli::{self, Exit, logging},
+    cli::{self, Exit, logging, usage},
     composer, net,
     ui::to_stderr,
 };
@@ -11,7 +11,7 @@ use orchestra::{
 fn main() -> ExitCode {
     let settings = match cli::composer::settings(std::env::args_os()) {
         Ok(settings) => settings,
-        Err(wrong) => wrong.exit(),
+        Err(error) => usage::end(error),
     };
     if let Err(error) = logging::start("composer", &settings.log_dir) {
         to_stderr(&error.to_string());

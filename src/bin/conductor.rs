@@ -1,21 +1,21 @@
 //! `conductor`: arguments in, exit code out.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use orchestra::{
     cli::{
         Exit,
         conductor::{Backup, Settings, Told, tokens_again, told},
-        logging,
+        logging, usage,
     },
     conductor::{self, Config, Voice, backup},
     net::shutdown,
-    ui::to_stderr,
+    ui::{self, to_stderr},
 };
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
-    match told(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
+    match told(std::env::args_os()).unwrap_or_else(|error| usage::end(error)) {
         Told::Conduct(settings) => start(*settings),
         Told::Backup(backup) => copy(&backup),
     }
@@ -29,13 +29,14 @@ fn copy(Backup { store, file, force }: &Backup) -> ExitCode {
             Exit::Done.into()
         }
         Err(error) => {
-            to_stderr(&format!("conductor: {error}"));
+            to_stderr(&format!("error: {error}"));
             Exit::Other.into()
         }
     }
 }
 
 fn start(settings: Settings) -> ExitCode {
+    let (start, json) = (Instant::now(), settings.json);
     for note in &settings.notes {
         to_stderr(note);
     }
@@ -46,7 +47,10 @@ fn start(settings: Settings) -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
             log::error!("{error}");
-            to_stderr(&format!("conductor: {error}"));
+            to_stderr(&format!("error: {error}"));
+            if json {
+                ui::json::failed(None, Exit::Other, &error.to_string(), start.elapsed());
+            }
             Exit::Other.into()
         }
     }

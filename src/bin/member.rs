@@ -6,7 +6,7 @@ use orchestra::{
     cli::{
         Exit, LogDir,
         ask::{Told, told},
-        logging,
+        logging, usage,
     },
     hashing, member,
     net::shutdown,
@@ -14,12 +14,13 @@ use orchestra::{
 };
 
 fn main() -> ExitCode {
-    let told = told(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let told = told(std::env::args_os()).unwrap_or_else(|error| usage::end(error));
     let (log_dir, notes): (&LogDir, &[String]) = match &told {
         Told::Share(settings) => (&settings.log_dir, &settings.notes),
         Told::Offer(offer) => (&offer.settings.log_dir, &offer.settings.notes),
         Told::Menu(menu) => (&menu.settings.log_dir, &menu.settings.notes),
         Told::Search(quest) => (&quest.settings.log_dir, &quest.settings.notes),
+        Told::Verify(verify) => (&verify.log_dir, &verify.notes),
         Told::Say(question) => (&question.log_dir, &question.notes),
     };
     for note in notes {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     }
     log::info!("SHA-1: {}", hashing::backend());
     let exit = run(told).unwrap_or_else(|error| {
-        to_stderr(&format!("member: cannot start: {error}"));
+        to_stderr(&format!("error: member cannot start: {error}"));
         Exit::Other
     });
     exit.into()
@@ -45,6 +46,7 @@ fn run(told: Told) -> std::io::Result<Exit> {
             Told::Offer(offer) => member::share::run(*offer, stop).await,
             Told::Menu(menu) => member::menu::run(*menu, stop).await,
             Told::Search(quest) => member::search::run(*quest, stop).await,
+            Told::Verify(verify) => member::verify::run(*verify, stop).await,
             Told::Say(question) => member::ask::say(*question, stop).await,
         })
     });

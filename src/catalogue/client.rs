@@ -92,11 +92,8 @@ impl AskError {
             Self::Refused { .. } | Self::Busy { .. } | Self::TooLong(_) => Exit::Refused,
             Self::Several { .. } => Exit::Usage,
             Self::Manifest { .. } | Self::Other { .. } => Exit::BadManifest,
-            Self::Client(_)
-            | Self::Strange { .. }
-            | Self::Unknown { .. }
-            | Self::Coming { .. }
-            | Self::Empty { .. } => Exit::Other,
+            Self::Unknown { .. } | Self::Empty { .. } => Exit::UnknownName,
+            Self::Client(_) | Self::Strange { .. } | Self::Coming { .. } => Exit::Other,
         }
     }
 }

@@ -1,10 +1,14 @@
-//! The command line of `member list`, `locate`, `show`, `history`, `get`, `share`, `search` and `neighbours`: which of them
-//! is meant, and what it was told.
+//! The command line of `member list`, `locate`, `show`, `history` and `get`; and which command is meant, of these and of
+//! those that have a file of their own.
 //!
 //! The word has to come first, so that every other command line is that of `member FILE.orch`. A manifest in the current
 //! folder that is called like one of the words goes first too: what was typed for it always worked.
 
-use std::{ffi::OsString, fmt, fs, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::{CommandFactory, Parser};
 
@@ -12,17 +16,20 @@ use super::{
     LogDir,
     dotenv::DotEnv,
     exit::Exit,
-    member::{self, GetArgs, Origin, Settings},
+    input,
+    member::{self, DEFAULT_PORT, GetArgs, Origin, Settings, member_endpoint},
     menu::{self, Menu},
     offer::{self, Offer},
     options::{Log, STYLES, flag},
     read,
     search::{self, Quest},
+    unregister::{self, Unregister},
+    verify::{self, Verify},
     wrong,
 };
 use crate::{
     catalogue::place::Typed,
-    manifest::{self, Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
+    manifest::{Endpoint, Host, Manifest, endpoint::CONDUCTOR_PORT},
     metainfo::magnet::is_magnet,
     net::via::Via,
 };
@@ -38,6 +45,8 @@ pub enum Told {
     Menu(Box<Menu>),
     /// To ask its neighbours something.
     Search(Box<Quest>),
+    /// To say what is wrong with what is on the disk.
+    Verify(Box<Verify>),
     /// To say something and end.
     Say(Box<Question>),
 }
@@ -63,6 +72,8 @@ pub enum What {
     Show { path: PathBuf },
     /// What came and went on this machine.
     History,
+    /// To take something out of a catalogue, and say what that was.
+    Unregister(Unregister),
 }
 
 /// An entry of a catalogue as it was named, and where to ask for it.
@@ -77,6 +88,8 @@ pub struct Get {
 pub struct Whom {
     /// Of these the first that answers counts.
     pub conductors: Vec<Endpoint>,
+    /// Members at the hosts of these conductors, asked where no conductor answers.
+    pub members: Vec<Endpoint>,
     /// A person named them: that they do not answer has to be said.
     pub are_named: bool,
     /// Whether everybody on the local network is asked too, and through what of this machine.
@@ -97,7 +110,7 @@ impl Whom {
     fn new(told: Vec<Endpoint>, Near { alone, never, via }: Near) -> Self {
         let are_named = !told.is_empty() && !alone;
         let conductors = if alone { Vec::new() } else { or_this_machine(told) };
-        Self { conductors, are_named, near: (alone || !never).then_some(via) }
+        Self { conductors, members: Vec::new(), are_named, near: (alone || !never).then_some(via) }
     }
 }
 
@@ -114,17 +127,29 @@ impl fmt::Display for Whom {
 
 impl Get {
     /// Reads a name as it was typed; `told`: the conductors of the command line or the environment.
-    fn new(typed: &str, told: Vec<Endpoint>, near: Near) -> Result<Self, String> {
-        let typed = Typed::parse(typed, !told.is_empty()).map_err(|error| format!("{typed:?}: {error}"))?;
+    fn new(text: &str, told: Vec<Endpoint>, near: Near) -> Result<Self, String> {
+        let typed = Typed::parse(text, !told.is_empty()).map_err(|error| format!("{text:?}: {error}"))?;
         let whom = match &typed.conductor {
             Some(conductor) if near.alone => {
                 return Err(format!("{conductor} is asked, or the local network: leave the one or --lan out"));
             }
-            Some(conductor) => Whom { conductors: vec![conductor.clone()], are_named: true, near: None },
+            Some(conductor) => Whom {
+                conductors: vec![conductor.clone()],
+                members: member_at(text, conductor).into_iter().collect(),
+                are_named: true,
+                near: None,
+            },
             None => Whom::new(told, near),
         };
         Ok(Self { typed, whom })
     }
+}
+
+/// The member at a conductor's host that was typed as `HOST/...`; None where a port or an address of a page was typed.
+fn member_at(text: &str, conductor: &Endpoint) -> Option<Endpoint> {
+    let host = text.split('/').next().filter(|host| !host.is_empty() && conductor.port == CONDUCTOR_PORT)?;
+    // Of `HOST:9999` the port is the typed one.
+    member_endpoint(host).ok().filter(|member| member.port == DEFAULT_PORT && member.host == conductor.host)
 }
 
 /// Where a catalogue is asked when nobody says where.
@@ -165,17 +190,54 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
         "neighbours" => Ok(Told::Search(Box::new(search::neighbours(args, dot_env)?))),
         "search" => Ok(Told::Search(Box::new(search::search(args, dot_env)?))),
         "share" => Ok(Told::Offer(Box::new(offer::parse(args, dot_env)?))),
+        "verify" => Ok(Told::Verify(Box::new(verify::parse(args, dot_env)?))),
+        "unregister" => Ok(Told::Say(Box::new(unregister::parse(args, dot_env)?))),
+        "help" => help(args, dot_env),
+        "version" => parse(replaced(&args, ["--version"]), dot_env),
         _ => show(args, dot_env),
     }
 }
 
+/// `member help [COMMAND]`: as `--help` of it.
+fn help(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
+    match args.get(1).map(|word| word.to_string_lossy().into_owned()) {
+        None => parse(replaced(&args, ["--help"]), dot_env),
+        Some(word) if WORDS.contains(&&*word) && word != "help" && word != "version" => {
+            parse(replaced(&args, [&word, "--help"]), dot_env)
+        }
+        Some(word) if word == "help" || word == "version" => parse(replaced(&args, ["--help"]), dot_env),
+        Some(word) => Err(wrong::<member::Args>(format_args!(
+            "{} is no command: they are {}",
+            word.escape_debug(),
+            WORDS.join(", ")
+        ))),
+    }
+}
+
+/// The program's name and these arguments.
+fn replaced<'a>(args: &[OsString], words: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+    args.iter().take(1).cloned().chain(words.into_iter().map(OsString::from)).collect()
+}
+
 /// The words that are commands.
-pub(super) const WORDS: [&str; 8] = ["get", "history", "list", "locate", "neighbours", "search", "share", "show"];
+pub(super) const WORDS: [&str; 12] = [
+    "get",
+    "help",
+    "history",
+    "list",
+    "locate",
+    "neighbours",
+    "search",
+    "share",
+    "show",
+    "unregister",
+    "verify",
+    "version",
+];
 
 /// Whether a file of this name is here, and is a manifest.
 fn is_manifest(name: &str) -> bool {
-    let is_file = fs::metadata(name).is_ok_and(|found| found.is_file() && found.len() <= manifest::MAX_BYTES as u64);
-    is_file && fs::read(name).is_ok_and(|bytes| Manifest::parse(&bytes).is_ok())
+    input::read(Path::new(name)).is_ok_and(|bytes| Manifest::parse(&bytes).is_ok())
 }
 
 /// Only of what was typed: in the environment `--no-lan` may stand for whenever nothing else is said.
@@ -372,6 +434,7 @@ fn after_help(example: &str) -> String {
         Exit::BadManifest,
         Exit::NobodyAnswered,
         Exit::Refused,
+        Exit::UnknownName,
         Exit::Interrupted,
     ];
     format!("Example:\n  {example}\n\n{}", Exit::help(&codes))
@@ -422,7 +485,7 @@ mod tests {
     fn the_local_network_is_asked_too_or_alone_or_never() {
         let whom = |args: &[&str], dot_env| match question(args, dot_env).what {
             What::List { whom, .. } | What::Locate { get: Get { whom, .. }, .. } => whom,
-            What::Show { .. } | What::History => panic!("nobody is asked"),
+            What::Show { .. } | What::History | What::Unregister(_) => panic!("nobody is asked"),
         };
         let alone = whom(&["list", "--lan", "--interface", "eth1"], "ORCHESTRA_NO_LAN=1\nORCHESTRA_CONDUCTOR=head");
         assert_eq!(alone.near, Some(Via { address: None, interface: Some("eth1".to_owned()) }));
@@ -445,7 +508,7 @@ mod tests {
     fn who_is_asked_is_repeated_in_hints() {
         let options = |args: &[&str]| match question(args, "").what {
             What::List { whom, .. } | What::Locate { get: Get { whom, .. }, .. } => whom.to_string(),
-            What::Show { .. } | What::History => panic!("nobody is asked"),
+            What::Show { .. } | What::History | What::Unregister(_) => panic!("nobody is asked"),
         };
         assert_eq!(options(&["list"]), "");
         assert_eq!(options(&["list", "--lan"]), " --lan");
@@ -486,6 +549,35 @@ mod tests {
         assert_eq!((&conductors[0][..], from), ("head:9999", Origin::Person));
         let (_, from, _) = asked(&["get", "x"], "");
         assert_eq!(from, Origin::Person);
+    }
+
+    #[test]
+    fn a_host_without_a_port_is_asked_as_a_member_too() {
+        let members = |text: &str| match question(&["locate", text], "").what {
+            What::Locate { get, .. } => shown(&get.whom.members),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(members("head/x"), ["head:9998"]);
+        assert_eq!(members("10.0.0.1/alice/x"), ["10.0.0.1:9998"]);
+        assert_eq!(members("[fd00::1]/x"), ["[fd00::1]:9998"]);
+        for text in ["head:9999/x", "head:7/x", "[fd00::1]:9999/x", "http://head/compositions/x", "x"] {
+            assert!(members(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_words_too() {
+        let text = |args: &[&str]| {
+            let error = told(args, "").unwrap_err();
+            (error.exit_code(), error.to_string())
+        };
+        assert_eq!(text(&["help"]), text(&["--help"]));
+        assert_eq!(text(&["version"]), text(&["--version"]));
+        assert_eq!(text(&["help", "get"]), text(&["get", "--help"]));
+        assert_eq!(text(&["help", "verify"]).0, 0);
+        let (code, wrong) = text(&["help", "gte"]);
+        assert!(code == 2 && wrong.contains("verify"), "{wrong}");
+        assert!(matches!(told(&["verify", "x.orch"], "").unwrap(), Told::Verify(_)));
     }
 
     #[test]

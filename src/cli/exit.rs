@@ -28,12 +28,14 @@ pub enum Exit {
     CopiesMissing = 8,
     /// The conductor refused.
     Refused = 9,
+    /// Everybody who was asked answered, and none knows the name.
+    UnknownName = 10,
     /// Interrupted before the file was whole.
     Interrupted = 130,
 }
 
 impl Exit {
-    pub const ALL: [Exit; 11] = [
+    pub const ALL: [Exit; 12] = [
         Exit::Done,
         Exit::Other,
         Exit::Usage,
@@ -44,6 +46,7 @@ impl Exit {
         Exit::NobodyAnswered,
         Exit::CopiesMissing,
         Exit::Refused,
+        Exit::UnknownName,
         Exit::Interrupted,
     ];
 
@@ -70,6 +73,7 @@ impl Exit {
             Exit::NobodyAnswered => "no conductor and no member ever answered",
             Exit::CopiesMissing => "own copy whole, but not all that were waited for",
             Exit::Refused => "the conductor refused",
+            Exit::UnknownName => "nobody who answers knows that name",
             Exit::Interrupted => "interrupted before it was whole",
         }
     }
@@ -97,7 +101,7 @@ mod tests {
     #[test]
     fn the_codes_are_those_of_the_contract() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130]);
     }
 
     #[test]

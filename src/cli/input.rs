@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::Exit;
-use crate::manifest::MAX_BYTES;
+use crate::{composer::word, manifest::MAX_BYTES};
 
 /// Why there are no bytes.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,9 @@ pub enum InputError {
     #[error("{path}: this is no ordinary file, and no manifest: save what it gives into one, and give that")]
     Special { path: PathBuf },
     #[error(
-        "{path}: larger than any manifest can be ({} MiB at most): is it the composition itself? \
-         Make its manifest with: composer {path}",
-        MAX_BYTES >> 20
+        "{}: larger than any manifest can be ({} MiB at most): to share the file itself: member share {}; \
+         to make its manifest: composer {}",
+        .path.display(), MAX_BYTES >> 20, word(.path), word(.path)
     )]
     TooLarge { path: PathBuf },
 }

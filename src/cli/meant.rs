@@ -7,12 +7,15 @@ use super::ask::WORDS;
 use crate::{catalogue::place::Typed, manifest::shown, metainfo::InfoHash};
 
 /// What other programs call the commands.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 10] = [
+    ("check", "verify"),
+    ("delete", "unregister"),
     ("download", "get"),
     ("fetch", "get"),
     ("find", "search"),
     ("info", "show"),
     ("ls", "list"),
+    ("remove", "unregister"),
     ("seed", "share"),
     ("upload", "share"),
 ];

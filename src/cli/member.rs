@@ -204,7 +204,8 @@ pub(super) fn on(network: Network, screen: ScreenOptions, log_dir: LogDir, dot_e
 #[command(name = "member", version, max_term_width = 120, styles = STYLES, after_help = after_help())]
 #[command(override_usage = "member [OPTIONS] FILE.orch...\n       member get [OPTIONS] NAME|HASH...\n       \
                             member share [OPTIONS] [PATH...]\n       \
-                            member list|locate|show|history|search|neighbours ...       (see member list --help)\n       \
+                            member verify [OPTIONS] FILE.orch [DIR]\n       \
+                            member list|locate|show|history|search|neighbours|unregister ...  (see member help list)\n       \
                             member                            (on a terminal: a menu)")]
 pub(super) struct Args {
     /// The manifests of the compositions; also .torrent files and magnet links
@@ -327,6 +328,7 @@ fn after_help() -> String {
            member history                                what came and went on this machine\n  \
            member                                        on a terminal: a menu for all of that\n  \
            member show big.orch                          what the manifest says\n  \
+           member verify big.orch /data                  which parts of what is there are wrong\n  \
            member search ubuntu                          ask the neighbours, and theirs, who has such a thing\n\n{}\
          Of several compositions it is the highest of their codes.\n",
         Exit::help(&Exit::ALL)

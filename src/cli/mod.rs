@@ -1,7 +1,7 @@
 //! The command line: flags and help of each program, units, exit codes, `.env` and logs.
 //!
 //! What is typed, what the environment says (`ORCHESTRA_...`) and what `.env` says become one validated `Settings`
-//! in [`composer`], [`conductor`], [`member`], [`offer`], [`menu`], [`ask`] and [`search`]; nothing behind them reads arguments or the environment again.
+//! in [`composer`], [`conductor`], [`member`], [`offer`], [`menu`], [`ask`], [`search`], [`verify`] and [`unregister`]; nothing behind them reads arguments or the environment again.
 //! [`input`] reads the manifests that are named there; [`meant`] knows what else a word may be.
 //! Not here: what the programs do with it, and what they show ([`crate::ui`]).
 
@@ -21,6 +21,9 @@ pub mod options;
 pub mod search;
 pub mod tokens;
 pub mod units;
+pub mod unregister;
+pub mod usage;
+pub mod verify;
 
 pub use exit::Exit;
 pub use logging::LogDir;

@@ -22,6 +22,7 @@ use crate::{
     hashing::Digest,
     manifest::{Name, shown},
     metainfo::InfoHash,
+    ui,
     ui::Signs,
 };
 
@@ -141,8 +142,7 @@ impl Screen {
             let _ = writeln!(io::stderr(), "{}", shown(line));
         }
         if self.options.json {
-            print(&failure("error", error));
-            print(&failure("end", error));
+            failure(error, self.started.elapsed()).iter().for_each(|line| print(line));
         }
     }
 
@@ -188,7 +188,13 @@ struct End<'a> {
     /// The command that fetches it out of the catalogue.
     registered: Option<&'a str>,
     share: &'a str,
+    /// As of a member: bytes of it that are known to be right, and those that came and went.
+    have: u64,
+    fetched: u64,
+    mirror: u64,
+    uploaded: u64,
     seconds: f64,
+    whole_after: Option<f64>,
 }
 
 fn end(report: &Report, elapsed: Duration) -> String {
@@ -208,22 +214,26 @@ fn end(report: &Report, elapsed: Duration) -> String {
         magnet: report.magnet.as_deref(),
         registered: report.registered.as_deref(),
         share: &report.share,
+        have: report.geometry.size(),
+        fetched: 0,
+        mirror: 0,
+        uploaded: 0,
         seconds: elapsed.as_secs_f64(),
+        whole_after: report.read.map(|read| read.as_secs_f64()),
     })
 }
 
-/// The objects of `--json` when nothing was composed: why, and the end.
-#[derive(Serialize)]
-struct Failure<'a> {
-    v: u8,
-    time: String,
-    event: &'static str,
-    code: u8,
-    text: &'a str,
-}
-
-fn failure(event: &'static str, error: &ComposeError) -> String {
-    json(&Failure { v: 1, time: now(), event, code: error.exit().code(), text: &error.to_string() })
+/// The objects of `--json` when nothing was composed, as a member says them: why, and the end, which says why too.
+fn failure(error: &ComposeError, elapsed: Duration) -> Vec<String> {
+    let (code, text) = (error.exit(), error.to_string());
+    let why = ui::Report::Error { name: None, code, text: text.clone() };
+    let end = ui::Report::End(ui::End::early(None, code, elapsed));
+    let line = |event| ui::json::line(SystemTime::now(), event);
+    let end = line(&end).and_then(|end| serde_json::from_str(&end).ok()).map(|mut end: serde_json::Value| {
+        end["text"] = text.into();
+        end.to_string()
+    });
+    line(&why).into_iter().chain(end).collect()
 }
 
 /// As one line. Plain data with text for keys always can be written.

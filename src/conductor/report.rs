@@ -14,7 +14,7 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Serialize;
@@ -26,7 +26,12 @@ use super::{
     history::History,
     table::{Change, What},
 };
-use crate::{catalogue::Key, manifest::shown};
+use crate::{
+    catalogue::Key,
+    cli::Exit,
+    manifest::shown,
+    ui::{self, Report, json},
+};
 
 /// Happenings that may wait to be written.
 const QUEUE: usize = 4096;
@@ -119,10 +124,11 @@ pub fn start_with(
 }
 
 fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice, known: impl Fn(&Change) -> Known) {
+    let start = Instant::now();
     while let Ok(first) = happenings.recv() {
         let mut rest = REST;
         for happening in iter::once(first).chain(happenings.try_iter().take(QUEUE)) {
-            write(&happening, voice, &known);
+            write(&happening, voice, start, &known);
             if matches!(happening, Happening::End) {
                 return;
             }
@@ -136,7 +142,7 @@ fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice, k
     }
 }
 
-fn write(happening: &Happening, voice: Voice, known: impl Fn(&Change) -> Known) {
+fn write(happening: &Happening, voice: Voice, start: Instant, known: impl Fn(&Change) -> Known) {
     let known = match happening {
         Happening::Change(change) => known(change),
         _ => Known::default(),
@@ -146,6 +152,10 @@ fn write(happening: &Happening, voice: Voice, known: impl Fn(&Change) -> Known) 
     }
     log(happening, &known);
     let text = match voice {
+        Voice::Json if matches!(happening, Happening::End) => {
+            // The same as that of composer and member.
+            json::line(SystemTime::now(), &Report::End(ui::End::early(None, Exit::Done, start.elapsed())))
+        }
         Voice::Json => serde_json::to_string(&line(happening, &known, now())).ok(),
         Voice::People => people(happening),
         Voice::Silent => None,

@@ -13,6 +13,7 @@ use crate::{
         input::{self, InputError},
         meant::instead,
     },
+    composer::word,
     manifest::{FileEntry, Manifest, ManifestError, NOT_KNOWN, shown},
     metainfo::{
         Info, InfoHash, Magnet, Torrent, Tracker,
@@ -30,6 +31,8 @@ pub enum LoadError {
     NotThere { error: InputError, question: String },
     #[error("{path}: this is no manifest of a composition: {error}; ask for it again where it came from")]
     Bad { path: PathBuf, error: ManifestError },
+    #[error("{}: this is no manifest; to share the file itself: member share {}", .path.display(), word(.path))]
+    Composition { path: PathBuf },
     #[error("{path}: this torrent cannot be fetched: {error}")]
     BadTorrent { path: PathBuf, error: TorrentError },
     #[error("{name}: what the magnet link names cannot be fetched: {error}")]
@@ -46,7 +49,9 @@ impl LoadError {
             Self::Input(error) | Self::NotThere { error, .. } => error.exit(),
             Self::Closed { .. } => Exit::Other,
             Self::BadLink(_) => Exit::Usage,
-            Self::Bad { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } => Exit::BadManifest,
+            Self::Bad { .. } | Self::Composition { .. } | Self::BadTorrent { .. } | Self::BadInfo { .. } => {
+                Exit::BadManifest
+            }
         }
     }
 }
@@ -203,11 +208,19 @@ pub fn load(named: OsString) -> Result<Named, LoadError> {
         true => Composition::of_torrent(&torrent(path, &bytes)?),
         false => {
             let manifest = Manifest::parse(&bytes);
-            let manifest = manifest.map_err(|error| LoadError::Bad { path: path.clone(), error })?;
+            let manifest = manifest.map_err(|error| match is_named_like_one(&path) {
+                true => LoadError::Bad { path: path.clone(), error },
+                false => LoadError::Composition { path: path.clone() },
+            })?;
             Composition::of_manifest(manifest, path)?
         }
     };
     Ok(Named::Composition(composition))
+}
+
+/// Whether a person meant a manifest, by its ending.
+fn is_named_like_one(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("orch"))
 }
 
 /// Where nothing is there something else may have been meant.
@@ -243,6 +256,9 @@ mod tests {
     fn what_cannot_be_worked_with_has_its_exit_code() {
         assert_eq!(load("/no/such.orch".into()).unwrap_err().exit(), Exit::Other);
         assert_eq!(load_file("x.orch", "hello").unwrap_err().exit(), Exit::BadManifest);
+        let error = load_file("a b.iso", "hello").unwrap_err();
+        assert_eq!(error.exit(), Exit::BadManifest);
+        assert!(error.to_string().contains("member share '/") && error.to_string().ends_with("a b.iso'"), "{error}");
         let empty = "0.0.0.0:0\nx\nda39a3ee5e6b4b0d3255bfef95601890afd80709\n0\n16384\n0\n";
         assert!(load_file("x.orch", empty).is_ok());
         let folder = tempfile::tempdir().unwrap();

@@ -35,6 +35,7 @@ pub mod share;
 mod station;
 mod teller;
 mod until;
+pub mod verify;
 
 use std::{
     io,
@@ -58,7 +59,7 @@ use crate::{
     swarm::Snapshot,
     ui::{End, Phase, Report, Screen, View, keys::Keys},
 };
-use ask::Person;
+use ask::{AskingFailed, Person};
 use begin::Beginning;
 use load::Named;
 use share::memory::MemoryError;
@@ -67,8 +68,11 @@ use teller::Teller;
 
 /// Names that are asked for at the same time.
 const AT_ONCE: usize = 8;
-/// What is being hashed elsewhere is asked for so often.
+/// Time between two questions for what is not there yet: at first, and at last.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_AGAIN_LATER: Duration = Duration::from_secs(5);
+/// Nobody is asked more often, however little time is left.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a member could not start.
 #[derive(Debug, thiserror::Error)]
@@ -170,8 +174,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
 /// What came of something that was named.
 enum Loaded {
     Named(Named),
-    /// It is being hashed still, where it is shared.
-    Coming(Get),
+    /// It is not there yet, and may come: why.
+    Awaited(Get, AskingFailed),
 }
 
 /// What is named, as it was typed, each with what came of reading it.
@@ -179,7 +183,7 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<(String, Res
     let person = (!settings.screen.json).then(Person::default);
     let person = person.as_ref();
     let (meant, mut all) = meant(settings, stop).await;
-    let gets = meant.iter().map(async |get| (name_of(get), loaded(get, person, stop).await));
+    let gets = meant.iter().map(async |get| (name_of(get), loaded(get, settings.timeout, person, stop).await));
     all.extend(stream::iter(gets).buffered(AT_ONCE).collect::<Vec<_>>().await);
     for named in settings.compositions.clone() {
         let typed = shown(&named.to_string_lossy()).into_owned();
@@ -188,7 +192,7 @@ async fn load(settings: &Settings, stop: &CancellationToken) -> Vec<(String, Res
     }
     load::introduce(all.iter_mut().filter_map(|(typed, loaded)| match loaded {
         Ok(Loaded::Named(Named::Composition(composition))) => Some((composition, typed.clone())),
-        Ok(Loaded::Named(Named::Magnet(_)) | Loaded::Coming(_)) | Err(_) => None,
+        Ok(Loaded::Named(Named::Magnet(_)) | Loaded::Awaited(..)) | Err(_) => None,
     }));
     all
 }
@@ -214,15 +218,23 @@ fn name_of(get: &Get) -> String {
 }
 
 /// What came of asking for a composition by its name.
-async fn loaded(get: &Get, person: Option<&Person>, stop: &CancellationToken) -> Result<Loaded, StartError> {
+async fn loaded(
+    get: &Get,
+    timeout: Option<Duration>,
+    person: Option<&Person>,
+    stop: &CancellationToken,
+) -> Result<Loaded, StartError> {
     match got(get, person, stop).await {
-        Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Coming(get.clone())),
+        Err(StartError::Ask(error)) if error.is_coming() => Ok(Loaded::Awaited(get.clone(), error)),
         Err(StartError::Ask(error))
             if let Some(Key::Hash(hash)) = get.typed.key
                 && error.is_not_there() =>
         {
             log::info!("{error}; members are asked for its manifest");
             Ok(Loaded::Named(Named::Magnet(Magnet::new(hash))))
+        }
+        Err(StartError::Ask(error)) if error.awaited().is_some() && timeout != Some(Duration::ZERO) => {
+            Ok(Loaded::Awaited(get.clone(), error))
         }
         got => got.map(Loaded::Named),
     }
@@ -237,48 +249,67 @@ async fn got(get: &Get, person: Option<&Person>, stop: &CancellationToken) -> Re
 async fn run_all(all: Vec<Loaded>, station: Station) -> Vec<Exit> {
     let station = Arc::new(station);
     let _keys = leave_on_q(&station.stop);
-    let (pending, mut running, mut coming) = (Pending::new(), JoinSet::new(), Vec::new());
+    let (pending, mut running) = (Pending::new(), JoinSet::new());
     for (slot, loaded) in all.into_iter().enumerate() {
         let screen = Teller::new(station.screen.clone(), slot);
         let (begins, pending) = (Beginning { station: station.clone(), screen }, pending.again());
         match loaded {
             Loaded::Named(named) => drop(running.spawn(begins.run(named, pending))),
-            Loaded::Coming(get) => coming.push((get, begins, pending)),
+            Loaded::Awaited(get, why) => drop(running.spawn(begin_later(get, why, begins, pending))),
         }
     }
     drop(pending);
-    let mut ends = Vec::new();
-    while !coming.is_empty() {
-        for (get, begins, pending) in std::mem::take(&mut coming) {
-            match hashed(&get, &begins).await {
-                Ok(Some(known)) => drop(running.spawn(begins.run(known, pending))),
-                Ok(None) => coming.push((get, begins, pending)),
-                Err(error) => ends.push(error.told(Some(name_of(&get)), station.start, &station.screen)),
-            }
-        }
-        let _ = station.stop.run_until_cancelled(sleep(ASK_AGAIN)).await;
-    }
-    ends.extend(running.join_all().await);
+    let ends = running.join_all().await;
     station.leave().await;
     ends
 }
 
-/// The composition that is being hashed elsewhere; None: it still is.
-async fn hashed(get: &Get, begins: &Beginning) -> Result<Option<Named>, StartError> {
-    let Station { start, stop, .. } = &*begins.station;
-    match got(get, None, stop).await {
-        Err(StartError::Ask(error)) if error.is_coming() => log::info!("{error}"),
-        got => return got.map(Some),
+/// Waits until it is there, then fetches and shares it.
+async fn begin_later(get: Get, why: AskingFailed, begins: Beginning, pending: Pending) -> Exit {
+    let Station { start, screen, .. } = &*begins.station;
+    if !why.is_coming() {
+        screen.event(&Report::Warning { name: Some(name_of(&get)), text: why.to_string() });
     }
-    let phase = Phase::Seeking { asked: 0, waiting_for: "its hashing to end, where it is shared" };
-    begins.screen.update(&View {
-        name: name_of(get),
-        phase,
-        swarm: Snapshot::default(),
-        eta: None,
-        elapsed: start.elapsed(),
-    });
-    Ok(None)
+    match come(&get, why, &begins).await {
+        Ok(named) => begins.run(named, pending).await,
+        Err(error) => {
+            begins.screen.finish();
+            error.told(Some(name_of(&get)), *start, screen)
+        }
+    }
+}
+
+/// The composition, once somebody shares it: asked for again and again, for as long as `--timeout` says. `why` it is not
+/// there yet.
+async fn come(get: &Get, mut why: AskingFailed, begins: &Beginning) -> Result<Named, StartError> {
+    let Station { start, stop, settings, .. } = &*begins.station;
+    let mut pause = ASK_AGAIN;
+    loop {
+        let Some(awaited) = why.awaited() else { return Err(why.into()) };
+        // What is being hashed comes in any case.
+        if settings.timeout.is_some_and(|timeout| start.elapsed() >= timeout && !why.is_coming()) {
+            return Err(why.into());
+        }
+        begins.screen.update(&View {
+            name: name_of(get),
+            phase: Phase::Waiting(awaited),
+            swarm: Snapshot::default(),
+            eta: None,
+            elapsed: start.elapsed(),
+        });
+        let left = settings.timeout.map_or(pause, |timeout| timeout.saturating_sub(start.elapsed()).min(pause));
+        if stop.run_until_cancelled(sleep(left.max(LEAST_PAUSE))).await.is_none() {
+            return Err(AskingFailed::Interrupted.into());
+        }
+        pause = if why.is_coming() { ASK_AGAIN } else { (pause * 2).min(ASK_AGAIN_LATER) };
+        match got(get, None, stop).await {
+            Err(StartError::Ask(error)) => {
+                log::info!("{error}");
+                why = error;
+            }
+            got => return got,
+        }
+    }
 }
 
 /// Reads keys until what is given is dropped.

@@ -17,6 +17,7 @@ use super::{
     plain::EVERY,
     report::{counted, write_maybe_seconds},
 };
+use crate::cli::Exit;
 
 /// `progress` comes so often.
 const PACE: Duration = Duration::from_secs(1);
@@ -43,6 +44,19 @@ struct Slot {
     newer: bool,
     /// Since when the phase is what it is, or was last said.
     phase: Option<(Phase, Duration)>,
+}
+
+/// Says why a program ends that has no screen of its own, and that it ends: two lines on stdout.
+pub fn failed(name: Option<String>, code: Exit, text: &str, elapsed: Duration) {
+    let lines = Json::new(io::stdout(), SystemTime::now);
+    lines.event(&Report::Error { name: name.clone(), code, text: text.to_owned() });
+    lines.event(&Report::End(super::End::early(name, code, elapsed)));
+}
+
+/// One line, without its line feed; None if it cannot be written as text.
+pub fn line(time: SystemTime, report: &Report) -> Option<String> {
+    let time = humantime::format_rfc3339_millis(time).to_string();
+    serde_json::to_string(&Line { v: 1, time, body: report }).ok()
 }
 
 #[derive(Serialize)]

@@ -412,13 +412,13 @@ fn with_allow_registered_other_swarms_are_refused() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_1_and_a_near_one_is_suggested() {
+fn a_name_that_is_not_there_is_10_and_a_near_one_is_suggested() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
     register(&place, "ubuntu.iso", b"u", &[&address], None).with(0);
-    get(&place, &address, "ubunto.iso", "copy").with(1).says("did you mean ubuntu.iso?");
-    ask(&place, &address, &["locate", "ubunto.iso"]).with(1).says("did you mean ubuntu.iso?");
-    ask(&place, &address, &["get", "music"]).with(1).says("member list");
+    ask(&place, &address, &["get", "ubunto.iso", "--timeout", "0"]).with(10).says("did you mean ubuntu.iso?");
+    ask(&place, &address, &["locate", "ubunto.iso"]).with(10).says("did you mean ubuntu.iso?");
+    ask(&place, &address, &["get", "music", "--timeout", "0"]).with(10).says("member list");
     ask(&place, "127.0.0.1:1", &["list"]).with(7).says("127.0.0.1:1");
     ask(&place, &address, &["locate", "a/b/c/d"]).with(2);
     assert!(!place.path("copy").exists());

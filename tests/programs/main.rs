@@ -6,6 +6,7 @@ mod cuts;
 mod dht;
 mod disk;
 mod endings;
+mod events;
 mod folders;
 mod foreign;
 mod hosts;

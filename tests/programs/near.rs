@@ -121,8 +121,8 @@ fn what_is_shared_is_found_by_its_name() {
         assert!(listed[0]["from"][0].as_str().is_some_and(|from| from.ends_with(":9998")), "{listed:?}");
         assert_eq!(stage.list("h2", &["--lan"])[0]["info_hash"], listed[0]["info_hash"]);
         stage.start("h2", &["list", "--no-lan"]).end().with(7);
-        stage.start("h2", &["get", "y.bin", "--no-lan"]).end().with(7);
-        stage.get("h2", "x.bim").with(1).says("did you mean x.bin?");
+        stage.start("h2", &["get", "y.bin", "--no-lan", "--timeout", "0"]).end().with(7);
+        stage.start("h2", &["get", "x.bim", "--timeout", "0"]).end().with(10).says("did you mean x.bin?");
         for host in ["h3", "h4", "h5"] {
             stage.get(host, "x.bin").with(0);
             stage.is_whole(host);

@@ -338,9 +338,9 @@ fn what_is_not_there_is_said() {
     let ended = share(&place, Path::new("/dev/null"), &address, &[]).end().with(1);
     ended.says("no ordinary file");
     assert!(!ended.lines.concat().contains("nothing to share yet"), "nothing can come");
-    get(&place, "copy", &[&format!("{address}/")]).with(1).says("nothing is shared");
+    get(&place, "copy", &[&format!("{address}/"), "--timeout", "0"]).with(10).says("nothing is shared");
     let named = format!("{address}/none");
-    let both = get(&place, "copy", &[&named, &named]).with(1);
+    let both = get(&place, "copy", &[&named, &named, "--timeout", "0"]).with(10);
     both.says("has no none");
     assert_eq!(both.events().filter(|event| event["event"] == "error").count(), 2, "each is told");
 }

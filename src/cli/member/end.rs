@@ -62,7 +62,9 @@ pub struct End {
 
     /// Give up when no new part came for so long
     ///
-    /// The exit code is 4; 7 if nobody ever answered, 9 if every conductor refused and no member was met. Default: wait, saying once a minute what for.
+    /// The exit code is 4; 7 if nobody ever answered, 9 if every conductor refused and no member was met. Of "get" also when
+    /// no conductor answered (7), or nobody knew the name (10); 0 does not wait for either. Default: wait, saying once a
+    /// minute what for.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     #[arg(env = "ORCHESTRA_TIMEOUT", hide_env_values = true)]
     pub timeout: Option<Duration>,

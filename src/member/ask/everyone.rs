@@ -4,7 +4,7 @@
 //! What it costs an attacker there: who says that it can be asked is asked, once. At most [`MOST_ASKED`] are, within
 //! [`WHOLE_TIME`], and [`AT_ONCE`] answers of 4 MiB are read at the same time.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -30,6 +30,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(2500);
 const LOOK_ON: Duration = Duration::from_millis(300);
 /// Everybody has answered by then, or is not waited for.
 const WHOLE_TIME: Duration = Duration::from_secs(6);
+/// Time that a conductor has to answer after a member at its host did.
+const FOR_CONDUCTOR: Duration = Duration::from_secs(1);
 /// Members and conductors of the local network that are asked, and so many of them at the same time.
 const MOST_ASKED: usize = 64;
 const AT_ONCE: usize = 16;
@@ -87,7 +89,7 @@ where
             None => Vec::new(),
         }
     };
-    let (conductor, near) = tokio::join!(first(&whom.conductors, &ask), near);
+    let (conductor, near) = tokio::join!(named(whom, &ask), near);
     let (asked_near, are_named) = (whom.near.is_some(), whom.are_named);
     let mut heard = Heard { answers: Vec::new(), conductor: None, near: Vec::new(), asked_near, are_named };
     match conductor {
@@ -107,6 +109,51 @@ where
         }
     }
     heard
+}
+
+/// Asks the conductors, and at the same time the members at their hosts: those count where no conductor answers.
+async fn named<T, F>(whom: &Whom, ask: &impl Fn(Client) -> F) -> Option<Result<(Client, T), AskError>>
+where
+    F: Future<Output = Result<T, AskError>>,
+{
+    if whom.members.is_empty() {
+        return first(&whom.conductors, ask).await;
+    }
+    let (mut conductor, mut member) = (pin!(first(&whom.conductors, ask)), pin!(first(&whom.members, ask)));
+    let (mut of_conductor, mut of_member) = (None, None);
+    // Once a member answered, a conductor behind a firewall is not waited for as long as one that may be slow.
+    let mut waits_until = Instant::now() + WHOLE_TIME;
+    while of_conductor.is_none() {
+        tokio::select! {
+            biased;
+            answer = &mut conductor => of_conductor = Some(answer),
+            answer = &mut member, if of_member.is_none() => {
+                if !is_unreachable(&answer) {
+                    waits_until = waits_until.min(Instant::now() + FOR_CONDUCTOR);
+                }
+                of_member = Some(answer);
+            }
+            () = sleep_until(waits_until), if of_member.as_ref().is_some_and(|answer| !is_unreachable(answer)) => break,
+        }
+    }
+    match of_conductor {
+        Some(answer) if !is_unreachable(&answer) => return answer,
+        _ => {}
+    }
+    let of_member = match of_member {
+        Some(answer) => answer,
+        None => member.await,
+    };
+    match of_conductor {
+        // Neither answers: people are told of the conductor.
+        Some(answer) if is_unreachable(&of_member) => answer,
+        _ => of_member,
+    }
+}
+
+/// Whether nobody answered, or nobody was asked.
+fn is_unreachable<T>(answer: &Option<Result<T, AskError>>) -> bool {
+    matches!(answer, None | Some(Err(AskError::Unreachable { .. })))
 }
 
 /// Asks one conductor after the other; the first that answers counts. None: there are none.
@@ -274,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn who_has_no_network_hears_nobody() {
         let via = Via { address: None, interface: Some("no-such-one".to_owned()) };
-        let whom = Whom { conductors: Vec::new(), are_named: false, near: Some(via) };
+        let whom = Whom { conductors: Vec::new(), members: Vec::new(), are_named: false, near: Some(via) };
         let asking = async move { everyone(&whom, |client| async move { client.list().await }).await };
         // It can be asked in the background.
         let heard = tokio::spawn(asking).await.unwrap();

@@ -18,7 +18,7 @@ pub(super) mod table;
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::Named;
 use crate::{
-    catalogue::{AskError, Composition, Key, Listing, VERSION},
+    catalogue::{AskError, Client, Composition, Key, Listing, VERSION},
     cli::{
         Exit,
         ask::{Get, Question, What, Whom},
+        unregister::Unregister,
     },
     manifest::{Endpoint, Fault, shown},
     metainfo::InfoHash,
@@ -37,7 +38,7 @@ use crate::{
         listen::{ListenError, Listeners},
         via::Via,
     },
-    ui::{Signs, to_stderr},
+    ui::{Signs, json, to_stderr},
 };
 use everyone::{Source, everyone};
 use locate::Located;
@@ -106,6 +107,24 @@ impl AskingFailed {
         }
     }
 
+    /// What asking again later may find, to be read after "waiting for"; None: waiting would not help.
+    pub fn awaited(&self) -> Option<String> {
+        match self {
+            Self::Ask(error) | Self::Advised { error, .. } => match error {
+                AskError::Unreachable { conductor, .. } => Some(format!("conductor {conductor} to answer")),
+                AskError::Unknown { conductor, name } => {
+                    Some(format!("somebody to share {name}: conductor {conductor} has none yet"))
+                }
+                AskError::Empty { conductor } => Some(format!("something to be shared at conductor {conductor}")),
+                AskError::Coming { .. } => Some("its hashing to end, where it is shared".to_owned()),
+                _ => None,
+            },
+            Self::Nobody { .. } => Some("a conductor, or a member of the local network, to answer".to_owned()),
+            Self::Nowhere { name, .. } => Some(format!("somebody to share {name}: nobody who answers has it yet")),
+            _ => None,
+        }
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             Self::Ask(error) | Self::Advised { error, .. } => error.exit(),
@@ -113,9 +132,8 @@ impl AskingFailed {
             Self::Load(error) => error.exit(),
             Self::Nobody { .. } => Exit::NobodyAnswered,
             Self::NotChosen | Self::Several { .. } => Exit::Usage,
-            Self::Manifest(_) | Self::History(_) | Self::Via(_) | Self::Nowhere { .. } | Self::Nonsense { .. } => {
-                Exit::Other
-            }
+            Self::Nowhere { .. } => Exit::UnknownName,
+            Self::Manifest(_) | Self::History(_) | Self::Via(_) | Self::Nonsense { .. } => Exit::Other,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -123,17 +141,27 @@ impl AskingFailed {
 
 /// Answers a question on stdout; gives the exit code.
 pub async fn say(question: Question, stop: CancellationToken) -> Exit {
+    let start = Instant::now();
     let answer = stop.run_until_cancelled(answer(&question)).await.unwrap_or(Err(AskingFailed::Interrupted));
     match answer {
         Ok(answer) => {
-            // Nobody left to read it is no error.
             let mut out = io::stdout();
-            let _ = out.write_all(answer.as_bytes()).and_then(|()| out.flush());
-            Exit::Done
+            let told = out.write_all(answer.as_bytes()).and_then(|()| out.flush());
+            // Nobody left to read it is no error; a full disk is.
+            match told {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    to_stderr(&format!("error: the answer is lost: standard output: {error}"));
+                    Exit::Disk
+                }
+                _ => Exit::Done,
+            }
         }
         Err(error) => {
             log::error!("{error}");
-            to_stderr(&format!("member: {error}"));
+            to_stderr(&format!("error: {error}"));
+            if question.json {
+                json::failed(None, error.exit(), &error.to_string(), start.elapsed());
+            }
             error.exit()
         }
     }
@@ -157,6 +185,7 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
                 }
             })
         }
+        What::Unregister(told) => unregister(told, question.json).await,
         What::Show { path } => Ok(show_file(path.clone(), question.json).await?),
         What::History => {
             let read = || History::of_this_user().map_or(Ok(Vec::new()), |history| history.read());
@@ -167,6 +196,28 @@ async fn answer(question: &Question) -> Result<String, AskingFailed> {
             })
         }
     }
+}
+
+/// Takes it out of each catalogue that was named, and says what that was.
+async fn unregister(told: &Unregister, json: bool) -> Result<String, AskingFailed> {
+    let mut text = String::new();
+    for conductor in &told.conductors {
+        let client = Client::new(conductor.clone(), told.token.clone())?;
+        let removed = client.remove(&told.key).await.map_err(|error| match error {
+            AskError::Several { name, candidates, .. } => {
+                let table = choice::table(&candidates, now(), None).trim_end().to_owned();
+                AskingFailed::Several { name, count: candidates.len(), table }
+            }
+            error => error.into(),
+        })?;
+        text += &match json {
+            true => lines([Line { v: VERSION, composition: removed, from: vec![conductor.to_string()] }].into_iter()),
+            false => {
+                format!("{} ({}) is out of the catalogue of {conductor}\n", shown(&removed.name), removed.info_hash)
+            }
+        };
+    }
+    Ok(text)
 }
 
 /// Who has it, and which parts of it.
@@ -377,7 +428,8 @@ mod tests {
 
     #[test]
     fn near_names_are_suggested_the_nearest_first() {
-        let whom = Whom { conductors: vec!["head:7".parse().unwrap()], are_named: true, near: None };
+        let whom =
+            Whom { conductors: vec!["head:7".parse().unwrap()], members: Vec::new(), are_named: true, near: None };
         let near = |name: &str, names: &[&str]| near(&Key::Name(Name::new(name).unwrap()), &whom, there(names).iter());
         assert_eq!(near("ubunto.iso", &["debian.iso", "ubuntu.iso", "ubuntu.iso"]), "; did you mean ubuntu.iso?");
         assert_eq!(near("debian", &["a.iso", "my-debian-12.iso"]), "; did you mean my-debian-12.iso?");

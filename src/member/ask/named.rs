@@ -264,7 +264,8 @@ mod tests {
     fn it_can_be_asked_in_the_background() {
         fn can_be_sent(_: &impl Send) {}
         let typed = Typed::parse("x", false).unwrap();
-        let get = Get { typed, whom: Whom { conductors: Vec::new(), are_named: false, near: None } };
+        let get =
+            Get { typed, whom: Whom { conductors: Vec::new(), members: Vec::new(), are_named: false, near: None } };
         can_be_sent(&fetch(&get, Some(&Person::default())));
         can_be_sent(&roster(&get));
     }

@@ -125,7 +125,12 @@ impl Jobs {
     /// Who is asked: the conductors, the local network, or both.
     pub fn whom(&self, conductors: bool, near: bool) -> Whom {
         let conductors = if conductors { self.conductors.clone() } else { Vec::new() };
-        Whom { conductors, are_named: false, near: (near && self.told.settings.lan).then(|| self.via()) }
+        Whom {
+            conductors,
+            members: Vec::new(),
+            are_named: false,
+            near: (near && self.told.settings.lan).then(|| self.via()),
+        }
     }
 
     fn conductors(&self) -> Vec<Endpoint> {

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     cli::{Exit, search::Quest},
     manifest::shown,
-    ui::{Signs, report::counted, to_stderr, to_stdout},
+    ui::{Signs, json, report::counted, to_stderr, to_stdout},
     wire::extension::search::Asks,
 };
 use findings::Findings;
@@ -36,13 +36,17 @@ const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
 
 /// Asks until nothing more comes. To be called inside a tokio runtime.
 pub async fn run(quest: Quest, stop: CancellationToken) -> Exit {
+    let start = std::time::Instant::now();
     let stop = stop.child_token();
     let asking = Asking::start(quest.settings.clone(), quest.asks.clone(), quest.hops, &stop).await;
     let mut asking = match asking {
         Ok(asking) => asking,
         Err(error) => {
             log::error!("{error}");
-            to_stderr(&format!("member: {error}"));
+            to_stderr(&format!("error: {error}"));
+            if quest.json {
+                json::failed(None, error.exit(), &error.to_string(), start.elapsed());
+            }
             return error.exit();
         }
     };
@@ -54,7 +58,7 @@ pub async fn run(quest: Quest, stop: CancellationToken) -> Exit {
     if let Some(live) = &mut hearing.live {
         live.clear();
     }
-    let exit = hearing.tell_end(stop.is_cancelled());
+    let exit = hearing.tell_end(stop.is_cancelled(), start.elapsed());
     asking.end().await;
     exit
 }
@@ -126,7 +130,7 @@ impl Hearing {
         }
     }
 
-    fn tell_end(&self, interrupted: bool) -> Exit {
+    fn tell_end(&self, interrupted: bool, elapsed: Duration) -> Exit {
         let Quest { asks, hops, timeout, json, .. } = &self.quest;
         if !self.findings.is_empty() {
             if !json {
@@ -150,8 +154,12 @@ impl Hearing {
             (asked, Asks::Who) => format!("nobody said who it is: {} asked", members(asked)),
         };
         log::info!("{text}");
-        to_stderr(&format!("member: {text}"));
-        if self.asked.is_empty() { Exit::NobodyAnswered } else { Exit::Missing }
+        to_stderr(&format!("error: {text}"));
+        let exit = if self.asked.is_empty() { Exit::NobodyAnswered } else { Exit::Missing };
+        if *json {
+            json::failed(None, exit, &text, elapsed);
+        }
+        exit
     }
 }
 
