@@ -29,8 +29,8 @@ use crate::{
 const COMMANDS: usize = 4096;
 /// Connections that came or were dialled and wait for the owner.
 const ARRIVALS: usize = 256;
-/// Batches of events that wait for the owner.
-const EVENTS: usize = 1024;
+/// Batches of events that wait for the owner. Few: each may hold a bitfield of up to 128 KiB.
+const EVENTS: usize = 128;
 
 /// What every conversation of a swarm shares.
 #[derive(Clone)]

@@ -111,6 +111,8 @@ pub struct Session {
     said_what_it_has: bool,
     /// How often it may still say so at once, with a bitfield or the like.
     statements_left: u32,
+    /// A bitfield of its waits to be told: nothing more is read before it is, so that no more than one takes up memory.
+    bitfield_waits: bool,
     /// How often it may still say `have` before that is called a flood.
     haves_left: u32,
     patience: Patience,
@@ -159,6 +161,7 @@ impl Session {
             choked: true,
             said_what_it_has: false,
             statements_left: hear::statements(&geometry),
+            bitfield_waits: false,
             patience: Patience::with_idle_talk(),
             hearsay: Patience::with_hearsay(),
             requests: Requests::default(),
@@ -430,7 +433,8 @@ impl Session {
     /// Whether the driver may read on. False while more waits to be said than a member that reads would let pile up, or
     /// more to be told than fits in one batch.
     pub fn takes_input(&self) -> bool {
-        self.messages.len() < MAX_BACKLOG && self.events.len() + self.received.len() < MAX_EVENTS
+        let waiting = self.events.len() + self.received.len();
+        self.messages.len() < MAX_BACKLOG && waiting < MAX_EVENTS && !self.bitfield_waits
     }
 
     /// The next thing the swarm should know. The event `Released` means that the driver puts the part's bytes away
@@ -445,7 +449,11 @@ impl Session {
         if self.uploaded > 0 {
             return Some(Event::Uploaded(std::mem::take(&mut self.uploaded)));
         }
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if let Some(Event::HasThese(_)) = event {
+            self.bitfield_waits = false;
+        }
+        event
     }
 
     fn is_ours(&self) -> bool {

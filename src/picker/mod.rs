@@ -115,6 +115,11 @@ impl Picker {
         self.rarity.count(part)
     }
 
+    /// Whether a part is missing that no incomplete member has.
+    pub fn lacks_holders(&self) -> bool {
+        !self.rarity.rarest(0).is_empty()
+    }
+
     /// An incomplete member has it.
     pub fn gained(&mut self, part: PartIndex) {
         self.rarity.gained(part);

@@ -74,8 +74,12 @@ impl Swarm {
             self.known.own(new.address);
             return Err("it is this member itself");
         }
-        if self.known.is_banned(new.address.ip().to_canonical(), new.id, now) {
+        let ip = new.address.ip().to_canonical();
+        if self.known.is_banned(ip, new.id, now) {
             return Err("it sent a wrong part");
+        }
+        if self.known.is_shut(ip, now) && !self.lacks_sources() {
+            return Err("others from its address sent wrong parts of late");
         }
         if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
             let (old, old_dialled) = (*old, n.introduction.dialled);
@@ -94,6 +98,12 @@ impl Swarm {
             self.close(old, "it is connected twice", now);
         }
         self.make_room(new, now)
+    }
+
+    /// Whether a part is missing that nobody has whom we know: then whoever comes may be the only one.
+    fn lacks_sources(&self) -> bool {
+        let gives_all = |n: &Neighbour| n.is_complete() && n.stall.is_none();
+        self.picker.lacks_holders() && self.mirrors.count() == 0 && !self.neighbours.values().any(gives_all)
     }
 
     /// With all places taken, the lot decides who stays: whoever came first would else form a circle that later ones
@@ -179,6 +189,66 @@ mod tests {
     fn who_has_nothing_to_say_is_not_pushed_out_from_elsewhere() {
         assert!(replaces(Silence::Idle, 1));
         assert!(!replaces(Silence::Idle, 2));
+    }
+
+    /// Whether a member with the id `id` is let in that comes from the address of the others of this swarm.
+    fn is_let_in(swarm: &mut Swarm, id: u8, now: Time) -> bool {
+        let address = SocketAddr::from(([10, 0, 0, 7], 5000 + u16::from(id)));
+        let who = Introduction { id: PeerId([id; 20]), address, dialled: false, fast: true, extended: true };
+        let key = PeerKey(100 + u32::from(id));
+        swarm.handle(Input::Introduced(key, who), now);
+        std::iter::from_fn(|| swarm.next_effect()).any(|effect| matches!(effect, Effect::Admit(k, _) if k == key))
+    }
+
+    /// Poisoners come from one address, and each sends a wrong part.
+    fn poisoned(swarm: &mut Swarm, ids: core::ops::Range<u8>, now: Time) {
+        for id in ids {
+            assert!(is_let_in(swarm, id, now));
+            let part = swarm.geometry().part(0).unwrap();
+            let key = PeerKey(100 + u32::from(id));
+            swarm.handle(Input::Peer(key, Event::Wrong { part, alone: true }), now);
+            while swarm.next_effect().is_some() {}
+        }
+    }
+
+    #[test]
+    fn an_honest_member_behind_the_address_of_poisoners_waits_for_a_moment() {
+        let mut swarm = swarm();
+        // Somebody else has everything.
+        comes(&mut swarm, 1, 1, Time::ZERO);
+        swarm.handle(Input::Peer(PeerKey(1), Event::HasAll), Time::ZERO);
+        poisoned(&mut swarm, 10..13, Time::ZERO);
+        assert!(!is_let_in(&mut swarm, 50, Time::from_millis(1999)));
+        assert!(!is_let_in(&mut swarm, 10, Time::from_secs(2)), "who did it stays out");
+        assert!(is_let_in(&mut swarm, 50, Time::from_secs(2)));
+    }
+
+    #[test]
+    fn an_honest_member_that_alone_has_the_parts_is_let_in_at_once() {
+        let mut swarm = swarm();
+        poisoned(&mut swarm, 10..20, Time::ZERO);
+        assert!(is_let_in(&mut swarm, 50, Time::ZERO));
+        assert!(!is_let_in(&mut swarm, 10, Time::ZERO));
+    }
+
+    #[test]
+    fn what_is_said_again_adds_to_what_was_said() {
+        let mut swarm = swarm();
+        let geometry = swarm.geometry();
+        let holders =
+            |swarm: &Swarm| geometry.all_parts().map(|part| u32::from(swarm.picker.holders(part))).sum::<u32>();
+        comes(&mut swarm, 1, 1, Time::ZERO);
+        let mut says = |parts: core::ops::Range<usize>| {
+            let mut bits = Bitfield::none(&geometry);
+            geometry.all_parts().skip(parts.start).take(parts.len()).for_each(|part| _ = bits.insert(part));
+            swarm.handle(Input::Peer(PeerKey(1), Event::HasThese(bits)), Time::ZERO);
+            holders(&swarm)
+        };
+        let counts = [0..40, 30..60, 0..10, 20..60].map(&mut says);
+        assert_eq!(counts, [40, 60, 60, 60]);
+        assert_eq!(says(0..100), 0, "a complete one says nothing of how rare a part is");
+        swarm.handle(Input::Peer(PeerKey(1), Event::Closed(crate::peer::Closed::ByThem)), Time::ZERO);
+        assert_eq!(holders(&swarm), 0);
     }
 
     /// What neighbours are told to fetch or to give back after these events.

@@ -24,9 +24,13 @@ const HEARSAY_WAIT: Time = Time::from_secs(4);
 const FIRST_WAIT: Time = Time::from_secs(1);
 const LONGEST_WAIT: Time = Time::from_secs(60);
 /// How long a member that sent a wrong part is left alone.
-pub(super) const BAN: Time = Time::from_secs(600);
-/// So many wrongdoers at one address shut it for all.
+const BAN: Time = Time::from_secs(600);
+/// With so many wrongdoers at one address within [`BAN`], newcomers from there have to wait: an id costs nothing.
 const MANY_BANS: usize = 3;
+/// How long after the last of these wrongdoers. Short, since honest members may share the address: a class room, the
+/// containers of one host. Each further wrongdoer doubles it.
+const FIRST_SHUT: Time = Time::from_secs(2);
+const MAX_SHUT: Time = Time::from_secs(32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Contact {
@@ -185,8 +189,20 @@ impl KnownPeers {
 
     /// The connection is over; all addresses that led to it are free.
     pub fn closed(&mut self, key: PeerKey, pause: Time, now: Time) {
-        for known in self.known.values_mut().filter(|k| k.contact == Contact::Connected(key)) {
+        self.free(key, now, |_| pause);
+    }
+
+    /// The same where it broke a rule. The address that was `seen`, because we dialled it, is left alone for [`BAN`]; what it
+    /// only said of itself may be the address of somebody honest.
+    pub fn expelled(&mut self, key: PeerKey, seen: Option<SocketAddr>, now: Time) {
+        let seen = seen.map(plain);
+        self.free(key, now, |address| if Some(address) == seen { BAN } else { FIRST_WAIT });
+    }
+
+    fn free(&mut self, key: PeerKey, now: Time, pause: impl Fn(SocketAddr) -> Time) {
+        for (address, known) in self.known.iter_mut().filter(|(_, k)| k.contact == Contact::Connected(key)) {
             known.contact = Contact::Idle;
+            let pause = pause(*address);
             known.not_before = now + pause.max(known.wait);
             known.wait = (known.wait * 2).min(LONGEST_WAIT);
         }
@@ -204,10 +220,19 @@ impl KnownPeers {
         }
     }
 
-    /// Whether it sent a wrong part, or [`MANY_BANS`] others at its address did: an id costs nothing.
+    /// Whether it sent a wrong part.
     pub fn is_banned(&self, ip: IpAddr, id: PeerId, now: Time) -> bool {
+        self.banned.iter().any(|b| b.0 == ip && b.1 == id && b.2 > now)
+    }
+
+    /// Whether newcomers from this address have to wait, because [`MANY_BANS`] that came from there sent wrong parts.
+    pub fn is_shut(&self, ip: IpAddr, now: Time) -> bool {
         let here = || self.banned.iter().filter(|b| b.0 == ip && b.2 > now);
-        here().any(|b| b.1 == id) || here().count() >= MANY_BANS
+        let Some(further) = here().count().checked_sub(MANY_BANS) else {
+            return false;
+        };
+        let shut = (0..further).fold(FIRST_SHUT, |shut, _| (shut * 2).min(MAX_SHUT));
+        here().map(|b| b.2).max().is_some_and(|until| now + BAN < until + shut)
     }
 }
 
@@ -303,12 +328,32 @@ mod tests {
         let mut known = KnownPeers::default();
         let ip = address("10.0.0.1:1").ip();
         for id in 0..3 {
-            assert!(!known.is_banned(ip, PeerId([9; 20]), Time::ZERO));
+            assert!(!known.is_shut(ip, Time::ZERO));
             known.ban(ip, PeerId([id; 20]), Time::ZERO);
         }
-        assert!(known.is_banned(ip, PeerId([9; 20]), Time::ZERO));
-        assert!(!known.is_banned(address("10.0.0.2:1").ip(), PeerId([9; 20]), Time::ZERO));
-        assert!(!known.is_banned(ip, PeerId([9; 20]), Time::from_secs(600)));
+        assert!(!known.is_banned(ip, PeerId([9; 20]), Time::ZERO), "it did nothing");
+        assert!(!known.is_shut(address("10.0.0.2:1").ip(), Time::ZERO));
+        // Each wrongdoer doubles the wait, up to half a minute.
+        let mut now = Time::ZERO;
+        for (id, wait) in [(3, 2), (4, 4), (5, 8), (6, 16), (7, 32), (8, 32)] {
+            let wait = Time::from_secs(wait);
+            assert!(known.is_shut(ip, now + wait - Time::from_millis(1)) && !known.is_shut(ip, now + wait));
+            now += wait;
+            known.ban(ip, PeerId([id; 20]), now);
+        }
+        assert!(!known.is_shut(ip, now + BAN), "all is forgotten");
+    }
+
+    #[test]
+    fn what_a_wrongdoer_says_of_its_address_harms_nobody_there() {
+        let mut known = KnownPeers::default();
+        let mut dice = fastrand::Rng::with_seed(1);
+        let (dialled, named) = (address("10.0.0.1:5000"), address("10.0.0.1:9998"));
+        known.connected(dialled, PeerKey(1), Time::ZERO);
+        known.connected(named, PeerKey(1), Time::ZERO);
+        known.expelled(PeerKey(1), Some(dialled), Time::ZERO);
+        assert_eq!(known.due(9, 0, Time::from_secs(1), &mut dice), [named]);
+        assert_eq!(known.due(9, 0, BAN, &mut dice), [dialled]);
     }
 
     #[test]

@@ -30,9 +30,9 @@ impl Swarm {
         match event {
             Event::Hello(hello) => self.on_hello(key, hello, now),
             Event::Exchange(exchange) => self.on_exchange(key, &exchange, now),
-            Event::HasAll => self.on_has_these(key, Bitfield::all(&self.geometry()), now),
-            Event::HasNone => self.on_has_these(key, Bitfield::none(&self.geometry()), now),
-            Event::HasThese(bits) => self.on_has_these(key, bits, now),
+            Event::HasAll => self.on_has_these(key, &Bitfield::all(&self.geometry()), now),
+            Event::HasNone => self.on_has_these(key, &Bitfield::none(&self.geometry()), now),
+            Event::HasThese(bits) => self.on_has_these(key, &bits, now),
             Event::Has(part) => self.on_has(key, part, now),
             Event::Choked(choked) => self.on_choked(key, choked, now),
             Event::Interested(interested) => self.edit(key, |n| n.interested = interested),
@@ -131,10 +131,27 @@ impl Swarm {
         }
     }
 
-    fn on_has_these(&mut self, key: PeerKey, bits: Bitfield, now: Time) {
-        self.recount(key, |n| n.has = bits);
+    /// It says what it has, for the first time or again. Nobody loses parts: one that says less than before keeps what it
+    /// said, and each part costs work once for each neighbour, however often it is said.
+    fn on_has_these(&mut self, key: PeerKey, bits: &Bitfield, now: Time) {
+        let geometry = self.geometry();
+        let Some(n) = self.neighbours.get_mut(&key) else {
+            return;
+        };
+        let new = bits.without(&n.has);
+        let counted = n.counts();
+        n.has.add_all(&new);
+        match (counted, n.counts()) {
+            (true, true) => new.ones(&geometry).for_each(|part| self.picker.gained(part)),
+            // It became complete: its earlier parts were counted.
+            (true, false) => {
+                let earlier = n.has.without(&new);
+                earlier.ones(&geometry).for_each(|part| self.picker.lost(part));
+            }
+            (false, _) => {}
+        }
         self.after_has(key, now);
-        self.update_interest(key);
+        self.update_interest_in(key, &new);
         self.assign(key, now);
     }
 
@@ -158,12 +175,12 @@ impl Swarm {
         }
         self.seen(key, part, now);
         match self.picker.state(part) {
-            PartState::Present => {}
+            PartState::Present | PartState::Unwanted => {}
             PartState::Missing => {
-                self.update_interest(key);
+                self.be_interested(key);
                 self.assign(key, now);
             }
-            _ => self.update_interest(key),
+            PartState::Fetching(_) | PartState::Moving(..) | PartState::Writing => self.be_interested(key),
         }
     }
 
@@ -190,16 +207,30 @@ impl Swarm {
     }
 
     pub(super) fn update_interest(&mut self, key: PeerKey) {
-        let geometry = self.geometry();
-        let Some(n) = self.neighbours.get_mut(&key) else {
-            return;
-        };
-        if n.told_interest || !self.checked || self.picker.is_satisfied() {
+        if let Some(n) = self.neighbours.get(&key).filter(|n| !n.told_interest) {
+            let has = n.has.clone();
+            self.update_interest_in(key, &has);
+        }
+    }
+
+    /// The same where only these of its parts may be of interest.
+    fn update_interest_in(&mut self, key: PeerKey, parts: &Bitfield) {
+        let told = self.neighbours.get(&key).is_none_or(|n| n.told_interest);
+        if told || !self.checked || self.picker.is_satisfied() {
             return;
         }
         let idle = |part| matches!(self.picker.state(part), PartState::Present | PartState::Unwanted);
-        let wants = n.has.ones(&geometry).any(|part| !idle(part));
-        if wants {
+        if parts.ones(&self.geometry()).any(|part| !idle(part)) {
+            self.be_interested(key);
+        }
+    }
+
+    /// It has something that is wanted.
+    fn be_interested(&mut self, key: PeerKey) {
+        if !self.checked || self.picker.is_satisfied() {
+            return;
+        }
+        if let Some(n) = self.neighbours.get_mut(&key).filter(|n| !n.told_interest) {
             n.told_interest = true;
             self.tell(key, Command::Interest(true));
         }
@@ -333,11 +364,11 @@ impl Swarm {
             return;
         };
         self.roster += 1;
-        let pause = match why {
-            Closed::ByUs(_) | Closed::Fault(_) => super::known_peers::BAN,
-            Closed::ByThem | Closed::Broken(_) => Time::from_secs(1),
-        };
-        self.known.closed(key, pause, now);
+        let seen = gone.introduction.dialled.then_some(gone.introduction.address);
+        match why {
+            Closed::ByUs(_) | Closed::Fault(_) => self.known.expelled(key, seen, now),
+            Closed::ByThem | Closed::Broken(_) => self.known.closed(key, Time::from_secs(1), now),
+        }
         if gone.introduction.dialled {
             self.known.add(plain(gone.introduction.address), now);
         }

@@ -20,9 +20,12 @@ impl Bitfield {
     /// All parts of this geometry.
     pub fn all(geometry: &Geometry) -> Self {
         let mut bits = Self::none(geometry);
-        for part in geometry.all_parts() {
-            bits.insert(part);
+        bits.words.fill(u64::MAX);
+        let spare = bits.words.len() as u32 * 64 - bits.len;
+        if let Some(last) = bits.words.last_mut() {
+            *last &= u64::MAX << spare;
         }
+        bits.ones = bits.len;
         bits
     }
 
@@ -88,6 +91,19 @@ impl Bitfield {
         self.words[word] &= !bit;
         self.ones -= u32::from(there);
         there
+    }
+
+    /// The parts in it that are not in the other set, of the same geometry.
+    pub fn without(&self, other: &Self) -> Self {
+        let words: Vec<u64> = self.words.iter().zip(&other.words).map(|(ours, theirs)| ours & !theirs).collect();
+        let ones = words.iter().map(|word| word.count_ones()).sum();
+        Self { words, len: self.len, ones }
+    }
+
+    /// Adds every part of the other set, of the same geometry.
+    pub fn add_all(&mut self, other: &Self) {
+        self.words.iter_mut().zip(&other.words).for_each(|(ours, theirs)| *ours |= theirs);
+        self.ones = self.words.iter().map(|word| word.count_ones()).sum();
     }
 
     /// Whether something is in it that `other` lacks.

@@ -108,7 +108,7 @@ impl Arena {
 }
 
 /// The most memory that it has had so far, in bytes.
-fn peak(program: &Program) -> u64 {
+pub fn peak(program: &Program) -> u64 {
     let path = format!("/proc/{}/status", program.pid().as_raw_nonzero());
     let status = fs::read_to_string(path).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");

@@ -83,6 +83,7 @@ impl Session {
             return Err(fault("it takes back what it has"));
         }
         let left = self.statements_left.checked_sub(1).ok_or_else(|| fault("it says once more what it has"))?;
+        self.bitfield_waits |= matches!(event, Event::HasThese(_));
         self.statements_left = if event == Event::HasAll { left.min(1) } else { left };
         self.events.push_back(event);
         Ok(())

@@ -88,6 +88,16 @@ fn a_member_is_read_no_faster_than_its_events_are_told() {
     assert!(session.takes_input());
 }
 
+#[test]
+fn one_bitfield_at_a_time_waits_to_be_told() {
+    let mut session = session(true);
+    session.on_message(Message::Bitfield(vec![0; 8]), Time::ZERO).unwrap();
+    assert!(!session.takes_input());
+    session.on_message(Message::Have(1), Time::ZERO).unwrap();
+    assert!(matches!(session.next_event(), Some(Event::HasThese(_))));
+    assert!(session.takes_input());
+}
+
 /// It is asked for a part, chokes, and is unchoked again, so many times.
 fn chokes(session: &mut Session, times: u32) -> Result<(), Fault> {
     let part = session.geometry.part(0).unwrap();
