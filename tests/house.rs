@@ -46,6 +46,7 @@ const PURE: &[&str] = &[
     "src/manifest/",
     "src/member/ask/merged.rs",
     "src/member/ask/summary.rs",
+    "src/member/ask/turns.rs",
     "src/member/menu/frame.rs",
     "src/member/menu/list.rs",
     "src/member/menu/state.rs",

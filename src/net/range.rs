@@ -51,6 +51,17 @@ pub fn is_near(ip: IpAddr) -> bool {
     range(ip) != Range::World
 }
 
+/// Whether two addresses may belong to one network, as far as that can be told: those of a site do not if they are of different
+/// blocks of private addresses, such as a container's and its neighbour's.
+pub fn are_beside(one: IpAddr, other: IpAddr) -> bool {
+    match (one.to_canonical(), other.to_canonical()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) if range(a.into()) == Range::Site && range(b.into()) == Range::Site => {
+            a.octets()[0] == b.octets()[0]
+        }
+        _ => true,
+    }
+}
+
 /// Whether the address means the same to us and to who is at `ip`, and may lead there: nobody far away can tell of a
 /// machine inside our network, and none is of use to him. A link-local IPv6 address means nothing without the interface.
 pub fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {
@@ -61,6 +72,13 @@ pub fn concerns(address: &SocketAddr, ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_of_private_addresses_are_apart() {
+        let beside = |a: &str, b: &str| are_beside(a.parse().unwrap(), b.parse().unwrap());
+        assert!(beside("10.0.0.1", "10.9.9.9") && beside("8.8.8.8", "10.0.0.1") && beside("fd00::1", "10.0.0.1"));
+        assert!(!beside("172.17.0.1", "10.0.0.1") && !beside("::ffff:192.168.0.1", "10.0.0.1"));
+    }
 
     #[test]
     fn an_address_concerns_those_that_it_can_lead_to() {

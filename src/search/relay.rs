@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::{
     discovery::lan::manners::Pace,
+    net::range::concerns,
     peer::PeerKey,
     time::Time,
     wire::extension::search::{Answer, Asks, MOST_HOPS, Question, QuestionId, Says, Talk},
@@ -177,7 +178,9 @@ impl Relay {
         }
         asked.found += more;
         *of_one += more;
-        seen_from(&mut answer, side.ip);
+        if !seen_from(&mut answer, side.ip) {
+            return;
+        }
         // The loopback means nothing elsewhere: the next one sees where both of us are.
         if answer.address.is_some_and(|address| address.ip().is_loopback()) && !back.ip.is_loopback() {
             answer.address = None;
@@ -203,9 +206,14 @@ impl Relay {
     }
 }
 
-/// Puts in where an answer comes from, if it comes from the answerer itself, who is at `ip`.
-pub fn seen_from(answer: &mut Answer, ip: IpAddr) {
-    answer.address.get_or_insert(SocketAddr::new(ip.to_canonical(), answer.port));
+/// Puts in where an answer comes from, if it comes from the answerer itself, who is at `ip`: it does not name itself. False:
+/// it was passed on by somebody at `ip` with an address that nobody there can have met the answerer at.
+pub fn seen_from(answer: &mut Answer, ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let passed_on = answer.address.filter(|_| answer.hops > 0);
+    let address = passed_on.unwrap_or(SocketAddr::new(ip, answer.port));
+    answer.address = Some(address);
+    passed_on.is_none_or(|address| concerns(&address, ip))
 }
 
 fn count(says: &Says) -> usize {

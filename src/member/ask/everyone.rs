@@ -1,24 +1,25 @@
 //! Asks everybody whom a question is for: the first conductor that answers, and at the same time all who are found on the
 //! local network.
 //!
-//! What it costs an attacker there: who says that it can be asked is asked, once. At most [`MOST_ASKED`] are, within
-//! [`WHOLE_TIME`], and [`AT_ONCE`] answers of 4 MiB are read at the same time.
+//! What it costs an attacker there: who says that it can be asked is asked, each host in its turn ([`Turns`]), within
+//! [`WHOLE_TIME`]. [`AT_ONCE`] answers of 4 MiB are read at the same time.
 
-use std::{collections::HashMap, net::SocketAddr, pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::AskingFailed;
+use super::{
+    AskingFailed,
+    turns::{Name, Turns},
+};
 use crate::{
     catalogue::{AskError, Client},
     cli::ask::Whom,
     discovery::dns_sd::Browsing,
     manifest::Endpoint,
     net::via::Via,
+    ui::to_stderr,
 };
 
 /// Those who are on the local network are looked for so long. Who just answered somebody else says nothing for a second
@@ -32,12 +33,8 @@ const LOOK_ON: Duration = Duration::from_millis(300);
 const WHOLE_TIME: Duration = Duration::from_secs(6);
 /// Time that a conductor has to answer after a member at its host did.
 const FOR_CONDUCTOR: Duration = Duration::from_secs(1);
-/// Members and conductors of the local network that are asked, and so many of them at the same time.
-const MOST_ASKED: usize = 64;
+/// Members and conductors of the local network that are asked at the same time.
 const AT_ONCE: usize = 16;
-/// Addresses of one of them that are tried, and that are known.
-const MOST_TRIED: usize = 3;
-const MOST_PLACES: usize = 16;
 
 /// Who answered.
 #[derive(Clone, Debug)]
@@ -57,11 +54,18 @@ pub struct Heard<T> {
     pub conductor: Option<AskError>,
     /// What those of the local network said who gave no answer, but are there.
     pub near: Vec<AskError>,
+    /// Who there was not asked, and why, for people.
+    pub left_out: Vec<String>,
     asked_near: bool,
     are_named: bool,
 }
 
 impl<T> Heard<T> {
+    /// Tells people who was not asked.
+    pub fn tell_left_out(&self) {
+        self.left_out.iter().for_each(|text| to_stderr(text));
+    }
+
     /// Why there is no answer from anybody.
     pub fn nobody(self) -> AskingFailed {
         match self.conductor {
@@ -86,12 +90,12 @@ where
     let near = async {
         match &whom.near {
             Some(via) => everyone_near(via, &ask).await,
-            None => Vec::new(),
+            None => (Vec::new(), Vec::new()),
         }
     };
-    let (conductor, near) = tokio::join!(named(whom, &ask), near);
+    let (conductor, (near, left_out)) = tokio::join!(named(whom, &ask), near);
     let (asked_near, are_named) = (whom.near.is_some(), whom.are_named);
-    let mut heard = Heard { answers: Vec::new(), conductor: None, near: Vec::new(), asked_near, are_named };
+    let mut heard = Heard { answers: Vec::new(), conductor: None, near: Vec::new(), left_out, asked_near, are_named };
     match conductor {
         Some(Ok((client, answer))) => {
             heard.answers.push((Source { client, is_near: false, places: Vec::new() }, answer));
@@ -179,8 +183,8 @@ where
     result
 }
 
-/// Asks all who say on the local network that they can be asked.
-async fn everyone_near<T, F>(via: &Via, ask: &impl Fn(Client) -> F) -> Vec<(Source, Result<T, AskError>)>
+/// Asks all who say on the local network that they can be asked; and says who was left out.
+async fn everyone_near<T, F>(via: &Via, ask: &impl Fn(Client) -> F) -> (Vec<(Source, Result<T, AskError>)>, Vec<String>)
 where
     F: Future<Output = Result<T, AskError>>,
 {
@@ -188,88 +192,45 @@ where
         Ok(browsing) => browsing,
         Err(error) => {
             log::warn!("nobody is asked on the local network: {error}");
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
     };
     let start = Instant::now();
-    let (end, turns) = (start + WHOLE_TIME, &Semaphore::new(AT_ONCE));
+    let end = start + WHOLE_TIME;
     let (mut looks_until, mut looks) = (start + LONGEST_LOOK, true);
-    let mut known: HashMap<_, Known> = HashMap::new();
+    let mut turns = Turns::default();
     let (mut asking, mut heard) = (FuturesUnordered::new(), Vec::new());
-    let ask_at = |name, address| async move {
-        let answer = timeout_at(end, ask_one(address, via, ask, turns)).await;
+    let ask_at = |name: Name, address| async move {
+        let answer = timeout_at(end, ask_one(address, via, ask)).await;
         (name, answer.ok().flatten())
     };
     while looks || !asking.is_empty() {
-        let name = tokio::select! {
+        tokio::select! {
             service = browsing.next(), if looks => match service {
                 Some(service) => {
                     looks_until = (start + LOOK).max(Instant::now() + LOOK_ON).min(start + LONGEST_LOOK);
                     log::debug!("{service:?} says that it can be asked");
-                    let name = (service.kind, service.name);
-                    if known.len() < MOST_ASKED || known.contains_key(&name) {
-                        known.entry(name.clone()).or_default().note(&service.addresses);
-                    }
-                    name
+                    turns.note((service.kind, service.name), &service.addresses);
                 }
-                None => {
-                    looks = false;
-                    continue;
-                }
+                None => looks = false,
             },
-            Some((name, answer)) = asking.next() => {
-                let answer: Option<(Client, Result<T, AskError>)> = answer;
-                let is_there = answer.is_some();
-                if let Some(known) = known.get_mut(&name) {
-                    (known.is_asked, known.has_answered) = (false, is_there);
-                }
-                heard.extend(answer.map(|answer| (name.clone(), answer)));
-                name
+            Some(ended) = asking.next() => {
+                let (name, answer): (Name, Option<(Client, Result<T, AskError>)>) = ended;
+                turns.ended(name.clone(), answer.is_some());
+                heard.extend(answer.map(|answer| (name, answer)));
             }
-            () = sleep_until(looks_until), if looks => {
-                looks = false;
-                continue;
-            }
-        };
-        if let Some(address) = known.get_mut(&name).and_then(Known::next) {
+            () = sleep_until(looks_until), if looks => looks = false,
+        }
+        while asking.len() < AT_ONCE
+            && Instant::now() < end
+            && let Some((name, address)) = turns.next()
+        {
             asking.push(ask_at(name, address));
         }
     }
-    let mut places = |name| known.remove(&name).map(|known| known.places).unwrap_or_default();
-    let mut source = |name, client| Source { client, is_near: true, places: places(name) };
-    heard.into_iter().map(|(name, (client, answer))| (source(name, client), answer)).collect()
-}
-
-/// One that says that it can be asked.
-#[derive(Default)]
-struct Known {
-    /// Where, as it says; over the other IP version it may say so later.
-    places: Vec<SocketAddr>,
-    /// How many of them were tried.
-    tried: usize,
-    is_asked: bool,
-    has_answered: bool,
-}
-
-impl Known {
-    /// Takes in addresses, each once.
-    fn note(&mut self, more: &[SocketAddr]) {
-        for address in more {
-            if self.places.len() < MOST_PLACES && !self.places.contains(address) {
-                self.places.push(*address);
-            }
-        }
-    }
-
-    /// Where it is to be asked now.
-    fn next(&mut self) -> Option<SocketAddr> {
-        if self.is_asked || self.has_answered || self.tried >= MOST_TRIED {
-            return None;
-        }
-        let address = *self.places.get(self.tried)?;
-        (self.tried, self.is_asked) = (self.tried + 1, true);
-        Some(address)
-    }
+    let left_out = turns.left_out();
+    let mut source = |name, client| Source { client, is_near: true, places: turns.places(&name) };
+    (heard.into_iter().map(|(name, (client, answer))| (source(name, client), answer)).collect(), left_out)
 }
 
 /// Asks at one address; None: nobody is there.
@@ -277,12 +238,10 @@ async fn ask_one<T, F>(
     address: SocketAddr,
     via: &Via,
     ask: &impl Fn(Client) -> F,
-    turns: &Semaphore,
 ) -> Option<(Client, Result<T, AskError>)>
 where
     F: Future<Output = Result<T, AskError>>,
 {
-    let _turn = turns.acquire().await.ok()?;
     let client = Client::near(address, via).inspect_err(|error| log::warn!("{error}")).ok()?;
     match ask(client.clone()).await {
         Err(error @ AskError::Unreachable { .. }) => {
@@ -296,26 +255,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_address_is_tried_after_the_other_until_somebody_is_there() {
-        let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
-        let mut known = Known::default();
-        known.note(&[address(1), address(1)]);
-        assert_eq!((known.next(), known.next()), (Some(address(1)), None));
-        known.is_asked = false;
-        assert_eq!(known.next(), None, "it has no other");
-        known.note(&[address(1), address(2), address(3), address(4)]);
-        assert_eq!(known.next(), Some(address(2)));
-        (known.is_asked, known.has_answered) = (false, true);
-        assert_eq!(known.next(), None);
-        known.has_answered = false;
-        assert_eq!((known.next(), known.tried), (Some(address(3)), MOST_TRIED));
-        known.is_asked = false;
-        assert_eq!(known.next(), None);
-        known.note(&(0..100).map(address).collect::<Vec<_>>());
-        assert_eq!(known.places.len(), MOST_PLACES);
-    }
 
     /// Nobody is found where there is nobody to be found, and that is no error of its own.
     #[tokio::test]

@@ -14,6 +14,7 @@ mod named;
 mod show;
 mod summary;
 pub(super) mod table;
+mod turns;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -269,6 +270,7 @@ pub struct Listed {
 pub async fn listing(whom: &Whom) -> Result<Listed, AskingFailed> {
     can_be_asked(whom)?;
     let heard = everyone(whom, |client| async move { client.list().await }).await;
+    heard.tell_left_out();
     if heard.answers.is_empty() {
         return Err(heard.nobody());
     }

@@ -180,6 +180,7 @@ fn also_ask(manifest: &mut Manifest, conductor: &Endpoint) -> Result<(), Fault> 
 async fn candidates(get: &Get) -> Result<Vec<Merged<Source>>, AskingFailed> {
     can_be_asked(&get.whom)?;
     let heard = everyone(&get.whom, |client| find(client, get.typed.key.clone())).await;
+    heard.tell_left_out();
     if heard.answers.is_empty() {
         return Err(missing(get, heard).await);
     }

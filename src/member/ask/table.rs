@@ -159,7 +159,7 @@ pub fn finds(found: &[Found]) -> Table {
             found.holders.len().to_string(),
             found.nearest().hops.to_string(),
             found.info_hash.to_string(),
-            found.nearest().address.to_string(),
+            found.nearest().address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         ]
     };
     Table { columns, rows: found.iter().map(row).collect() }

@@ -217,8 +217,11 @@ impl Jobs {
     pub async fn fetch_found(&mut self, found: &Found, state: &mut State) {
         let name = shown(&found.name).into_owned();
         if self.expect(found.info_hash, name, Way::default(), state).await.is_some() {
-            let peer = |holder: &Holder| Endpoint { host: Host::Ip(holder.address.ip()), port: holder.address.port() };
-            let peers = found.holders.iter().map(peer).collect();
+            let peer = |holder: &Holder| {
+                let address = holder.address?;
+                Some(Endpoint { host: Host::Ip(address.ip()), port: address.port() })
+            };
+            let peers = found.holders.iter().filter_map(peer).collect();
             let (name, size) = (Some(found.name.clone()), Some(found.size));
             let magnet = Magnet { name, size, peers, ..Magnet::new(found.info_hash) };
             self.begin(found.info_hash, Ok(Named::Magnet(magnet)), state);

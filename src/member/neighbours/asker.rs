@@ -21,7 +21,10 @@ use crate::{
     discovery::{Discovered, lan::Lan},
     manifest::endpoint::CONDUCTOR_PORT,
     member::{StartError, acquaintances::Acquaintances, station::Station},
-    net::own_address::own_addresses,
+    net::{
+        own_address::own_addresses,
+        range::{Range, are_beside, range},
+    },
     search::{NEIGHBOURS, circle::Circle, relay::seen_from},
     ui::Screen,
     wire::extension::search::{Answer, Asks, Question, QuestionId, Says},
@@ -66,11 +69,24 @@ impl Asker {
         ip.is_loopback() || self.own.contains(&ip)
     }
 
+    /// Whether an answer that came from `ip` names an address of a network that we are on too, or `ip` is.
+    fn is_reachable(&self, answer: &Answer, ip: IpAddr) -> bool {
+        let Some(named) = answer.address.map(|address| address.ip()) else { return false };
+        match range(ip) {
+            // Our own machine passes on what it hears elsewhere.
+            Range::Machine => named.is_loopback() || self.own.iter().any(|own| are_beside(named, *own)),
+            Range::Site | Range::World => are_beside(named, ip),
+        }
+    }
+
     /// Tells on what the member at this address says.
     pub fn hear(&self, mut answer: Answer, address: SocketAddr) {
         let fits = matches!((&self.asks, &answer.says), (Asks::For(_), Says::Finds(_)) | (Asks::Who, Says::Who(_)));
         if fits && answer.id == self.id {
-            seen_from(&mut answer, address.ip());
+            if !seen_from(&mut answer, address.ip()) || !self.is_reachable(&answer, address.ip()) {
+                // Found it is, but nobody knows where.
+                answer.address = None;
+            }
             answer.hops = answer.hops.saturating_add(u8::from(!self.is_here(address)));
             let _ = self.news.try_send(News::Answer(answer));
         }

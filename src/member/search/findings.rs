@@ -31,7 +31,8 @@ pub struct Found {
 /// A member that has it, or some of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    pub address: SocketAddr,
+    /// `None`: whoever passed its answer on named an address where it cannot have been met.
+    pub address: Option<SocketAddr>,
     /// Bytes that it lacks.
     pub left: u64,
     /// Links between.
@@ -61,7 +62,7 @@ struct FoundLine<'a> {
     name: &'a str,
     info_hash: String,
     size: u64,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     left: u64,
     hops: u8,
     /// Members that have it, this one counted.
@@ -83,17 +84,18 @@ struct NeighbourLine<'a> {
 impl Findings {
     /// Takes in an answer; gives the lines of JSON of what is new in it.
     pub fn add(&mut self, answer: Answer) -> Vec<String> {
-        // Whoever passed it on first put in where it came from.
-        let Some(address) = answer.address else { return Vec::new() };
-        match answer.says {
-            Says::Finds(finds) => {
+        match (answer.says, answer.address) {
+            (Says::Finds(finds), address) => {
                 finds.into_iter().filter_map(|find| self.add_find(find, address, answer.hops)).collect()
             }
-            Says::Who(who) => self.add_neighbour(Neighbour { address, who, hops: answer.hops }).into_iter().collect(),
+            (Says::Who(who), Some(address)) => {
+                self.add_neighbour(Neighbour { address, who, hops: answer.hops }).into_iter().collect()
+            }
+            (Says::Who(_), None) => Vec::new(),
         }
     }
 
-    fn add_find(&mut self, find: Find, address: SocketAddr, hops: u8) -> Option<String> {
+    fn add_find(&mut self, find: Find, address: Option<SocketAddr>, hops: u8) -> Option<String> {
         let holder = Holder { address, left: find.left, hops };
         let known = self.found.iter().position(|found| found.info_hash == find.info_hash);
         let at = match known {
@@ -144,15 +146,18 @@ impl Findings {
 }
 
 impl Found {
-    /// The member to fetch it from first: one that lacks nothing before one that does, then the nearest.
+    /// The member to fetch it from first: one whose address is known, then one that lacks nothing, then the nearest.
     pub fn nearest(&self) -> Holder {
-        let nearest = self.holders.iter().min_by_key(|holder| (holder.left > 0, holder.hops));
-        nearest.copied().unwrap_or(Holder { address: SocketAddr::from(([0; 4], 0)), left: self.size, hops: 0 })
+        let nearest = self.holders.iter().min_by_key(|holder| (holder.address.is_none(), holder.left > 0, holder.hops));
+        nearest.copied().unwrap_or(Holder { address: None, left: self.size, hops: 0 })
     }
 
     /// The command that fetches it.
     pub fn command(&self) -> String {
-        format!("member get {} --peer {}", self.info_hash, self.nearest().address)
+        match self.nearest().address {
+            Some(address) => format!("member get {} --peer {address}", self.info_hash),
+            None => format!("member get {}", self.info_hash),
+        }
     }
 }
 
@@ -179,6 +184,16 @@ mod tests {
         let shape: Vec<usize> = findings.found.iter().map(|found| found.holders.len()).collect();
         assert_eq!(shape, [3, 1]);
         let hash = InfoHash([7; 20]);
+        assert_eq!(findings.found[0].command(), format!("member get {hash} --peer 10.0.0.2:9998"));
+    }
+
+    #[test]
+    fn a_holder_that_nobody_can_have_met_is_not_named() {
+        let mut findings = Findings::default();
+        findings.add(Answer { address: None, ..answer(1, 1, 7, 0) });
+        let hash = InfoHash([7; 20]);
+        assert_eq!(findings.found[0].command(), format!("member get {hash}"));
+        findings.add(answer(2, 5, 7, 3));
         assert_eq!(findings.found[0].command(), format!("member get {hash} --peer 10.0.0.2:9998"));
     }
 

@@ -83,6 +83,25 @@ fn an_answer_goes_back_and_says_where_it_is_from() {
 }
 
 #[test]
+fn an_address_that_nobody_can_have_met_is_not_passed_on() {
+    let mut relay = relay();
+    ask(&mut relay, 1, question(1, 5), NOW);
+    let mut back = Outbox::new();
+    let named = |hops, address: &str| {
+        let address = Some(address.parse().unwrap());
+        Answer { id: id(1), hops, port: 7, address, says: finds(1) }
+    };
+    for lie in ["127.0.0.1:22", "0.0.0.0:22", "[::1]:22", "[fe80::1]:22"] {
+        relay.answer(PeerKey(2), named(3, lie), NOW, &mut back);
+        assert_eq!(back, [], "{lie}");
+    }
+    // Nobody names itself.
+    relay.answer(PeerKey(2), named(0, "10.0.0.77:22"), NOW, &mut back);
+    let Some((_, Talk::Answer(told))) = back.pop() else { panic!("no answer") };
+    assert_eq!(told.address, Some(SocketAddr::new(ip(2), 7)));
+}
+
+#[test]
 fn the_loopback_means_nothing_elsewhere() {
     let mut relay = relay();
     relay.joined(PeerKey(4), "127.0.0.1".parse().unwrap(), false);
