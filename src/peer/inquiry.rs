@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Introduction, PeerKey,
     gather::PATIENCE,
+    socket,
     talk::{self, Bounds, CLIENT, Ear},
 };
 use crate::wire::{
@@ -66,6 +67,9 @@ pub enum Answer {
 
 /// Asks until the asks end, or the other side does.
 pub async fn run(mut inquiry: Inquiry) {
+    if let Err(error) = socket::prepare(&inquiry.stream) {
+        log::debug!("{error}");
+    }
     let why = match inquiry.talk().await {
         Ok(()) => "this member has what it wanted".to_owned(),
         Err(why) => why,

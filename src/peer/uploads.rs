@@ -9,6 +9,8 @@ use crate::geometry::{BlockRange, Geometry, PartIndex};
 
 /// Requests that we hold for one member at most; we say so in the extension handshake (`reqq`).
 pub const MAX_QUEUE: usize = 2000;
+/// Parts sent in part that are remembered of one member. Whoever asks for a byte of each of a million parts fills no memory.
+const MAX_PROGRESS: usize = 4096;
 
 #[derive(Debug, Default)]
 pub struct Uploads {
@@ -68,6 +70,9 @@ impl Uploads {
     /// The block is sent. Returns whether all bytes of its part now are.
     pub fn sent(&mut self, block: BlockRange, geometry: &Geometry) -> bool {
         self.unsent = self.unsent.saturating_sub(1);
+        if self.progress.len() >= MAX_PROGRESS && !self.progress.contains_key(&block.part) {
+            return block.len >= geometry.part_len(block.part);
+        }
         let sent = self.progress.entry(block.part).or_default();
         *sent += block.len;
         let whole = *sent >= geometry.part_len(block.part);
@@ -119,6 +124,18 @@ mod tests {
         assert!(u.sent(b, &g), "the part is whole");
         assert!(u.ended());
         assert!(!u.asks(), "nothing left to ask for");
+    }
+
+    #[test]
+    fn a_byte_of_each_of_many_parts_fills_no_memory() {
+        let g = Geometry::new(20_000, 2).unwrap();
+        let mut u = Uploads::default();
+        for part in 0..10_000 {
+            assert!(!u.sent(g.range(part, 0, 1).unwrap(), &g));
+        }
+        assert_eq!(u.progress.len(), MAX_PROGRESS);
+        assert!(u.sent(g.range(9_999, 0, 2).unwrap(), &g), "a part in one block is whole");
+        assert!(u.sent(g.range(7, 1, 1).unwrap(), &g), "one that is remembered goes on");
     }
 
     #[test]
