@@ -59,6 +59,7 @@ const PURE: &[&str] = &[
     "src/mirror/mod.rs",
     "src/mirror/pace.rs",
     "src/net/limiter.rs",
+    "src/net/network.rs",
     "src/net/range.rs",
     "src/peer/gather.rs",
     "src/peer/liveness.rs",

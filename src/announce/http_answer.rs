@@ -178,7 +178,7 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
 fn peers(dict: &Dict) -> Vec<Listed> {
     let listed = |key: &str, width| {
         let bytes = dict.get(key).and_then(Value::as_bytes).unwrap_or_default();
-        bytes.chunks_exact(width).filter_map(compact::read).map(|address| Listed { address, id: None })
+        bytes.chunks_exact(width).filter_map(compact::read).map(|address| Listed { address, id: None, claimed: false })
     };
     let long = dict.get("peers").and_then(Value::as_list);
     let long = long.into_iter().flatten().filter_map(read_long);
@@ -194,7 +194,11 @@ fn read_long(entry: Value) -> Option<Listed> {
     let ip: IpAddr = dict.get("ip")?.as_str()?.parse().ok()?;
     let port = u16::try_from(dict.get("port")?.as_u64()?).ok()?;
     let id = dict.get("peer id").and_then(Value::as_bytes);
-    Some(Listed { address: SocketAddr::new(ip, port), id: id.and_then(|id| id.try_into().ok()).map(PeerId) })
+    Some(Listed {
+        address: SocketAddr::new(ip, port),
+        id: id.and_then(|id| id.try_into().ok()).map(PeerId),
+        claimed: false,
+    })
 }
 
 /// Writes the body for a scrape. Each swarm is written once, whatever the order and number it is given in.
@@ -241,7 +245,11 @@ mod tests {
     fn listed() -> impl Strategy<Value = Listed> {
         any::<(IpAddr, u16, Option<[u8; 20]>)>()
             .prop_filter("usable", |(ip, port, _)| *port != 0 && !ip.is_unspecified())
-            .prop_map(|(ip, port, id)| Listed { address: SocketAddr::new(ip, port), id: id.map(PeerId) })
+            .prop_map(|(ip, port, id)| Listed {
+                address: SocketAddr::new(ip, port),
+                id: id.map(PeerId),
+                claimed: false,
+            })
     }
 
     fn answers() -> impl Strategy<Value = Answer> {

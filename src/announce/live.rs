@@ -132,11 +132,19 @@ pub struct Word {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Told {
     /// The answer to the hello: who is there.
-    Members { members: Vec<SocketAddr> },
+    Members {
+        members: Vec<SocketAddr>,
+        /// Those among them that their members only named, on a network on which the conductor did not see them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        named: Vec<SocketAddr>,
+    },
     /// Who joined and who left since.
     Changes {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         joined: Vec<SocketAddr>,
+        /// As in [`Told::Members`], among those who joined.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        named: Vec<SocketAddr>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<SocketAddr>,
     },
@@ -169,6 +177,12 @@ impl Copy {
     pub fn holder(&self) -> Holder {
         Holder::of(self.copy, self.peer_id)
     }
+
+    /// With as much of its name as counts.
+    pub fn cut(mut self) -> Self {
+        self.name = cut_name(&self.name);
+        self
+    }
 }
 
 impl Hello {
@@ -192,11 +206,15 @@ impl Hello {
 
     /// With what is longer than anybody needs cut off.
     pub fn cut(mut self) -> Self {
-        self.name = self.name.chars().take(MAX_NAME).collect();
+        self.name = cut_name(&self.name);
         self.near.truncate(MAX_NEAR);
         self.progress = self.progress.cut();
         self
     }
+}
+
+fn cut_name(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
 }
 
 impl Progress {
@@ -302,7 +320,7 @@ mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<Said>(&text).unwrap(), Said::Hello(hello()));
-        let told = Told::Changes { joined: vec!["[::1]:7".parse().unwrap()], left: Vec::new() };
+        let told = Told::Changes { joined: vec!["[::1]:7".parse().unwrap()], named: Vec::new(), left: Vec::new() };
         let word = Word { told, info_hash: InfoHash([0xab; 20]) };
         let text = format!(r#"{{"type":"changes","joined":["[::1]:7"],"info_hash":"{hash}"}}"#);
         assert_eq!(serde_json::to_string(&word).unwrap(), text);
@@ -354,6 +372,8 @@ mod tests {
         let long = Hello { name: "é".repeat(100), near: vec![IpAddr::from([1; 4]); 20], ..hello() };
         let cut = long.cut();
         assert_eq!((cut.name.chars().count(), cut.near.len()), (MAX_NAME, MAX_NEAR));
+        let copy = Copy { peer_id: PeerId([1; 20]), name: "é".repeat(100), copy: None };
+        assert_eq!(copy.cut().name, cut.name);
         let wrong = |map: &str| Progress { map: map.to_owned(), ..Progress::default() }.cut().map;
         assert_eq!((wrong("<b>"), wrong(&"f".repeat(97)), wrong("0f")), (String::new(), String::new(), "0f".into()));
     }

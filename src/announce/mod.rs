@@ -62,6 +62,9 @@ pub struct Listed {
     pub address: SocketAddr,
     /// Not in the short form.
     pub id: Option<PeerId>,
+    /// The member only says that it is there, on a network on which the conductor did not see it. Such a one is told over
+    /// live links alone, where it can be said.
+    pub claimed: bool,
 }
 
 /// What the conductor says to an announce.

@@ -149,7 +149,7 @@ fn announced(body: &[u8], v4: bool) -> Result<Answer, ReplyError> {
         interval: number(numbers, 0),
         incomplete: Some(number(numbers, 1)),
         complete: Some(number(numbers, 2)),
-        peers: dialable.map(|address| Listed { address, id: None }).collect(),
+        peers: dialable.map(|address| Listed { address, id: None, claimed: false }).collect(),
         ..Answer::default()
     })
 }
@@ -195,7 +195,7 @@ mod tests {
                 interval,
                 complete: Some(complete),
                 incomplete: Some(incomplete),
-                peers: own.into_iter().map(|address| Listed { address, id: None }).collect(),
+                peers: own.into_iter().map(|address| Listed { address, id: None, claimed: false }).collect(),
                 ..Answer::default()
             };
             prop_assert_eq!(read(&out, v4), Ok(Reply { transaction, said: Said::Announced(expected) }));

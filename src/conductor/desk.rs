@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    allowance::Allowances,
+    allowance::{Allowance, Allowances, Meter},
     catalogue::{Catalogue, Gate},
     history::{History, Note},
     live::{Hub, Reach},
@@ -19,7 +19,7 @@ use super::{
     report::{Happening, Reporter},
     room::Room,
     shared::{Outbox, glimpse::Glimpse, sighting::Sighting},
-    table::{self, Caller, Change, Full, Seed, Table, What, Word},
+    table::{Caller, Change, Full, Seed, Table, What, Word},
 };
 use crate::{
     announce::{Announce, Answer, Counts, Event, Listed, Reply, live::Hello},
@@ -37,11 +37,30 @@ pub enum Refusal {
     Full(#[from] Full),
 }
 
-/// What one source may ask.
+/// What one source may ask, and be told.
 struct Limits {
     proven: Allowances,
     unproven: Allowances,
+    /// Words over live links.
+    words: Allowances,
+    /// Pieces of long lists over live links.
+    pieces: Allowances,
+    all_pieces: Meter,
 }
+
+impl Limits {
+    fn new(seed: Seed) -> Self {
+        let [proven, unproven, words, pieces] = [(); 4].map(|()| Allowances::new(seed));
+        Self { proven, unproven, words, pieces, all_pieces: Meter::default() }
+    }
+}
+
+/// What one source says over its live links beside its hellos: how far it is with each of its compositions, once a second.
+const WORDS: Allowance = Allowance { each: Duration::from_micros(200), burst: 20_000 };
+/// Pieces for one source: 1.6 MB a second.
+const PIECES: Allowance = Allowance { each: Duration::from_millis(5), burst: 100 };
+/// Pieces for all: a tenth of a core.
+const ALL_PIECES: Allowance = Allowance { each: Duration::from_micros(500), burst: 1000 };
 
 /// The table with what it is not allowed to have itself: a clock, dice, and somebody to tell.
 pub struct Desk {
@@ -67,7 +86,7 @@ pub struct Desk {
 impl Desk {
     /// Both seeds have to be secrets; without one for the limits there are none.
     pub fn new(reporter: Reporter, table: Seed, limits: Option<Seed>) -> Self {
-        let limits = limits.map(|seed| Limits { proven: Allowances::new(seed), unproven: Allowances::new(seed) });
+        let limits = limits.map(Limits::new);
         let (catalogue, gate) = (Arc::new(Catalogue::in_memory()), Gate::default());
         let (table, start, hub) = (Table::new(table), Instant::now(), Hub::default());
         let (room, link_room) = (Room::new(), Room::for_links());
@@ -124,20 +143,39 @@ impl Desk {
 
     /// Whether this source, which receives what is sent to it, may ask now.
     pub fn admits(&self, source: IpAddr) -> bool {
-        self.counted_if_refused(Way::Tcp, source, |limits| &limits.proven)
+        self.counted_if_refused(Way::Tcp, source, |limits| limits.proven.admits(source, self.now()))
     }
 
     /// As [`Desk::admits`], for a source that may be forged.
     pub fn admits_unproven(&self, source: IpAddr) -> bool {
-        self.counted_if_refused(Way::Udp, source, |limits| &limits.unproven)
+        let admits = |limits: &Limits| limits.unproven.admits_unproven(source, self.now());
+        self.counted_if_refused(Way::Udp, source, admits)
     }
 
-    fn counted_if_refused(&self, way: Way, source: IpAddr, which: impl Fn(&Limits) -> &Allowances) -> bool {
-        let admitted = self.limits.as_ref().is_none_or(|limits| which(limits).admits(source, self.now()));
+    fn counted_if_refused(&self, way: Way, source: IpAddr, admits: impl Fn(&Limits) -> bool) -> bool {
+        let admitted = self.limits.as_ref().is_none_or(admits);
         if !admitted {
             self.counted.limited(way, source);
         }
         admitted
+    }
+
+    /// As [`Desk::admits`], for a hello over a live link, which waits until it may come.
+    pub fn admits_hello(&self, source: IpAddr) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.proven.admits(source, self.now()))
+    }
+
+    /// Whether a word beside its hellos may come over a live link of this source now.
+    pub fn admits_word(&self, source: IpAddr) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.words.admits_to(WORDS, source, self.now()))
+    }
+
+    /// Whether a piece of a long list may be told over a live link of this source now.
+    pub fn admits_piece(&self, source: IpAddr) -> bool {
+        self.limits.as_ref().is_none_or(|limits| {
+            let now = self.now();
+            limits.all_pieces.admits(ALL_PIECES, now) && limits.pieces.admits_to(PIECES, source, now)
+        })
     }
 
     /// An announce without the address that it names (`ip=`), which could be a victim's; unless the member's own live link
@@ -150,9 +188,11 @@ impl Desk {
     /// The answer with its list as neutral data; [`Desk::hear`] gives it entry by entry.
     pub fn announce(&self, announce: &Announce, caller: &Caller) -> Reply {
         let mut peers = Vec::with_capacity(policy::wanted(announce.numwant));
-        let list = |listed| {
-            peers.push(listed);
-            true
+        let list = |listed: Listed| {
+            if !listed.claimed {
+                peers.push(listed);
+            }
+            !listed.claimed
         };
         let heard = self.hear(announce, caller, list);
         self.counted.announce(heard.is_ok());
@@ -277,7 +317,7 @@ impl Desk {
 
     /// Where this member was dialled in vain, if it was.
     pub fn closed_at(&self, announce: &Announce, caller: &Caller) -> Option<SocketAddr> {
-        let home = table::home(announce, caller);
+        let home = self.table.home(announce, caller).address;
         self.reach.is_closed(&announce.info_hash, home).then_some(home)
     }
 
@@ -333,7 +373,7 @@ impl Desk {
             at: self.now(),
             info_hash: hello.info_hash,
             id: hello.peer_id,
-            address: table::home(&hello.announce(None, None), caller),
+            address: self.table.home(&hello.announce(None, None), caller).address,
             source: caller.source,
             left: hello.progress.left,
             completed: false,
@@ -344,7 +384,7 @@ impl Desk {
     /// Lets other conductors know that a member's live link ended.
     pub fn tell_parted(&self, hello: &Hello, caller: &Caller) {
         if let Some(outbox) = &self.outbox {
-            let home = table::home(&hello.announce(None, None), caller);
+            let home = self.table.home(&hello.announce(None, None), caller).address;
             let Hello { info_hash, peer_id, key, name, copy, .. } = hello.clone();
             outbox.note_parted(Glimpse { info_hash, peer_id, key, home, name, copy, progress: None, got: None });
         }

@@ -38,13 +38,18 @@ use crate::{
     catalogue::{Token, token::Owned},
     discovery::dns_sd::{Kind, Notice, Words},
     manifest::{Endpoint, Host, endpoint::CONDUCTOR_PORT},
-    net::{front::Front, listen::ListenError, own_address::likeliest_address, service, via::Via},
+    net::{
+        front::Front,
+        listen::ListenError,
+        own_address::{likeliest_address, own_networks},
+        service,
+        via::Via,
+    },
 };
 use catalogue::{Gate, Keep, StoreError};
 use connection_id::ConnectionIds;
 use history::History;
 use live::{Reach, reach};
-use page::metrics;
 use report::{Happening, Known};
 use secret::SecretError;
 use shared::{Outbox, link::Link, sighting::Sender};
@@ -55,6 +60,8 @@ pub use desk::{Desk, Refusal};
 
 /// How often members that fell silent are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often this machine's networks are looked up, in sweeps.
+const NETWORKS_INTERVAL: u64 = 10;
 /// How long answers that are under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -173,13 +180,14 @@ pub async fn start(
         .with_catalogue(catalogue, gate)
         .with_history(history)
         .with_ways_out(doors, outbox.clone());
+    desk.table().set_networks(own_networks());
     let desk = Arc::new(desk);
     let dialling = tokio::spawn(reach::dial(desk.clone(), newcomers));
     let ids = ConnectionIds::new(secret::kept()?);
     let room = desk.room().clone();
     let work = Work { desk: desk.clone(), room: room.clone(), ids, stop: stop.clone() };
     workers::start(fronts, &work).map_err(ConductorError::Thread)?;
-    let metrics = metrics::start(config.metrics, desk.clone(), stop.clone()).await?;
+    let metrics = http::numbers::start(config.metrics, desk.clone(), stop.clone()).await?;
     desk.reporter().tell(Happening::Listening { reach: reach(&addresses), addresses: addresses.clone(), metrics });
     warnings.into_iter().for_each(|warning| desk.reporter().tell(Happening::Warning(warning)));
     let notice = words(&addresses).filter(|_| config.lan).map(|words| {
@@ -267,10 +275,13 @@ fn reach(addresses: &[SocketAddr]) -> Option<SocketAddr> {
 
 async fn sweep_until(stop: &CancellationToken, desk: &Desk) {
     let mut clock = tokio::time::interval(SWEEP);
-    loop {
+    for nth in 1u64.. {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = clock.tick() => desk.sweep(),
+        }
+        if nth.is_multiple_of(NETWORKS_INTERVAL) {
+            desk.table().set_networks(own_networks());
         }
     }
 }

@@ -195,6 +195,7 @@ fn said(what: What) -> &'static str {
         What::Left => "left",
         What::Gone => "was cut off",
         What::Silent => "fell silent",
+        What::Crowded => "gave way, since its address has the most",
         What::Replaced => "was started again",
     }
 }
@@ -276,6 +277,7 @@ fn line<'a>(happening: &'a Happening, known: &'a Known, time: String) -> Line<'a
                 What::Left => ("left", Some("stopped")),
                 What::Gone => ("left", Some("gone")),
                 What::Silent => ("left", Some("silent")),
+                What::Crowded => ("left", Some("crowded")),
                 What::Replaced => ("left", Some("replaced")),
             };
             Line {
@@ -317,6 +319,9 @@ mod tests {
         let change = Happening::Change(Change {
             info_hash: InfoHash([0xab; 20]),
             address: SocketAddr::from(([10, 0, 0, 1], 9998)),
+            claimed: false,
+            dial: false,
+            stays: false,
             what: What::Silent,
             members: 2,
             word_of: None,

@@ -1,20 +1,22 @@
 //! How many connections there may be at once, over all listeners; live links, which stay, have a room of their own.
 //!
-//! Faces the network. One source has an eighth of the places at most, so that it takes eight to keep others out (half of
-//! those for live links: a whole class room may be behind one address); who
-//! comes beyond its share is let go at once. Where all places are taken, who comes next waits in the system's queue.
-//! It remembers sources that have a connection alone.
+//! Faces the network. One source has an eighth of the places at most (half of those for live links: a whole class room may
+//! be behind one address), also if it is a [customer](super::allowance::customers) with many addresses; who comes beyond
+//! its share is let go at once. Where all places are taken, the oldest connection of the largest crowd that asks nothing is
+//! closed for who comes next, so that eight sources keep nobody out either; where all connections are being answered, who
+//! comes next waits in the system's queue. It remembers sources that have a connection alone.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-use super::allowance::one_customer;
+use super::allowance::{Customer, customers, whole_customer};
 
 /// Connections at once, at most.
 const MAX_CONNECTIONS: u64 = 4096;
@@ -34,16 +36,32 @@ pub struct Room {
     places: Arc<Semaphore>,
     size: u32,
     shares: u32,
-    /// How many places each source has.
-    taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// Who has the places.
+#[derive(Default)]
+struct Taken {
+    /// How many each source has.
+    counts: HashMap<Customer, u32>,
+    /// Those connections that ask nothing at present, the oldest first.
+    silent: HashMap<Customer, BTreeSet<u64>>,
+    /// What ends these connections.
+    ends: HashMap<u64, CancellationToken>,
+    next: u64,
 }
 
 /// A place for one connection, free again when this is dropped.
 pub struct Place {
     source: IpAddr,
-    taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    nth: u64,
+    end: CancellationToken,
+    taken: Arc<Mutex<Taken>>,
     _permit: OwnedSemaphorePermit,
 }
+
+/// A connection is being answered for as long as this is there.
+pub struct Busy(Arc<Place>);
 
 impl Room {
     /// As large as makes sense and as the process may open files.
@@ -62,22 +80,27 @@ impl Room {
         Self { places: Arc::new(Semaphore::new(size as usize)), size, shares, taken: Arc::default() }
     }
 
-    /// Waits until there is a free place.
+    /// Waits until there is a free place; one is made free where somebody asks nothing.
     pub async fn has_place(&self) {
+        if self.places.available_permits() == 0 {
+            lock(&self.taken).end_one();
+        }
         let _ = self.places.acquire().await;
     }
 
     /// A place for a connection from here; None where this source has had its share, or nothing is free.
     pub fn enter(&self, source: IpAddr) -> Option<Place> {
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        let source = one_customer(source.to_canonical());
+        let source = source.to_canonical();
+        let share = self.size / self.shares;
         let mut taken = lock(&self.taken);
-        let of_source = taken.entry(source).or_default();
-        if *of_source >= self.size / self.shares {
+        if customers(source).any(|customer| taken.counts.get(&customer).is_some_and(|count| *count >= share)) {
             return None;
         }
-        *of_source += 1;
-        Some(Place { source, taken: self.taken.clone(), _permit: permit })
+        customers(source).for_each(|customer| *taken.counts.entry(customer).or_default() += 1);
+        taken.next += 1;
+        let (nth, end) = (taken.next, CancellationToken::new());
+        Some(Place { source, nth, end, taken: self.taken.clone(), _permit: permit })
     }
 
     /// How many places there are, and how many of them are taken.
@@ -110,19 +133,73 @@ impl Default for Room {
     }
 }
 
+impl Taken {
+    /// Ends the oldest of the largest crowd of connections that ask nothing, if there is any.
+    fn end_one(&mut self) {
+        let oldest = |all: &BTreeSet<u64>| all.first().copied().unwrap_or(u64::MAX);
+        let crowds = self.silent.iter().map(|(customer, all)| (all.len(), std::cmp::Reverse(oldest(all)), *customer));
+        if let Some((count, std::cmp::Reverse(nth), customer)) = crowds.max() {
+            log::debug!("a connection is closed: {count} of its source ask nothing, and all places are taken");
+            if let Some(end) = self.forget(customer, nth) {
+                end.cancel();
+            }
+        }
+    }
+
+    /// Takes a connection from those that ask nothing.
+    fn forget(&mut self, customer: Customer, nth: u64) -> Option<CancellationToken> {
+        if let Some(all) = self.silent.get_mut(&customer) {
+            all.remove(&nth);
+            if all.is_empty() {
+                self.silent.remove(&customer);
+            }
+        }
+        self.ends.remove(&nth)
+    }
+}
+
+impl Place {
+    /// From now on nothing is asked over this connection: it may have to go.
+    pub fn fall_silent(&self) {
+        let mut taken = lock(&self.taken);
+        taken.silent.entry(whole_customer(self.source)).or_default().insert(self.nth);
+        taken.ends.insert(self.nth, self.end.clone());
+    }
+
+    /// Waits until this connection has to go.
+    pub async fn is_needed(&self) {
+        self.end.cancelled().await;
+    }
+
+    /// Something is asked over this connection: it may stay until that is answered.
+    pub fn answers(self: Arc<Self>) -> Busy {
+        lock(&self.taken).forget(whole_customer(self.source), self.nth);
+        Busy(self)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fall_silent();
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
-        if let Some(of_source) = taken.get_mut(&self.source) {
-            *of_source -= 1;
-            if *of_source == 0 {
-                taken.remove(&self.source);
+        taken.forget(whole_customer(self.source), self.nth);
+        for customer in customers(self.source) {
+            if let Some(count) = taken.counts.get_mut(&customer) {
+                *count -= 1;
+                if *count == 0 {
+                    taken.counts.remove(&customer);
+                }
             }
         }
     }
 }
 
-fn lock(taken: &Mutex<HashMap<IpAddr, u32>>) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -145,7 +222,43 @@ mod tests {
         places.extend((0..100).filter_map(|n: u8| room.enter([10, 0, 0, n].into())));
         assert_eq!(places.len(), 32);
         drop(places);
-        assert!(lock(&room.taken).is_empty());
+        assert!(lock(&room.taken).counts.is_empty());
         assert!(room.enter(ip("8.8.8.8")).is_some());
+    }
+
+    #[test]
+    fn the_networks_of_one_ipv6_customer_have_one_share() {
+        let room = Room::of(32, SHARES);
+        let enter = |network: String| room.enter(ip(&network));
+        let places: Vec<Place> = (0..100).filter_map(|n| enter(format!("2001:db8:0:{n:x}00::1"))).collect();
+        assert_eq!(places.len(), 4);
+        assert!(enter("2001:db8:1::1".to_owned()).is_some());
+    }
+
+    #[test]
+    fn the_oldest_of_the_largest_crowd_that_asks_nothing_goes() {
+        let room = Room::of(6, 1);
+        let enter = |last: u8| {
+            let place = Arc::new(room.enter([10, 0, 0, last].into()).expect("a place"));
+            place.fall_silent();
+            place
+        };
+        let places: Vec<_> = [1, 2, 2, 3, 2, 3].into_iter().map(enter).collect();
+        let answering = places[1].clone().answers();
+        let gone = || (0..6).filter(|nth| places[*nth].end.is_cancelled()).collect::<BTreeSet<_>>();
+        let mut all = BTreeSet::new();
+        for goes in [2, 3, 0, 4, 5] {
+            lock(&room.taken).end_one();
+            all.insert(goes);
+            assert_eq!(gone(), all, "of equal crowds the one with the oldest");
+        }
+        lock(&room.taken).end_one();
+        assert_eq!(gone(), all, "who is answered stays");
+        drop(answering);
+        lock(&room.taken).end_one();
+        assert_eq!(gone().len(), 6);
+        drop(places);
+        let taken = lock(&room.taken);
+        assert!(taken.silent.is_empty() && taken.ends.is_empty() && taken.counts.is_empty());
     }
 }

@@ -183,7 +183,7 @@ impl Counter {
             Request::Announce(announce) => {
                 let mut list = ListWriter::new(out, transaction, caller.source);
                 let announce = self.desk.without_claims(announce.clone());
-                let heard = self.desk.hear(&announce, caller, |listed| list.add(listed.address));
+                let heard = self.desk.hear(&announce, caller, |listed| !listed.claimed && list.add(listed.address));
                 self.desk.counted().announce(heard.is_ok());
                 match heard {
                     Ok(word) => list.finish(word.interval, word.counts),

@@ -24,10 +24,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Discovered, resolve};
+use super::{Discovered, resolve, told::Dialable};
 use crate::{
     announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
-    manifest::Host,
+    manifest::{Host, shown},
     metainfo::{InfoHash, Tracker},
     net::{tls, via::Via},
     wire::{copy_id::CopyId, handshake::PeerId},
@@ -265,7 +265,7 @@ impl Asker {
                 Ok(answer) => {
                     line.told = Some(stats.left);
                     line.last = Some(Instant::now());
-                    return Some(Ok(self.take(answer).await));
+                    return Some(Ok(self.take(answer, *address).await));
                 }
                 Err(failure) => {
                     log::debug!("{}: {address}: {failure:?}", self.tracker.conductor);
@@ -277,16 +277,13 @@ impl Asker {
         result
     }
 
-    /// Passes the members on; gives the interval.
-    async fn take(&self, answer: Answer) -> u32 {
+    /// Passes on the members that the conductor at this address told; gives the interval.
+    async fn take(&self, answer: Answer, conductor: SocketAddr) -> u32 {
         if let Some(warning) = &answer.warning {
-            log::warn!("conductor {} says: {warning}", self.tracker.conductor);
+            log::warn!("conductor {} says: {}", self.tracker.conductor, shown(warning));
         }
-        let addresses: Vec<SocketAddr> = answer
-            .peers
-            .iter()
-            .map(|peer| SocketAddr::new(peer.address.ip().to_canonical(), peer.address.port()))
-            .collect();
+        let told = answer.peers.iter().map(|peer| peer.address).collect();
+        let addresses = Dialable::default().of(told, &[], conductor.ip());
         if !addresses.is_empty() {
             let _ = self.found.send(Discovered::Found(addresses)).await;
         }

@@ -6,8 +6,9 @@
 //! link. A link that breaks is opened again after 1, 2, 5 and then every 10 seconds, and so is a strand that is refused;
 //! where there is no link, it is asked for again after ten minutes.
 //!
-//! What a hostile conductor can do: name as many addresses as fit into [`MAX_TOLD`] bytes a message, and say that members
-//! are gone or have it all; nobody who is connected is left because of it.
+//! What a hostile conductor can do: name as many addresses as fit into [`MAX_TOLD`] bytes a message, of which those are
+//! dialled that [`Dialable`] leaves, and say that members are gone or have it all; nobody who is connected is left because
+//! of it.
 
 mod words;
 
@@ -45,9 +46,10 @@ use super::{
     Discovered,
     conductor::{Identity, RETRIES},
     resolve,
+    told::Dialable,
 };
 use crate::{
-    announce::live::{MAX_TOLD, PATH, Progress, REPORT, SILENCE, Told, Word},
+    announce::live::{Copy, MAX_TOLD, PATH, Progress, REPORT, SILENCE, Told, Word},
     conductor::catalogue::gate::NO_PAGE,
     manifest::shown,
     metainfo::{InfoHash, Tracker},
@@ -218,11 +220,13 @@ struct Keeper {
     ends: FuturesUnordered<Ended>,
     /// Links that were not there, or broke before a strand was taken.
     failures: usize,
+    dialable: Dialable,
 }
 
 impl Keeper {
     fn new(tracker: Tracker, coming: mpsc::UnboundedReceiver<Kept>) -> Self {
-        Self { tracker, coming, strands: HashMap::new(), next: 0, ends: FuturesUnordered::new(), failures: 0 }
+        let (strands, ends, dialable) = (HashMap::new(), FuturesUnordered::new(), Dialable::default());
+        Self { tracker, coming, strands, next: 0, ends, failures: 0, dialable }
     }
 
     /// Until there is no strand left.
@@ -371,21 +375,23 @@ impl Keeper {
         let Some(kept) = there else { return Ok(false) };
         let answers = kept.state == State::Said && matches!(told, Told::Members { .. } | Told::Refused { .. });
         match told {
-            Told::Members { members } => {
+            Told::Members { members, named } => {
                 // It took us.
                 (kept.state, kept.failures, self.failures) = (State::Taken, 0, 0);
-                kept.strand.up.send_replace(Some(at));
-                kept.pass_on(Discovered::Found(members));
+                // Told again it wakes nobody: each who is woken looks the conductor up.
+                kept.strand.up.send_if_modified(|up| up.replace(at) != Some(at));
+                kept.pass_on(Discovered::Found(self.dialable.of(members, &named, at.ip())));
             }
-            Told::Changes { joined, left } => {
+            Told::Changes { joined, named, left } => {
                 if !left.is_empty() {
                     kept.pass_on(Discovered::Left(left));
                 }
+                let joined = self.dialable.of(joined, &named, at.ip());
                 if !joined.is_empty() {
                     kept.pass_on(Discovered::Found(joined));
                 }
             }
-            Told::Whole { members } => kept.pass_on(Discovered::Whole(members)),
+            Told::Whole { members } => kept.pass_on(Discovered::Whole(members.into_iter().map(Copy::cut).collect())),
             Told::Reach { address, open } => {
                 let conductor = self.tracker.conductor.clone();
                 kept.pass_on(Discovered::Reachable { conductor, address, open });

@@ -12,6 +12,7 @@ pub mod lan;
 pub mod live;
 pub mod remembered;
 pub mod resolve;
+mod told;
 
 use std::net::SocketAddr;
 

@@ -5,6 +5,7 @@
 pub mod front;
 pub mod limiter;
 pub mod listen;
+pub mod network;
 pub mod own_address;
 pub mod progress;
 pub mod range;

@@ -2,6 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use if_addrs::IfAddr;
+
+use super::network::{Network, Networks};
+
 /// The address from which this machine would speak to the outside, IPv4 first; None without a network.
 ///
 /// The system's routing table answers: a UDP socket is connected to a documentation address (RFC 5737, RFC 3849), which
@@ -51,6 +55,19 @@ fn is_reachable(ip: IpAddr) -> bool {
 /// As Docker, libvirt and their like call theirs.
 fn is_bridge(name: &str) -> bool {
     ["docker", "br-", "veth", "virbr", "lxc", "cni"].iter().any(|start| name.starts_with(start))
+}
+
+/// The networks that this machine is on now, tunnels and its own loopback among them.
+pub fn own_networks() -> Networks {
+    let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        log::debug!("the networks of this machine are not known: {error}");
+        Vec::new()
+    });
+    let network = |addr: IfAddr| match addr {
+        IfAddr::V4(v4) => Network { ip: v4.ip.into(), prefix: v4.prefixlen },
+        IfAddr::V6(v6) => Network { ip: v6.ip.into(), prefix: v6.prefixlen },
+    };
+    Networks::new(found.into_iter().map(|interface| network(interface.addr)).collect())
 }
 
 /// The address from which this machine would speak to that one; None where that is this machine, or out of reach.

@@ -1,17 +1,20 @@
 //! One source that wants the whole conductor, and another that wants an answer.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Conductor, LEECHER, SEED, addresses, command};
+use serde_json::Value;
+
+use super::{Conductor, LEECHER, SEED, addresses, ask, command};
 
 /// A connection from this address of the machine.
-fn connect_from(last: u8, conductor: SocketAddr) -> TcpStream {
+pub fn connect_from(last: u8, conductor: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).unwrap();
     socket.connect(&conductor.into()).unwrap();
@@ -21,12 +24,37 @@ fn connect_from(last: u8, conductor: SocketAddr) -> TcpStream {
 /// A conductor that has room for 136 connections, so 17 from one source.
 fn small() -> Conductor {
     let folder = tempfile::tempdir().unwrap();
-    let plain = command(folder.path());
+    Conductor::start_with(with_few_files(folder.path()), folder, ":0")
+}
+
+/// A conductor that may open 200 files.
+fn with_few_files(folder: &Path) -> Command {
+    let plain = command(folder);
     let mut small = Command::new("sh");
-    small.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(plain.get_program()).current_dir(folder.path());
+    small.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(plain.get_program()).current_dir(folder);
     small.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     small.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    Conductor::start_with(small, folder, ":0")
+    small
+}
+
+#[test]
+fn silent_connections_for_the_numbers_leave_files_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child =
+        with_few_files(folder.path()).args(["--listen", ":0", "--metrics", "127.0.0.1:0", "--json"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let listening: Value = serde_json::from_str(&line).unwrap();
+    let metrics: SocketAddr = listening["metrics"].as_str().unwrap().parse().unwrap();
+    let port = listening["addresses"][0].as_str().unwrap().parse::<SocketAddr>().unwrap().port();
+    let crowd: Vec<TcpStream> = (0..400u16).map(|n| connect_from(2 + (n % 8) as u8, metrics)).collect();
+    let there = ask(connect_from(1, metrics), "GET /metrics HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(there.body).unwrap();
+    assert!(text.contains("orchestra_members 0"), "{text}");
+    SEED.announce_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), "");
+    drop(crowd);
+    let (killed, _) = (child.kill(), child.wait());
+    assert!(killed.is_ok());
 }
 
 #[test]

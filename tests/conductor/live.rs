@@ -1,11 +1,13 @@
 //! Live links and the page, as whoever is at the other end sees them.
 
 use std::{
-    io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    collections::BTreeSet,
+    io::{BufRead, BufReader, ErrorKind},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
+use orchestra::net::own_address::own_addresses;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{
     Error, Message, WebSocket,
@@ -13,7 +15,7 @@ use tokio_tungstenite::tungstenite::{
     handshake::HandshakeError,
 };
 
-use super::{Conductor, HASH, LEECHER, SEED, get};
+use super::{Conductor, HASH, LEECHER, Member, SEED, get};
 
 /// How long anything may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +32,14 @@ fn hello(port: u16, name: &str) -> Value {
 
 /// Asks for a link, with one more header; the status where there is none.
 fn open(conductor: SocketAddr, header: Option<(&'static str, &'static str)>) -> Result<Link, u16> {
-    let stream = TcpStream::connect(conductor).unwrap();
+    open_over(TcpStream::connect(conductor).unwrap(), conductor, header)
+}
+
+fn open_over(
+    stream: TcpStream,
+    conductor: SocketAddr,
+    header: Option<(&'static str, &'static str)>,
+) -> Result<Link, u16> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut request = format!("ws://{conductor}/live").into_client_request().unwrap();
     if let Some((name, value)) = header {
@@ -76,10 +85,21 @@ fn ask(server: SocketAddr, target: &str) -> super::Response {
 }
 
 /// A port on which somebody listens for as long as this is there.
-fn door() -> (TcpListener, u16) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+fn door(ip: IpAddr) -> (TcpListener, u16) {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
+}
+
+/// The conductor at an address of this machine that is not the loopback; None, and a word about it, where there is none.
+fn outside(conductor: &Conductor) -> Option<SocketAddr> {
+    match own_addresses().into_iter().find(IpAddr::is_ipv4) {
+        Some(ip) => Some(SocketAddr::new(ip, conductor.v4.port())),
+        None => {
+            eprintln!("SKIPPED: this machine has no IPv4 address but its loopback");
+            None
+        }
+    }
 }
 
 impl Conductor {
@@ -152,6 +172,30 @@ fn a_link_hears_who_has_it_whole() {
     assert_eq!(one.told("whole")["members"], json!([{"peer_id": other["peer_id"], "name": "other"}]));
 }
 
+#[test]
+fn many_copies_are_told_in_pieces_and_each_once() {
+    let conductor = Conductor::start();
+    let mut liar = link(conductor.v4, &hello(1003, "first"));
+    for n in 0..300u16 {
+        let mut copy = hello(1003, &format!("copy {n}"));
+        (copy["peer_id"], copy["left"]) = (json!(format!("{n:040x}")), json!(0));
+        liar.say(&copy);
+        liar.told("members");
+    }
+    let mut asker = link(conductor.v4, &hello(1004, "asker"));
+    asker.told("members");
+    let mut names = BTreeSet::new();
+    while names.len() < 300 {
+        let told = asker.told("whole");
+        let members = told["members"].as_array().unwrap();
+        assert!(members.len() <= 64, "{}", members.len());
+        for member in members {
+            assert!(names.insert(member["name"].as_str().unwrap().to_owned()), "{member} again");
+        }
+    }
+    assert!(names.contains("copy 0") && names.contains("copy 299"));
+}
+
 /// One connection for all that a member shares; what is told names what it is about.
 #[test]
 fn one_link_carries_several_compositions() {
@@ -181,18 +225,95 @@ fn one_link_carries_several_compositions() {
 #[test]
 fn a_newcomer_is_dialled_and_told_whether_it_is_reached() {
     let mut conductor = Conductor::start();
-    let (listener, port) = door();
-    let mut open = link(conductor.v4, &hello(port, "open"));
+    let Some(outside) = outside(&conductor) else { return };
+    let (listener, port) = door(outside.ip());
+    let mut open = link(outside, &hello(port, "open"));
     assert_eq!(open.told("reach")["open"], true);
     assert!(listener.accept().is_ok());
     drop((open, listener));
     // Who only takes the place of its own link is not dialled again.
     conductor.event("left");
-    let mut closed = link(conductor.v4, &hello(port, "closed"));
+    let mut closed = link(outside, &hello(port, "closed"));
     let reach = closed.told("reach");
-    assert_eq!((&reach["open"], &reach["address"]), (&json!(false), &json!(format!("127.0.0.1:{port}"))));
+    assert_eq!((&reach["open"], &reach["address"]), (&json!(false), &json!(format!("{}:{port}", outside.ip()))));
     let page = page(&conductor);
     assert!(page.contains(&format!("open TCP port {port}")), "{page}");
+}
+
+/// Everybody comes from the loopback where a proxy stands before the conductor, and names any port.
+#[test]
+fn nobody_learns_what_answers_on_the_loopback_or_where_it_is_not() {
+    let conductor = Conductor::start();
+    let Some(outside) = outside(&conductor) else { return };
+    let here = Ipv4Addr::LOCALHOST.into();
+    let (inside, port) = door(here);
+    inside.set_nonblocking(true).unwrap();
+    let mut scanner = link(conductor.v4, &hello(port, "scanner"));
+    scanner.told("members");
+    for named in [here, outside.ip(), "10.255.255.1".parse().unwrap()] {
+        let mut hello = hello(port, "scanner");
+        hello["ip"] = json!(named);
+        scanner.say(&hello);
+        scanner.told("members");
+    }
+    // Newcomers are dialled in turn, and this one may be.
+    let (_listener, port) = door(outside.ip());
+    let mut other = hello(port, "other");
+    other["peer_id"] = hex::encode(b"-OC0100-otherotherot").into();
+    assert_eq!(link(outside, &other).told("reach")["open"], true);
+    assert_eq!(inside.accept().map(drop).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
+    scanner.say(&json!({"type": "leave", "info_hash": hex::encode(HASH)}));
+    scanner.0.close(None).unwrap();
+    while let Ok(message) = scanner.0.read() {
+        assert!(!message.to_text().is_ok_and(|text| text.contains("\"reach\"")), "{message}");
+    }
+}
+
+#[test]
+fn who_was_seen_is_not_put_out_by_who_names_its_address() {
+    let conductor = Conductor::start();
+    let named = |name: &str, id: &[u8; 20], key: u16, port: u16| {
+        let mut hello = hello(port, name);
+        hello["peer_id"] = hex::encode(id).into();
+        hello["key"] = json!(key);
+        hello
+    };
+    let mut watcher = link(conductor.v4, &named("watcher", b"-OC0100-watchwatchwa", 1, 1003));
+    watcher.told("members");
+    conductor.announce(&SEED, "&event=started");
+    watcher.told("changes");
+    let leave = json!({"type": "leave", "info_hash": hex::encode(HASH)});
+    let attack = |source: u8, named: Option<&str>| {
+        let stream = super::crowd::connect_from(source, conductor.v4);
+        let mut attacker = open_over(stream, conductor.v4, None).unwrap_or_else(|status| panic!("status {status}"));
+        let mut at_the_victims = hello(1001, "attacker");
+        if let Some(named) = named {
+            at_the_victims["ip"] = json!(named);
+        }
+        attacker.say(&at_the_victims);
+        attacker.told("members");
+        attacker.say(&leave);
+        // What was said before is taken in once this is answered.
+        attacker.say(&hello(1009, "attacker"));
+        attacker.told("members");
+        let there = super::addresses(&conductor.announce(&LEECHER, ""));
+        assert!(there.contains(&"127.0.0.1:1001".to_owned()), "from {source}: {there:?}");
+    };
+    attack(2, Some("127.0.0.1"));
+    // Who comes from the very address is kept off by the link that is kept from there.
+    let mut victim = link(conductor.v4, &named("victim", SEED.id.as_bytes().try_into().unwrap(), SEED.port, SEED.port));
+    victim.told("members");
+    attack(1, None);
+    // Nobody was told that it left, up to this.
+    conductor.announce(&Member { id: "-OC0100-lastlastlast", port: 1099, left: 5 }, "");
+    loop {
+        let told = watcher.told("changes");
+        let has = |key: &str, address: &str| told[key].as_array().is_some_and(|all| all.contains(&json!(address)));
+        assert!(!has("left", "127.0.0.1:1001"), "{told}");
+        if has("joined", "127.0.0.1:1099") {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -261,6 +261,33 @@ fn what_is_wrong_is_said_in_the_answer() {
 }
 
 #[test]
+fn a_page_of_another_origin_registers_nothing() {
+    let conductor = Conductor::start();
+    conductor.announce(&SEED, "");
+    let connect = || TcpStream::connect(conductor.v4).unwrap();
+    let ask_for = |target: &str, header: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{header}\r\n\r\n", conductor.v4);
+        let whole = ask(connect(), &request).body;
+        let mut stream = connect();
+        stream.write_all(&request.as_bytes()[..10]).unwrap();
+        // The rest comes later.
+        conductor.announce(&SEED, "");
+        assert_eq!(ask(stream, &request[10..]).body, whole, "{header}");
+        whole
+    };
+    let hash = format!("info_hash={HASH_QUERY}");
+    let refused = Ok(Reply::Failure("a page of another origin may not announce here".into()));
+    for header in ["Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "referer: http://evil.example/x"] {
+        assert_eq!(read_reply(&ask_for(&LEECHER.query(""), header)), refused);
+        assert_eq!(read_reply(&ask_for(&format!("/scrape?{hash}"), header)), refused);
+    }
+    let one = Counts { complete: 1, ..Counts::default() };
+    assert_eq!(conductor.scrape(&hash), [(InfoHash(HASH), one)]);
+    let own = format!("Origin: http://{}\r\nSec-Fetch-Site: same-origin", conductor.v4);
+    assert!(matches!(read_reply(&ask_for(&LEECHER.query(""), &own)), Ok(Reply::Answer(_))));
+}
+
+#[test]
 fn a_connection_is_kept_only_when_asked_and_a_long_header_is_refused() {
     let conductor = Conductor::start();
     let connect = || TcpStream::connect(conductor.v4).unwrap();

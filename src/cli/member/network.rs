@@ -47,8 +47,9 @@ pub struct Network {
     /// Tell others that this member is reached here
     ///
     /// For a member behind a forwarded port: members and conductors are told this port. The address goes to the
-    /// conductors; ours believes it only where both it and the address that it sees are private. :PORT tells the
-    /// port alone. Default: the port listened on, at the address that the conductor sees.
+    /// conductors; ours believes it only where both it and the address that it sees are private, and tells it only
+    /// to members with a live link where it does not see this member on that network. :PORT tells the port alone.
+    /// Default: the port listened on, at the address that the conductor sees.
     #[arg(long, value_name = "HOST:PORT", value_parser = advertised)]
     #[arg(env = "ORCHESTRA_ADVERTISE", hide_env_values = true)]
     pub advertise: Option<Endpoint>,

@@ -2,7 +2,7 @@
 //!
 //! Nearly every announce comes over a connection of its own, and on a conductor that is busy it is there by the time that
 //! this is accepted. Then it is read, answered and closed: there is no task for it, no timer, and nobody watches it. What
-//! is not such a request, or not all there, is left unread.
+//! is not such a request, or not all there, is left unread, and so is what a web page may have sent.
 //!
 //! Faces the network: it never waits and keeps nothing. What it reads as an announce is one to any other reader of HTTP
 //! too, since hyper's own parser reads it.
@@ -31,7 +31,7 @@ pub fn answer(stream: &impl AsFd, caller: &Caller, desk: &Desk) -> bool {
     let Ok((_, len)) = recv(stream, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) else { return false };
     let Some(Question { version, target }) = read(&buffer[..len]) else { return false };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let Some(body) = tracked::answer(desk, caller, path, query) else { return false };
+    let Some(body) = tracked::answer(desk, caller, path, query, |_| None) else { return false };
     let mut answer = Vec::with_capacity(HEAD + body.len());
     // Memory takes everything.
     let _ = write!(
@@ -72,7 +72,8 @@ fn read(bytes: &[u8]) -> Option<Question<'_>> {
 fn wants_more(header: &Header<'_>) -> bool {
     let is = |name: &str| header.name.eq_ignore_ascii_case(name);
     let keeps = || !header.value.trim_ascii().eq_ignore_ascii_case(b"close");
-    is("connection") && keeps() || ["content-length", "expect", "transfer-encoding", "upgrade"].into_iter().any(is)
+    let others = ["content-length", "expect", "transfer-encoding", "upgrade"];
+    is("connection") && keeps() || others.into_iter().chain(tracked::OF_PAGES).any(is)
 }
 
 #[cfg(test)]
@@ -111,6 +112,9 @@ mod tests {
             "GET /announce HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET /announce HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
             "GET /announce HTTP/1.1\r\n\r\nGET /announce HTTP/1.1\r\n\r\n",
+            "GET /announce HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n",
+            "GET /announce HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n\r\n",
+            "GET /announce HTTP/1.1\r\nREFERER: http://evil.example/\r\n\r\n",
             "GET http://c/announce HTTP/1.1\r\n\r\n",
             "GET /announce#x HTTP/1.1\r\n\r\n",
             "GET /announce HTTP/2.0\r\n\r\n",

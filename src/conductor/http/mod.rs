@@ -5,11 +5,14 @@
 //! show nothing else to people.
 //!
 //! Faces the network. A connection costs an attacker's target at most 8 KiB of header and 20 seconds, of which 5 for the
-//! first byte and 5 for a header; it may last longer while its one answer moves, at 3 KiB a second or more. [`Room`] bounds how many there are at once, of one source and of all. A connection is
-//! closed after one answer unless the client asks for keep-alive.
+//! first byte and 5 for a header; it may last longer while its one answer moves, at 3 KiB a second or more. [`Room`] bounds
+//! how many there are at once, of one source and of all, and closes one that asks nothing where there is no place for the
+//! next. A connection is closed after one answer unless the client asks for keep-alive.
 
+mod answering;
 mod at_once;
 mod doors;
+pub mod numbers;
 mod tracked;
 
 use std::{
@@ -48,6 +51,7 @@ use crate::{
     catalogue::answer::said,
     net::progress::{Counted, Progress, limit_buffer},
 };
+use answering::until_sent;
 use doors::Doors;
 pub use tracked::TooMuch;
 
@@ -74,19 +78,24 @@ pub async fn serve(sockets: Vec<TcpListener>, desk: Arc<Desk>, room: Room, stop:
             Ok((stream, caller)) if at_once::answer(&stream, &caller, &desk) => {}
             Ok((stream, caller)) => {
                 // Who has had its share is let go.
-                let Some(place) = room.enter(caller.source) else {
+                let Some(place) = room.enter(caller.source).map(Arc::new) else {
                     desk.counted().turned_away();
                     continue;
                 };
                 let Ok(stream) = watched(stream) else { continue };
+                place.fall_silent();
                 let (desk, router, stop) = (desk.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
-                    if !says_something(&stream, &stop).await || at_once::answer(&stream, &caller, &desk) {
+                    if !says_something(&stream, &stop, &place).await || at_once::answer(&stream, &caller, &desk) {
                         return;
                     }
                     // Most do not come here: the memory for the rest is taken for those who do.
                     let rest = async move {
-                        let upgraded = converse(stream, caller, desk, router, stop).await;
+                        let upgraded = tokio::select! {
+                            biased;
+                            upgraded = converse(stream, caller, desk, router, place.clone(), stop) => upgraded,
+                            () = place.is_needed() => None,
+                        };
                         drop(place);
                         if let Some(link) = upgraded {
                             link.await;
@@ -115,12 +124,13 @@ fn watched(stream: std::net::TcpStream) -> io::Result<TcpStream> {
 }
 
 /// Waits until something has come.
-async fn says_something(stream: &TcpStream, stop: &CancellationToken) -> bool {
+async fn says_something(stream: &TcpStream, stop: &CancellationToken, place: &Place) -> bool {
     tokio::select! {
         biased;
         readable = stream.readable() => readable.is_ok(),
         () = tokio::time::sleep(HEADER_TIME) => false,
         () = stop.cancelled() => false,
+        () = place.is_needed() => false,
     }
 }
 
@@ -130,11 +140,12 @@ async fn converse(
     caller: Caller,
     desk: Arc<Desk>,
     router: Router,
+    place: Arc<Place>,
     stop: CancellationToken,
 ) -> Option<impl Future<Output = ()>> {
     let source = caller.source;
     let link = Mutex::new(None);
-    let front = Front { desk, caller, router: TowerToHyperService::new(router), link };
+    let front = Front { desk, caller, router: TowerToHyperService::new(router), place, link };
     let progress = Progress::default();
     limit_buffer(&stream);
     let mut connection = http1::Builder::new()
@@ -182,6 +193,8 @@ struct Front {
     desk: Arc<Desk>,
     caller: Caller,
     router: TowerToHyperService<Router>,
+    /// The place of this connection.
+    place: Arc<Place>,
     /// The place of the live link that this connection became.
     link: Mutex<Option<Place>>,
 }
@@ -195,6 +208,7 @@ impl Service<Request<Incoming>> for Front {
         if request.uri().path() == live::PATH {
             return Box::pin(ready(Ok(self.upgrade(&request))));
         }
+        let busy = self.place.clone().answers();
         let keep = asks_to_keep(request.headers());
         let answer = match self.tracked(&request) {
             // Most come for this, each over a connection of its own: they do not go through the router.
@@ -208,7 +222,7 @@ impl Service<Request<Incoming>> for Front {
             }
         };
         Box::pin(async move {
-            let mut answer = answer.await?;
+            let mut answer = until_sent(answer.await?, busy);
             if !keep {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(header::CONNECTION, close);
@@ -251,7 +265,8 @@ impl Front {
     fn tracked(&self, request: &Request<Incoming>) -> Option<Vec<u8>> {
         let query = request.uri().query().unwrap_or_default();
         let path = Some(request.uri().path()).filter(|_| request.method() == Method::GET)?;
-        tracked::answer(&self.desk, &self.caller, path, query)
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        tracked::answer(&self.desk, &self.caller, path, query, header)
     }
 }
 

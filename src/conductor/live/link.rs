@@ -1,12 +1,13 @@
 //! One live link, from its first hello to its end.
 //!
 //! Faces the network. A link that says nothing holds its place for [`HELLO`], one without a strand until the next ping; a
-//! message is at most [`MAX_SAID`] bytes, and of more than [`MOST_SAID`] of them between two pings the rest waits. Its
-//! buffers are small: a link costs about 20 KiB, and each of its strands, [`MAX_STRANDS`] at most, about 3. Who does not
-//! take what is sent for [`SILENCE`] is gone.
+//! message is at most [`MAX_SAID`] bytes, and what its source says beyond its allowance waits: nothing more is read
+//! meanwhile. Its buffers are small: a link costs about 20 KiB, and each of its strands, [`MAX_STRANDS`] at most, about 3.
+//! Who does not take what is sent for [`SILENCE`] is gone. Of who has all of a composition, which may be many, a member is
+//! told a piece at a time, as the link takes it and as [`Desk::admits_piece`] lets it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +15,8 @@ use std::{
 use futures_util::{FutureExt, SinkExt, StreamExt, stream::SelectAll};
 use tokio::{
     net::TcpStream,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
+    task::yield_now,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -33,15 +35,18 @@ use crate::{
     announce::live::{Hello, MAX_SAID, MAX_STRANDS, PING, SILENCE, Said, Told, Word},
     conductor::{Desk, table::Caller},
     metainfo::InfoHash,
-    net::range::is_near,
 };
 
 /// How long a member has to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// Messages between two pings, at most.
 const MOST_SAID: u32 = 10_000;
-/// How long the hello of somebody waits who says too many.
-const ADMISSION: Duration = Duration::from_secs(2);
+/// How long somebody waits who wants more than its allowance, before it is looked at again.
+const ADMISSION_INTERVAL: Duration = Duration::from_millis(50);
+/// What the system keeps of what is sent and was not taken, in bytes.
+const SEND_BUFFER: usize = 64 << 10;
+/// Strands that are looked after in one go: half a millisecond.
+const STRANDS_AT_ONCE: usize = 256;
 /// News that are told at once.
 const BATCH: usize = 256;
 
@@ -50,6 +55,10 @@ type Socket = WebSocketStream<TcpStream>;
 /// What came of a wait.
 enum Heard {
     Said(Said),
+    /// What was said waited, and may be looked at again.
+    Again,
+    /// Copies may be told.
+    Copies,
     News(Ticket, Option<News>),
     Ping,
     /// Anything that shows that the other end is there.
@@ -59,6 +68,8 @@ enum Heard {
 
 /// Talks over a connection that became a WebSocket, of which these bytes were read already.
 pub async fn run(stream: TcpStream, read: Vec<u8>, desk: Arc<Desk>, caller: Caller, stop: CancellationToken) {
+    // A link that takes nothing must not cost the system megabytes. Where it cannot be set it stays as it is.
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let config = WebSocketConfig::default()
         .read_buffer_size(4 << 10)
         .write_buffer_size(0)
@@ -67,7 +78,19 @@ pub async fn run(stream: TcpStream, read: Vec<u8>, desk: Arc<Desk>, caller: Call
         .max_frame_size(Some(MAX_SAID));
     let mut socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let Ok(Some(hello)) = timeout(HELLO, first(&mut socket)).await else { return };
-    let mut link = Link { socket, desk, caller, strands: HashMap::new(), queues: SelectAll::new() };
+    let caller = Caller { linked: true, ..caller };
+    let (strands, queues, untold) = (HashMap::new(), SelectAll::new(), VecDeque::new());
+    let mut link = Link {
+        socket,
+        desk,
+        caller,
+        strands,
+        queues,
+        waiting: None,
+        again: Instant::now(),
+        untold,
+        tell: Instant::now(),
+    };
     // The upgrade paid for the first.
     let left = link.begin(hello).await && link.talk(&stop).await;
     link.end(left).await;
@@ -87,6 +110,14 @@ struct Link {
     caller: Caller,
     strands: HashMap<InfoHash, Strand>,
     queues: SelectAll<Queue>,
+    /// What was said beyond the allowance of its source.
+    waiting: Option<Said>,
+    /// When it is looked at again.
+    again: Instant,
+    /// The strands with copies to tell of.
+    untold: VecDeque<InfoHash>,
+    /// When the next of them may be told.
+    tell: Instant,
 }
 
 impl Link {
@@ -99,7 +130,7 @@ impl Link {
         loop {
             let heard = tokio::select! {
                 () = stop.cancelled() => Heard::End,
-                message = self.socket.next(), if said < MOST_SAID => match message {
+                message = self.socket.next(), if said < MOST_SAID && self.waiting.is_none() => match message {
                     Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                         Ok(message) => Heard::Said(message),
                         Err(_) => Heard::End,
@@ -110,13 +141,22 @@ impl Link {
                 },
                 Some((ticket, news)) = self.queues.next(), if !self.queues.is_empty() => Heard::News(ticket, news),
                 _ = ping.tick() => Heard::Ping,
-                () = sleep_until(last_heard + SILENCE) => Heard::End,
+                () = sleep_until(self.again), if self.waiting.is_some() => Heard::Again,
+                () = sleep_until(self.tell), if !self.untold.is_empty() => Heard::Copies,
+                // It cannot be heard while it waits.
+                () = sleep_until(last_heard + SILENCE), if self.waiting.is_none() => Heard::End,
             };
-            if matches!(heard, Heard::Said(_) | Heard::Alive) {
-                (last_heard, said) = (Instant::now(), said + 1);
+            if matches!(heard, Heard::Said(_) | Heard::Alive | Heard::Again) {
+                last_heard = Instant::now();
             }
+            said += u32::from(matches!(heard, Heard::Said(_) | Heard::Alive));
             let goes_on = match heard {
                 Heard::Said(message) => self.on_said(message).await,
+                Heard::Again => match self.waiting.take() {
+                    Some(message) => self.on_said(message).await,
+                    None => true,
+                },
+                Heard::Copies => self.tell_copies().await,
                 Heard::Alive => true,
                 Heard::News(ticket, news) => self.on_news(ticket, news).await,
                 Heard::Ping => {
@@ -133,11 +173,17 @@ impl Link {
 
     /// False: the link is to end, as in all that follows.
     async fn on_said(&mut self, message: Said) -> bool {
+        // A hello costs as much as an announce, over however many links a source says it.
+        let is_admitted = match message {
+            Said::Hello(_) => self.desk.admits_hello(self.caller.source),
+            Said::Progress { .. } | Said::Leave { .. } | Said::Other => self.desk.admits_word(self.caller.source),
+        };
+        if !is_admitted {
+            (self.waiting, self.again) = (Some(message), Instant::now() + ADMISSION_INTERVAL);
+            return true;
+        }
         match message {
-            Said::Hello(hello) => {
-                self.await_admission().await;
-                self.begin(hello).await
-            }
+            Said::Hello(hello) => self.begin(hello).await,
             Said::Progress { info_hash, progress } => {
                 let Some(strand) = self.strands.get_mut(&info_hash) else { return true };
                 strand.on_progress(progress, &self.desk, &self.caller) || self.drop_strand(info_hash).await
@@ -147,14 +193,6 @@ impl Link {
                 true
             }
             Said::Other => true,
-        }
-    }
-
-    /// A hello costs who comes from far away as much as an announce. Nothing else is read meanwhile.
-    async fn await_admission(&self) {
-        let until = Instant::now() + ADMISSION;
-        while !is_near(self.caller.source) && !self.desk.admits(self.caller.source) && Instant::now() < until {
-            sleep(ADMISSION / 20).await;
         }
     }
 
@@ -175,19 +213,28 @@ impl Link {
         if let Some(old) = old {
             old.end(false, &self.desk, &self.caller);
         }
-        self.tell_all(info_hash, told).await
+        self.tell_all(info_hash, told).await && {
+            self.has_untold(info_hash);
+            true
+        }
     }
 
     /// Its time in the table goes on for as long as its link does.
     async fn on_ping(&mut self) -> bool {
-        let is_taken = |strand: &Strand| strand.announce(None, &self.desk, &self.caller);
-        let refused: Vec<_> = self.strands.iter().filter(|(_, s)| !is_taken(s)).map(|(hash, _)| *hash).collect();
-        for info_hash in refused {
-            if !self.drop_strand(info_hash).await {
-                return false;
+        let all: Vec<InfoHash> = self.strands.keys().copied().collect();
+        for some in all.chunks(STRANDS_AT_ONCE) {
+            for info_hash in some {
+                let strand = self.strands.get(info_hash);
+                let is_taken = strand.is_none_or(|strand| strand.announce(None, &self.desk, &self.caller));
+                if !is_taken && !self.drop_strand(*info_hash).await {
+                    return false;
+                }
             }
+            // There may be thousands, and others are answered on this thread.
+            yield_now().await;
         }
-        !self.strands.is_empty() && self.send(Message::Ping(Default::default())).await
+        let is_needed = !self.strands.is_empty() || self.waiting.is_some();
+        is_needed && self.send(Message::Ping(Default::default())).await
     }
 
     /// Tells this, and what else waits to be told.
@@ -216,8 +263,35 @@ impl Link {
             if !self.tell_all(info_hash, tell(news)).await {
                 return false;
             }
+            self.has_untold(info_hash);
         }
         true
+    }
+
+    /// There may be copies that this strand's member was not told of.
+    fn has_untold(&mut self, info_hash: InfoHash) {
+        if let Some(strand) = self.strands.get_mut(&info_hash)
+            && !std::mem::replace(&mut strand.waits, true)
+        {
+            self.untold.push_back(info_hash);
+        }
+    }
+
+    /// Tells some copies of the strand whose turn it is.
+    async fn tell_copies(&mut self) -> bool {
+        let Some(info_hash) = self.untold.pop_front() else { return true };
+        let Some(strand) = self.strands.get_mut(&info_hash) else { return true };
+        strand.waits = false;
+        let (members, last) = strand.copies(&self.desk);
+        if !members.is_empty() && !self.desk.admits_piece(self.caller.source) {
+            self.tell = Instant::now() + ADMISSION_INTERVAL;
+            self.has_untold(info_hash);
+            return true;
+        }
+        if strand.has_told(last) {
+            self.has_untold(info_hash);
+        }
+        members.is_empty() || self.tell(info_hash, Told::Whole { members }).await
     }
 
     /// Ends a strand that its member still wants.
@@ -254,9 +328,16 @@ impl Link {
 
     /// Ends all strands. `left`: the member said that it leaves.
     async fn end(mut self, left: bool) {
-        for (_, strand) in self.strands.drain() {
-            strand.end(left, &self.desk, &self.caller);
+        let mut strands = self.strands.drain();
+        loop {
+            let some: Vec<Strand> = strands.by_ref().take(STRANDS_AT_ONCE).map(|(_, strand)| strand).collect();
+            if some.is_empty() {
+                break;
+            }
+            some.into_iter().for_each(|strand| strand.end(left, &self.desk, &self.caller));
+            yield_now().await;
         }
+        drop(strands);
         let _ = timeout(Duration::from_millis(200), self.socket.close(None)).await;
     }
 }

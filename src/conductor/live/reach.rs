@@ -1,7 +1,8 @@
 //! Whether newcomers can be reached: each is dialled once, and let go as soon as it accepts.
 //!
-//! Only the address that others are given is dialled, which is the newcomer's own or one that is believed
-//! (`table/address.rs`). What it costs an attacker: a join has one connection opened to where it came from, [`AT_ONCE`] at a
+//! Only the address that others are given is dialled, where the newcomer was seen there or is on that network too
+//! ([`Change::dial`]): nobody learns here what answers in a network that it cannot reach itself, or on the loopback of this
+//! machine. What it costs an attacker: a join has one connection opened to where it came from, [`AT_ONCE`] at a
 //! time and 250 a second, so that a flood of joins takes a hundredth of a core for this; who comes while [`WAITING`]
 //! wait is not judged. What came of it is remembered of [`MOST_KNOWN`] members, in place
 //! of others where there are more: those are taken for open.
@@ -58,9 +59,11 @@ impl Reach {
     pub fn hear(&self, change: &Change) {
         let newcomer = (change.info_hash, change.address);
         match change.what {
-            What::Joined | What::Moved => self.expect(newcomer),
-            What::Left | What::Gone | What::Silent | What::Replaced => _ = self.lock().remove(&newcomer),
-            What::Completed => {}
+            What::Joined | What::Moved if change.dial => self.expect(newcomer),
+            What::Left | What::Gone | What::Silent | What::Replaced | What::Crowded if !change.stays => {
+                self.lock().remove(&newcomer);
+            }
+            _ => {}
         }
     }
 
@@ -141,7 +144,30 @@ mod tests {
     }
 
     fn hears(reach: &Reach, n: u32, what: What) {
-        reach.hear(&Change { info_hash: HASH, address: at(n), what, members: 1, word_of: None });
+        let (address, claimed, dial, stays) = (at(n), false, true, false);
+        reach.hear(&Change { info_hash: HASH, address, claimed, dial, stays, what, members: 1, word_of: None });
+    }
+
+    #[test]
+    fn who_may_not_be_dialled_is_not() {
+        let (reach, mut queue) = Reach::new();
+        let change = |n, dial, stays, what| Change {
+            info_hash: HASH,
+            address: at(n),
+            claimed: false,
+            dial,
+            stays,
+            what,
+            members: 1,
+            word_of: None,
+        };
+        reach.hear(&change(1, false, false, What::Joined));
+        reach.hear(&change(1, false, false, What::Moved));
+        assert!(queue.try_recv().is_err() && reach.lock().is_empty());
+        hears(&reach, 2, What::Joined);
+        reach.dialled(&(HASH, at(2)), false);
+        reach.hear(&change(2, false, true, What::Left));
+        assert!(reach.is_closed(&HASH, at(2)), "another member is still there");
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_util::Stream;
-use tokio::sync::mpsc::Receiver;
-
-use super::hub::{News, Ticket};
+use super::{
+    copies::Nth,
+    hub::{self, News, Ticket},
+};
 use crate::{
     announce::{
         Event, Listed,
@@ -17,6 +17,7 @@ use crate::{
     },
     conductor::{Desk, table::Caller},
 };
+use futures_util::Stream;
 
 /// Copies in one message: with the longest names it is no longer than a message may be.
 const COPIES: usize = 64;
@@ -24,12 +25,16 @@ const COPIES: usize = 64;
 pub struct Strand {
     hello: Hello,
     pub ticket: Ticket,
+    /// The last copy that its member was told of.
+    told: Nth,
+    /// It waits for its turn to tell more copies.
+    pub waits: bool,
 }
 
 /// What is to be told over one strand, and at last that it has ended.
 pub struct Queue {
     ticket: Ticket,
-    news: Option<Receiver<News>>,
+    news: Option<hub::Queue>,
 }
 
 impl Stream for Queue {
@@ -38,7 +43,7 @@ impl Stream for Queue {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(news) = &mut self.news else { return Poll::Ready(None) };
-        let next = ready!(news.poll_recv(context));
+        let next = ready!(news.poll(context));
         if next.is_none() {
             self.news = None;
         }
@@ -51,23 +56,37 @@ impl Strand {
     pub fn begin(hello: Hello, desk: &Desk, caller: &Caller) -> (Option<(Self, Queue)>, Vec<Told>) {
         let hello = hello.cut();
         desk.greet(&hello, caller);
-        let (ticket, news, copies) = desk.hub().enter(&hello, caller);
-        let strand = Self { hello, ticket };
-        let mut members = Vec::new();
+        let announce = hello.announce(Some(Event::Started), None);
+        let home = desk.table().home(&announce, caller).address;
+        let (ticket, news) = desk.hub().enter(&hello, caller, home);
+        let strand = Self { hello, ticket, told: 0, waits: false };
+        let (mut members, mut named) = (Vec::new(), Vec::new());
         let list = |listed: Listed| {
             members.push(listed.address);
+            if listed.claimed {
+                named.push(listed.address);
+            }
             true
         };
-        let announce = strand.hello.announce(Some(Event::Started), None);
         if let Err(refusal) = desk.hear(&announce, caller, list) {
             strand.end(false, desk, caller);
             return (None, vec![Told::Refused { why: refusal.to_string() }]);
         }
+        desk.hub().take_in(ticket);
         let closed = desk.closed_at(&announce, caller);
         let mut told: Vec<Told> = closed.map(|address| Told::Reach { address, open: false }).into_iter().collect();
-        told.push(Told::Members { members });
-        told.extend(tell_copies(&copies));
+        told.push(Told::Members { members, named });
         (Some((strand, Queue { ticket, news: Some(news) })), told)
+    }
+
+    /// The next copies that its member was not told of, and the last of them.
+    pub fn copies(&self, desk: &Desk) -> (Vec<Copy>, Nth) {
+        desk.hub().copies_after(self.ticket, self.told, COPIES)
+    }
+
+    /// Its member is told of the copies up to this one; whether any was new.
+    pub fn has_told(&mut self, last: Nth) -> bool {
+        std::mem::replace(&mut self.told, last) != last
     }
 
     /// Takes in how far the member is; false: it is not taken any more.
@@ -99,28 +118,31 @@ impl Strand {
 
 /// News of one strand as messages.
 pub fn tell(news: Vec<News>) -> Vec<Told> {
-    let (mut joined, mut left, mut whole, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut joined, mut named, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    let mut told = Vec::new();
+    let drop_from = |all: &mut Vec<_>, address| all.retain(|other| *other != address);
     for news in news {
         match news {
-            News::Joined(address) => {
-                left.retain(|other| *other != address);
+            News::Joined { address, named: is_named } => {
+                drop_from(&mut left, address);
+                drop_from(&mut named, address);
                 joined.push(address);
+                if is_named {
+                    named.push(address);
+                }
             }
             News::Left(address) => {
-                joined.retain(|other| *other != address);
+                drop_from(&mut joined, address);
+                drop_from(&mut named, address);
                 left.push(address);
             }
-            News::Whole(copy) => whole.push(copy),
+            // The link asks for them in its turn.
+            News::Whole => {}
             News::Reach { address, open } => told.push(Told::Reach { address, open }),
         }
     }
     if !(joined.is_empty() && left.is_empty()) {
-        told.push(Told::Changes { joined, left });
+        told.push(Told::Changes { joined, named, left });
     }
-    told.extend(tell_copies(&whole));
     told
-}
-
-fn tell_copies(copies: &[Copy]) -> impl Iterator<Item = Told> {
-    copies.chunks(COPIES).map(|some| Told::Whole { members: some.to_vec() })
 }

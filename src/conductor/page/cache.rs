@@ -57,7 +57,7 @@ pub struct Eyes {
 
 impl Eyes {
     pub fn of(caller: &Caller) -> Self {
-        let Caller { source, reached } = *caller;
+        let Caller { source, reached, .. } = *caller;
         Self { loopback: source.is_loopback(), private: is_private(source), v6: source.is_ipv6(), reached }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::State, http::header, routing::get};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -21,16 +20,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    conductor::{
-        Desk,
-        page::view::{self, Orchestra},
-        table::What,
-    },
-    net::listen::ListenError,
+use crate::conductor::{
+    Desk,
+    page::view::{self, Orchestra},
+    table::What,
 };
 
 /// What the text is, for its header: Prometheus' own text format, which all its tools read.
@@ -130,6 +123,7 @@ impl Counted {
             What::Left => "stopped",
             What::Gone => "gone",
             What::Silent => "silent",
+            What::Crowded => "crowded",
             What::Replaced => "replaced",
         };
         self.left.get_or_create(&Why { why }).inc();
@@ -161,26 +155,6 @@ fn of_compositions(desk: &Desk, registry: &mut Registry) {
     registry.register("composition_members", "Members of a composition of the catalogue", members);
     registry.register("composition_complete", "Those of them that have all of it", complete);
     registry.register("composition_had_whole", "Members that got all of it within the last day", had);
-}
-
-/// Serves the numbers at this address to whoever asks, until `stop`; gives where that is.
-///
-/// # Errors
-/// The address cannot be listened on.
-pub async fn start(
-    address: Option<SocketAddr>,
-    desk: Arc<Desk>,
-    stop: CancellationToken,
-) -> Result<Option<SocketAddr>, ListenError> {
-    let Some(address) = address else { return Ok(None) };
-    let failed = |source| ListenError { address, over: "", source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    let answer = async |State(desk): State<Arc<Desk>>| ([(header::CONTENT_TYPE, KIND)], text(desk).await);
-    let router = Router::new().route("/metrics", get(answer)).with_state(desk);
-    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).into_future());
-    log::info!("metrics at http://{bound}/metrics");
-    Ok(Some(bound))
 }
 
 /// All numbers, as they are now, gathered on a thread that answers nobody.

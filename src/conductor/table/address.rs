@@ -3,15 +3,18 @@
 //! The source address of a member's own connection is believed, with the announced port. An address that a member names
 //! could be a victim's: it counts only over its live link (an announce's `ip=` is taken out before, see
 //! [`without_claims`](super::super::Desk::without_claims)), and only where both it and the source are private, so that
-//! no packet leaves for the public network because of it. Inside a private network a member can name a neighbour there,
-//! as it could by joining from many machines; who is named wrongly is dialled in vain, and puts it right with its next
-//! announce.
+//! no packet leaves for the public network because of it. Even then it takes the address from nobody who was seen there,
+//! and the conductor dials it only where it knows that the member is on that network: see [`Basis`].
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::member::Basis;
 use crate::{
     announce::Announce,
-    net::range::{Range, range},
+    net::{
+        network::Networks,
+        range::{Range, range},
+    },
 };
 
 /// Somebody who asks: both ends of the connection that the question came over.
@@ -21,19 +24,51 @@ pub struct Caller {
     pub source: IpAddr,
     /// The address of this machine that it reached.
     pub reached: IpAddr,
+    /// It keeps a live link, over which the question came.
+    pub linked: bool,
 }
 
 impl Caller {
     /// Makes `::ffff:` forms plain.
     pub fn new(source: IpAddr, reached: IpAddr) -> Self {
-        Self { source: source.to_canonical(), reached: reached.to_canonical() }
+        Self { source: source.to_canonical(), reached: reached.to_canonical(), linked: false }
     }
 }
 
-/// Where a member that announces is taken to listen: where it was seen, or where it says, if that is believed.
-pub fn home(announce: &Announce, caller: &Caller) -> SocketAddr {
-    let named = announce.ip.map(|ip| ip.to_canonical()).filter(|ip| is_believed(*ip, caller.source));
-    SocketAddr::new(named.unwrap_or(caller.source), announce.port)
+/// Where a member is taken to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    pub address: SocketAddr,
+    pub basis: Basis,
+}
+
+impl Home {
+    /// Where a member that announces was seen, or where it says, if that is believed. `networks` gives those that this
+    /// machine is on; it is called only if the member names another address.
+    pub fn of<N: core::ops::Deref<Target = Networks>>(
+        announce: &Announce,
+        caller: &Caller,
+        networks: impl FnOnce() -> N,
+    ) -> Self {
+        let named = announce.ip.map(|ip| ip.to_canonical()).filter(|ip| *ip != caller.source);
+        match named.filter(|ip| is_believed(*ip, caller.source)) {
+            None => {
+                let basis = if caller.linked { Basis::Held } else { Basis::Seen };
+                Self { address: SocketAddr::new(caller.source, announce.port), basis }
+            }
+            Some(named) => {
+                let basis =
+                    if is_on_its_network(named, caller.source, &networks()) { Basis::Beside } else { Basis::Claimed };
+                Self { address: SocketAddr::new(named, announce.port), basis }
+            }
+        }
+    }
+}
+
+/// Whether this conductor knows that a machine seen at `seen` is on the network of the named address too: both are on one
+/// that the conductor is on, or the machine is and names one of the conductor's own addresses, as a container does.
+fn is_on_its_network(named: IpAddr, seen: IpAddr, networks: &Networks) -> bool {
+    networks.join(named, seen) || networks.is_own(named) && networks.contains(seen)
 }
 
 /// Only a machine that is here can mean itself by a loopback address.
@@ -73,6 +108,7 @@ fn is_link_local_v6(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::network::Network;
 
     fn seen(member: &str, source: &str, reached: &str) -> Option<String> {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
@@ -107,24 +143,33 @@ mod tests {
     #[test]
     fn a_named_address_is_believed_among_private_ones_alone() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        for (seen, named, home) in [
-            ("10.0.0.1", "192.168.0.1", "192.168.0.1"),
-            ("127.0.0.1", "10.0.0.1", "10.0.0.1"),
-            ("127.0.0.1", "127.0.0.2", "127.0.0.2"),
-            ("169.254.0.1", "::ffff:10.0.0.1", "10.0.0.1"),
-            ("10.0.0.1", "fd00::1", "fd00::1"),
-            ("10.0.0.1", "8.8.8.8", "10.0.0.1"),
-            ("8.8.8.8", "10.0.0.1", "8.8.8.8"),
-            ("8.8.8.8", "9.9.9.9", "8.8.8.8"),
-            ("10.0.0.1", "127.0.0.1", "10.0.0.1"),
-            ("fd00::1", "fe80::1", "fd00::1"),
-            ("10.0.0.1", "0.0.0.0", "10.0.0.1"),
-            ("10.0.0.1", "224.0.0.1", "10.0.0.1"),
+        let on = |text: &str, prefix| Network { ip: ip(text), prefix };
+        let networks = Networks::new(vec![on("127.0.0.1", 8), on("10.0.0.9", 24), on("172.17.0.1", 16)]);
+        for (seen, named, home, basis) in [
+            ("10.0.0.1", "10.0.0.7", "10.0.0.7", Basis::Beside),
+            ("172.17.0.2", "10.0.0.9", "10.0.0.9", Basis::Beside),
+            ("127.0.0.1", "127.0.0.2", "127.0.0.2", Basis::Beside),
+            ("127.0.0.1", "10.0.0.9", "10.0.0.9", Basis::Beside),
+            ("172.17.0.2", "10.0.0.7", "10.0.0.7", Basis::Claimed),
+            ("127.0.0.1", "10.0.0.1", "10.0.0.1", Basis::Claimed),
+            ("10.0.0.1", "192.168.0.1", "192.168.0.1", Basis::Claimed),
+            ("10.1.0.1", "10.1.0.2", "10.1.0.2", Basis::Claimed),
+            ("10.1.0.1", "10.0.0.9", "10.0.0.9", Basis::Claimed),
+            ("169.254.0.1", "::ffff:10.0.0.1", "10.0.0.1", Basis::Claimed),
+            ("10.0.0.1", "fd00::1", "fd00::1", Basis::Claimed),
+            ("10.0.0.1", "::ffff:10.0.0.1", "10.0.0.1", Basis::Seen),
+            ("10.0.0.1", "8.8.8.8", "10.0.0.1", Basis::Seen),
+            ("8.8.8.8", "10.0.0.1", "8.8.8.8", Basis::Seen),
+            ("8.8.8.8", "9.9.9.9", "8.8.8.8", Basis::Seen),
+            ("10.0.0.1", "127.0.0.1", "10.0.0.1", Basis::Seen),
+            ("fd00::1", "fe80::1", "fd00::1", Basis::Seen),
+            ("10.0.0.1", "0.0.0.0", "10.0.0.1", Basis::Seen),
+            ("10.0.0.1", "224.0.0.1", "10.0.0.1", Basis::Seen),
         ] {
             let announce = Announce { ip: Some(ip(named)), ..announce() };
             let caller = Caller::new(ip(seen), ip("10.0.0.9"));
-            let expected = SocketAddr::new(ip(home), 7);
-            assert_eq!(super::home(&announce, &caller), expected, "{named} seen at {seen}");
+            let expected = Home { address: SocketAddr::new(ip(home), 7), basis };
+            assert_eq!(Home::of(&announce, &caller, || &networks), expected, "{named} seen at {seen}");
         }
     }
 

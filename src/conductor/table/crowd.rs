@@ -1,6 +1,6 @@
 //! How many members one address has, so that nobody fills the table alone.
 //!
-//! An address is what [`one_customer`] makes of it; the loopback is not counted, since who is here already could do worse.
+//! An address counts as each of its [`customers`]; the loopback is not counted, since who is here already could do worse.
 //! The memory is fixed, whatever comes: addresses are spread by the secret [`Seed`] over so many places, two for each, and
 //! have their share only when both say so. Who shares one place with a crowd has the other.
 //!
@@ -12,8 +12,8 @@ use core::{
 };
 
 use super::{
-    super::allowance::one_customer,
-    seed::{Seed, octets},
+    super::allowance::{Customer, customers},
+    seed::Seed,
 };
 
 /// Doors at one address, in all swarms together, at most: a hundredth of what the table holds.
@@ -34,24 +34,36 @@ impl Crowd {
 
     /// Whether this address may have one more member.
     pub fn has_room(&self, ip: IpAddr) -> bool {
-        self.of(ip).is_none_or(|places| places.iter().any(|count| count.load(Ordering::Relaxed) < MOST))
+        self.of(ip).all(|(customer, places)| count(places) < MOST * customer.factor)
+    }
+
+    /// How many doors there are at this address, or at all addresses of the largest customer that it may belong to.
+    pub fn count(&self, ip: IpAddr) -> u32 {
+        self.of(ip).map(|(_, places)| count(places)).max().unwrap_or(0)
     }
 
     pub fn add(&self, ip: IpAddr) {
-        self.of(ip).into_iter().flatten().for_each(|count| _ = count.fetch_add(1, Ordering::Relaxed));
+        self.of(ip).flat_map(|(_, places)| places).for_each(|count| _ = count.fetch_add(1, Ordering::Relaxed));
     }
 
     pub fn take_off(&self, ip: IpAddr) {
-        self.of(ip).into_iter().flatten().for_each(|count| _ = count.fetch_sub(1, Ordering::Relaxed));
+        self.of(ip).flat_map(|(_, places)| places).for_each(|count| _ = count.fetch_sub(1, Ordering::Relaxed));
     }
 
-    /// Both places of an address that is counted.
-    fn of(&self, ip: IpAddr) -> Option<[&AtomicU32; 2]> {
+    /// Both places of each customer that an address counts as, if it is counted.
+    fn of(&self, ip: IpAddr) -> impl Iterator<Item = (Customer, [&AtomicU32; 2])> {
         let ip = ip.to_canonical();
-        let hash = self.seed.place(&octets(one_customer(ip))) as usize;
-        let places = [hash % PLACES, (hash >> 32) % PLACES];
-        (!ip.is_loopback()).then(|| places.map(|place| &self.places[place]))
+        let counted = (!ip.is_loopback()).then(|| customers(ip));
+        counted.into_iter().flatten().map(|customer| {
+            let hash = self.seed.place(&customer.octets()) as usize;
+            (customer, [hash % PLACES, (hash >> 32) % PLACES].map(|place| &self.places[place]))
+        })
     }
+}
+
+/// What is counted in both places, and something else in one of them, perhaps.
+fn count(places: [&AtomicU32; 2]) -> u32 {
+    places[0].load(Ordering::Relaxed).min(places[1].load(Ordering::Relaxed))
 }
 
 #[cfg(test)]

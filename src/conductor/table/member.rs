@@ -35,18 +35,22 @@ impl Who {
     }
 }
 
-/// Whole seconds since the table was made, at or after a time. They last for 136 years.
+/// Whole seconds since the table was made, at or after a time, in [`Second::BITS`] bits. They last for 34 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Second(u32);
 
 impl Second {
+    const BITS: u32 = 30;
     /// After every other.
-    pub const NEVER: Self = Self(u32::MAX);
+    pub const NEVER: Self = Self((1 << Self::BITS) - 1);
 
     /// The first second that is not before this time.
     pub fn at_or_after(time: Time) -> Self {
         let begun = u64::from(time.subsec_nanos() > 0);
-        Self(u32::try_from(time.as_secs().saturating_add(begun)).unwrap_or(u32::MAX))
+        Self(
+            u32::try_from(time.as_secs().saturating_add(begun))
+                .map_or(Self::NEVER.0, |second| second.min(Self::NEVER.0)),
+        )
     }
 
     /// Whether it is now, or was.
@@ -77,11 +81,58 @@ impl Version {
     }
 }
 
+/// Why an address is taken for a member's. What was seen is not displaced by what was only named: of several members at
+/// one address all stand until their time is over, unless the earlier one was seen to announce and the later one was too,
+/// which is a program that was started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The member's announce came from there.
+    Seen,
+    /// The member keeps a live link that comes from there.
+    Held,
+    /// The member named it and is on that network too, as far as is known; or it came from there, where another member
+    /// keeps a live link from the same address.
+    Beside,
+    /// The member named it, on a network on which it was not seen.
+    Claimed,
+}
+
+impl Basis {
+    const ALL: [Self; 4] = [Self::Seen, Self::Held, Self::Beside, Self::Claimed];
+
+    /// Whether a member that has an address on this basis is found by it. One at most is, of all that are there.
+    pub fn is_known_by_it(self) -> bool {
+        matches!(self, Self::Seen | Self::Held)
+    }
+}
+
 /// Where a member listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Door {
     pub address: SocketAddr,
+    pub basis: Basis,
     pub expires: Second,
+}
+
+/// When a door expires, and the basis of its address in the two highest bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Until(u32);
+
+impl Until {
+    /// Of a door that is not there.
+    const NEVER: Self = Self(Second::NEVER.0);
+
+    fn new(door: &Door) -> Self {
+        Self(door.expires.0 | (door.basis as u32) << Second::BITS)
+    }
+
+    fn second(self) -> Second {
+        Second(self.0 & Second::NEVER.0)
+    }
+
+    fn basis(self) -> Basis {
+        Basis::ALL[(self.0 >> Second::BITS) as usize]
+    }
 }
 
 /// A dual-stack member has a door in each IP version and counts once. A door that is not there has the expiry
@@ -95,8 +146,8 @@ pub struct Member {
     v6: [u8; 16],
     v4_port: u16,
     v6_port: u16,
-    v4_expires: Second,
-    v6_expires: Second,
+    v4_until: Until,
+    v6_until: Until,
     /// Bytes that it lacked when it was last heard.
     pub left: u64,
 }
@@ -110,18 +161,19 @@ impl Member {
             v6: [0; 16],
             v4_port: 0,
             v6_port: 0,
-            v4_expires: Second::NEVER,
-            v6_expires: Second::NEVER,
+            v4_until: Until::NEVER,
+            v6_until: Until::NEVER,
             left: 0,
         }
     }
 
     pub fn door(&self, version: Version) -> Option<Door> {
-        let (address, expires) = match version {
-            Version::V4 => (SocketAddrV4::new(self.v4.into(), self.v4_port).into(), self.v4_expires),
-            Version::V6 => (SocketAddrV6::new(self.v6.into(), self.v6_port, 0, 0).into(), self.v6_expires),
+        let (address, until) = match version {
+            Version::V4 => (SocketAddrV4::new(self.v4.into(), self.v4_port).into(), self.v4_until),
+            Version::V6 => (SocketAddrV6::new(self.v6.into(), self.v6_port, 0, 0).into(), self.v6_until),
         };
-        (expires != Second::NEVER).then_some(Door { address, expires })
+        let expires = until.second();
+        (expires != Second::NEVER).then_some(Door { address, basis: until.basis(), expires })
     }
 
     pub fn doors(&self) -> impl Iterator<Item = Door> {
@@ -132,27 +184,30 @@ impl Member {
     pub fn open(&mut self, door: Door) {
         let port = door.address.port();
         match door.address.ip() {
-            IpAddr::V4(ip) => (self.v4, self.v4_port, self.v4_expires) = (ip.octets(), port, door.expires),
-            IpAddr::V6(ip) => (self.v6, self.v6_port, self.v6_expires) = (ip.octets(), port, door.expires),
+            IpAddr::V4(ip) => (self.v4, self.v4_port, self.v4_until) = (ip.octets(), port, Until::new(&door)),
+            IpAddr::V6(ip) => (self.v6, self.v6_port, self.v6_until) = (ip.octets(), port, Until::new(&door)),
         }
     }
 
     pub fn close(&mut self, version: Version) {
         match version {
-            Version::V4 => self.v4_expires = Second::NEVER,
-            Version::V6 => self.v6_expires = Second::NEVER,
+            Version::V4 => self.v4_until = Until::NEVER,
+            Version::V6 => self.v6_until = Until::NEVER,
         }
     }
 
     /// When its next door expires.
     pub fn next_expiry(&self) -> Second {
-        self.v4_expires.min(self.v6_expires)
+        self.v4_until.second().min(self.v6_until.second())
     }
 
-    /// One address, in the asker's IP version where there is one.
-    pub fn shown_to(&self, asker: &Caller) -> Option<SocketAddr> {
+    /// One address, in the asker's IP version where there is one, and whether it is claimed only.
+    pub fn shown_to(&self, asker: &Caller) -> Option<(SocketAddr, bool)> {
         let own = Version::of(asker.source);
-        let at = |version| self.door(version).and_then(|door| shown(door.address, asker));
+        let at = |version| {
+            let door = self.door(version)?;
+            Some((shown(door.address, asker)?, door.basis == Basis::Claimed))
+        };
         at(own).or_else(|| at(own.other()))
     }
 }
@@ -175,5 +230,26 @@ mod tests {
         assert!(second.has_come(Duration::from_secs(2)));
         assert!(Second::at_or_after(Duration::from_secs(2)).has_come(Duration::from_secs(2)));
         assert_eq!(Second::at_or_after(Duration::MAX), Second::NEVER);
+        assert_eq!(Second::at_or_after(Duration::from_secs(1 << 31)), Second::NEVER);
+    }
+
+    #[test]
+    fn a_door_is_kept_as_it_was_opened() {
+        let here = "10.0.0.1".parse().unwrap();
+        let query = b"info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=7";
+        let announce = crate::announce::http_request::read_announce(query).unwrap();
+        let mut member = Member::new(Who::new(&announce, &Caller::new(here, here), Seed(1, 2)));
+        for (address, version) in [("10.0.0.1:7", Version::V4), ("[fd00::1]:7", Version::V6)] {
+            for basis in Basis::ALL {
+                for seconds in [0, 7, (1 << 30) - 2] {
+                    let expires = Second::at_or_after(Duration::from_secs(seconds));
+                    let door = Door { address: address.parse().unwrap(), basis, expires };
+                    member.open(door);
+                    assert_eq!(member.door(version), Some(door));
+                }
+            }
+            member.close(version);
+            assert_eq!((member.door(version), member.next_expiry()), (None, Second::NEVER));
+        }
     }
 }

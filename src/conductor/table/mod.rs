@@ -10,6 +10,7 @@
 //!
 //! What it gives an attacker: an entry of about 90 bytes for each announce under a new peer id, 0.6 KiB where it is in a
 //! swarm of its own; up to [`MAX_MEMBERS`], [`MAX_SWARMS`], [`MAX_IN_SWARM`] and, for one address, [`MAX_AT_ADDRESS`]. Then
+//! members that are alone in a swarm and whose source has the most give way to those of smaller sources; where nobody can,
 //! new members are refused until others expire, while those in the table go on.
 
 mod address;
@@ -26,20 +27,22 @@ use core::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-pub use address::{Caller, home, is_private, shown};
+pub use address::{Caller, Home, is_private, shown};
 use crowd::Crowd;
 pub use crowd::MOST as MAX_AT_ADDRESS;
+pub use member::Basis;
 use member::Who;
 pub use seed::{Seed, octets};
-use swarm::Swarm;
+use swarm::{Departure, Swarm};
 
 use super::policy;
 use crate::{
     announce::{Announce, Counts, Event, Listed},
     metainfo::InfoHash,
+    net::network::Networks,
     time::Time,
     wire::handshake::PeerId,
 };
@@ -53,6 +56,8 @@ pub const MAX_IN_SWARM: usize = 125_000;
 /// Locks over the whole table: so many that of a thousand announces one at most meets the lock that a thread holds which the
 /// system has taken from its core.
 const SHARDS: usize = 1024;
+/// Swarms of one member that are looked at for one to give way.
+const LOOKS: usize = 64;
 
 /// Somebody joined or left a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,13 @@ pub struct Change {
     pub info_hash: InfoHash,
     /// Where it is seen from here; [`Change::shown_to`] says where others dial it.
     pub address: SocketAddr,
+    /// The member came to this address, and it is claimed only: see [`Basis::Claimed`].
+    pub claimed: bool,
+    /// The member came to this address, and this conductor may dial it to see whether it can be reached. It may not where
+    /// the member is not known to be on that network; nor where it came from the loopback, which a proxy does for anybody.
+    pub dial: bool,
+    /// The member is gone from this address, and another one is there still.
+    pub stays: bool,
     pub what: What,
     /// Members in this swarm afterwards.
     pub members: usize,
@@ -91,8 +103,10 @@ pub enum What {
     Gone,
     /// It was not heard in time.
     Silent,
-    /// Another member announced the same address: the program there was started again.
+    /// Another member announced from the same address: the program there was started again.
     Replaced,
+    /// The table was full, and it was alone in its swarm and of the largest source.
+    Crowded,
 }
 
 impl Change {
@@ -133,8 +147,12 @@ pub struct Table {
     seed: Seed,
     shards: Vec<Mutex<Shard>>,
     crowd: Arc<Crowd>,
+    /// Those that this machine is on.
+    networks: RwLock<Arc<Networks>>,
     members: AtomicUsize,
     swarms: AtomicUsize,
+    max_members: usize,
+    max_swarms: usize,
 }
 
 impl Table {
@@ -142,7 +160,19 @@ impl Table {
     pub fn new(seed: Seed) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::with_hasher(seed)));
         let crowd = Arc::new(Crowd::new(seed));
-        Self { seed, shards: shards.collect(), crowd, members: AtomicUsize::new(0), swarms: AtomicUsize::new(0) }
+        let (networks, members, swarms) = (RwLock::default(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (max_members, max_swarms) = (MAX_MEMBERS, MAX_SWARMS);
+        Self { seed, shards: shards.collect(), crowd, networks, members, swarms, max_members, max_swarms }
+    }
+
+    /// Tells which networks this machine is on now.
+    pub fn set_networks(&self, networks: Networks) {
+        *self.networks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(networks);
+    }
+
+    /// Where a member that announces is taken to listen.
+    pub fn home(&self, announce: &Announce, caller: &Caller) -> Home {
+        Home::of(announce, caller, || self.networks.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Members in all swarms together; one who is in two swarms counts twice.
@@ -171,7 +201,14 @@ impl Table {
         if announce.event == Some(Event::Stopped) {
             return Ok(self.leave(&mut shard, &who, announce, caller, tell));
         }
-        let ip = address::home(announce, caller).ip();
+        let home = self.home(announce, caller);
+        let ip = home.address.ip();
+        let is_new = |shard: &Shard| shard.get(&announce.info_hash).is_none_or(|swarm| swarm.find(&who).is_none());
+        if self.is_full() && is_new(&shard) && self.crowd.has_room(ip) {
+            drop(shard);
+            self.make_room(ip, dice, &mut tell);
+            shard = self.shard(&announce.info_hash);
+        }
         let shard = &mut *shard;
         let swarm = match shard.get_mut(&announce.info_hash) {
             Some(swarm) => swarm,
@@ -188,13 +225,21 @@ impl Table {
         }
         let interval = policy::interval(&announce.info_hash, before + usize::from(known.is_none()), self.members());
         let lifetime = policy::lifetime(&announce.id, interval);
-        let arrival = swarm.arrive(who, known, announce, caller, now.saturating_add(lifetime));
+        let arrival = swarm.arrive(who, known, announce, home, now.saturating_add(lifetime));
         let members = swarm.members();
         if members != before {
             self.members.fetch_add(members, Ordering::Relaxed);
             self.members.fetch_sub(before, Ordering::Relaxed);
         }
-        let mut told = |what, members| tell(change(announce, caller, what, members));
+        let (address, claimed) = (home.address, home.basis == Basis::Claimed);
+        let dial = !claimed && !caller.source.is_loopback();
+        let info_hash = announce.info_hash;
+        let origin = Origin { id: announce.id, source: caller.source, left: announce.left };
+        let mut told = |what, members| {
+            // Who was replaced is not the one who announces.
+            let word_of = (what != What::Replaced).then_some(origin);
+            tell(Change { info_hash, address, claimed, dial, stays: false, what, members, word_of });
+        };
         if arrival.replaced {
             told(What::Replaced, members - usize::from(arrival.new));
         }
@@ -216,11 +261,34 @@ impl Table {
         if !self.crowd.has_room(ip) {
             return Err(Full::Address);
         }
-        let table = self.members() < MAX_MEMBERS && (in_swarm > 0 || self.swarms() < MAX_SWARMS);
+        let table = self.members() < self.max_members && (in_swarm > 0 || self.swarms() < self.max_swarms);
         match (table, in_swarm < MAX_IN_SWARM) {
             (true, true) => Ok(()),
             (false, _) => Err(Full::Table),
             (true, false) => Err(Full::Swarm),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.members() >= self.max_members || self.swarms() >= self.max_swarms
+    }
+
+    /// Takes out a member that is alone in its swarm, if its source has more members than the newcomer's: of [`LOOKS`] that
+    /// are drawn at random the one whose source has the most. Who fills the table is met with the first look, mostly.
+    fn make_room(&self, newcomer: IpAddr, dice: &mut fastrand::Rng, tell: &mut impl FnMut(Change)) {
+        let mut shard = lock(&self.shards[dice.usize(..self.shards.len())]);
+        let first = dice.usize(..shard.len().max(1));
+        let swarms = shard.iter().skip(first).chain(shard.iter().take(first));
+        let lone = swarms.filter_map(|(hash, swarm)| Some((self.crowd.count(swarm.lone()?.ip()), *hash))).take(LOOKS);
+        let Some((count, info_hash)) = lone.max_by_key(|(count, _)| *count) else { return };
+        if count > self.crowd.count(newcomer)
+            && let Some(address) = shard.get_mut(&info_hash).and_then(Swarm::take_lone)
+        {
+            self.members.fetch_sub(1, Ordering::Relaxed);
+            self.forget(&mut shard, &info_hash);
+            let what = What::Crowded;
+            let (claimed, dial, stays, word_of) = (false, false, false, None);
+            tell(Change { info_hash, address, claimed, dial, stays, what, members: 0, word_of });
         }
     }
 
@@ -235,15 +303,20 @@ impl Table {
         let mut counts = Counts::default();
         let mut members = 0;
         if let Some(swarm) = shard.get_mut(&announce.info_hash) {
-            let (left, completed) = swarm.leave(who, announce.left == 0);
+            let at = SocketAddr::new(caller.source, announce.port);
+            let left = swarm.leave(who, at, announce.left == 0);
             counts = swarm.counts();
             members = swarm.members();
-            if left {
+            if let Some((Departure { address, stays }, completed)) = left {
                 self.members.fetch_sub(1, Ordering::Relaxed);
+                let info_hash = announce.info_hash;
+                let origin = Origin { id: announce.id, source: caller.source, left: announce.left };
+                let (claimed, dial, word_of) = (false, false, Some(origin));
                 if completed {
-                    tell(change(announce, caller, What::Completed, members + 1));
+                    let (what, members) = (What::Completed, members + 1);
+                    tell(Change { info_hash, address, claimed, dial, stays: false, what, members, word_of });
                 }
-                tell(change(announce, caller, What::Left, members));
+                tell(Change { info_hash, address, claimed, dial, stays, what: What::Left, members, word_of });
             }
             if members == 0 {
                 self.forget(shard, &announce.info_hash);
@@ -280,13 +353,6 @@ impl Table {
 /// A panic under the lock is a bug of one announce; the others go on.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn change(announce: &Announce, caller: &Caller, what: What, members: usize) -> Change {
-    let origin = Origin { id: announce.id, source: caller.source, left: announce.left };
-    // Who was replaced is not the one who announces.
-    let word_of = (what != What::Replaced).then_some(origin);
-    Change { info_hash: announce.info_hash, address: address::home(announce, caller), what, members, word_of }
 }
 
 #[cfg(test)]

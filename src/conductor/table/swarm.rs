@@ -4,9 +4,9 @@ use core::{array, hint::black_box, net::SocketAddr};
 use std::sync::Arc;
 
 use super::{
-    address::{Caller, home},
+    address::{Caller, Home},
     crowd::Crowd,
-    member::{Door, Member, Second, Version, Who},
+    member::{Basis, Door, Member, Second, Version, Who},
     roll::{Roll, shuffled},
     seed::Seed,
 };
@@ -24,6 +24,15 @@ const LEAST_LOOKS: usize = 64;
 /// Members that are fetched from memory at the same time: one by one, that would take most of an announce's time.
 const BATCH: usize = 16;
 
+/// A member that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Where it was.
+    pub address: SocketAddr,
+    /// Another member is at this address too.
+    pub stays: bool,
+}
+
 /// What an announce changed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arrival {
@@ -31,7 +40,7 @@ pub struct Arrival {
     pub place: usize,
     /// It was not in the swarm before.
     pub new: bool,
-    /// Another member was at this very address, and is no more: its program was started again.
+    /// Another member was seen at this very address, and is no more: its program was started again.
     pub replaced: bool,
     /// It was at another address of the same IP version before.
     pub moved: bool,
@@ -73,15 +82,21 @@ impl Swarm {
         who: Who,
         known: Option<usize>,
         announce: &Announce,
-        caller: &Caller,
+        home: Home,
         expires: Time,
     ) -> Arrival {
-        let door = Door { address: home(announce, caller), expires: Second::at_or_after(expires) };
-        let version = Version::of(door.address.ip());
-        let before = known.and_then(|place| self.roll.door(place, version)).map(|door| door.address);
-        let moved = before.is_some_and(|before| before != door.address);
-        // Nobody else is at the address of who stays.
-        let replaced = before != Some(door.address) && self.vacate(door.address, who);
+        let Home { address, basis } = home;
+        let version = Version::of(address.ip());
+        let before = known.and_then(|place| self.roll.door(place, version));
+        let moved = before.is_some_and(|before| before.address != address);
+        let (basis, replaced) = match before.filter(|before| before.address == address).map(|before| before.basis) {
+            _ if !basis.is_known_by_it() => (basis, false),
+            // Its announces do not end what its link holds. Nobody else is known by the address of who stays.
+            Some(Basis::Held) => (Basis::Held, false),
+            Some(Basis::Seen) => (basis, false),
+            Some(Basis::Beside | Basis::Claimed) | None => self.claim(address, basis, who),
+        };
+        let door = Door { address, basis, expires: Second::at_or_after(expires) };
         let known = if replaced { self.roll.find(&who) } else { known };
         let seed = announce.left == 0;
         let completed = seed && known.is_some_and(|place| !self.roll.is_seed(place));
@@ -102,22 +117,45 @@ impl Swarm {
         Arrival { place, new: known.is_none(), replaced, moved, completed }
     }
 
-    /// Takes the address from whoever else had it; returns whether that was its last.
-    fn vacate(&mut self, address: SocketAddr, who: Who) -> bool {
-        match self.roll.at(address) {
-            Some(place) if self.roll.who(place) != who => self.roll.close(place, Version::of(address.ip())),
-            _ => false,
+    /// Has somebody who was seen at this address known by it, in place of whoever was seen there before; beside one who
+    /// keeps a link from there. Returns on which basis the address is the newcomer's, and whether it was the other's last.
+    fn claim(&mut self, address: SocketAddr, basis: Basis, who: Who) -> (Basis, bool) {
+        let version = Version::of(address.ip());
+        let Some(place) = self.roll.at(address).filter(|place| self.roll.who(*place) != who) else {
+            return (basis, false);
+        };
+        match self.roll.door(place, version).map(|door| door.basis) {
+            Some(Basis::Held) => (Basis::Beside, false),
+            _ => (basis, self.roll.close(place, version)),
         }
     }
 
-    /// Takes a member out, which says whether it has all of it; returns whether it was in, and whether it completed since
-    /// it was heard last.
-    pub fn leave(&mut self, who: &Who, whole: bool) -> (bool, bool) {
-        let Some(place) = self.roll.find(who) else { return (false, false) };
+    /// Where its only member is, if it has but one.
+    pub fn lone(&self) -> Option<SocketAddr> {
+        let place = (self.roll.len() == 1).then_some(0)?;
+        Version::BOTH.into_iter().find_map(|version| self.roll.door(place, version)).map(|door| door.address)
+    }
+
+    /// Takes its only member out; returns where that was.
+    pub fn take_lone(&mut self) -> Option<SocketAddr> {
+        let address = self.lone();
+        address.inspect(|_| _ = self.roll.remove(0))
+    }
+
+    /// Takes a member out, which says whether it has all of it, if it is in; of its addresses the one of the IP version of
+    /// `at` is returned, if there is one, and whether it completed since it was heard last.
+    pub fn leave(&mut self, who: &Who, at: SocketAddr, whole: bool) -> Option<(Departure, bool)> {
+        let place = self.roll.find(who)?;
         let completed = whole && !self.roll.is_seed(place);
         self.downloaded = self.downloaded.saturating_add(u32::from(completed));
-        self.roll.remove(place);
-        (true, completed)
+        let member = self.roll.remove(place);
+        let door = member.door(Version::of(at.ip())).or_else(|| member.doors().next());
+        let address = door.map_or(at, |door| door.address);
+        Some((self.departure(address), completed))
+    }
+
+    fn departure(&self, address: SocketAddr) -> Departure {
+        Departure { address, stays: self.roll.at(address).is_some() }
     }
 
     /// Whether somebody's time may be over.
@@ -125,7 +163,7 @@ impl Swarm {
         self.roll.is_due(now)
     }
 
-    /// Takes out who was not heard in time, from the end of the row on, and gives the last address of each to `gone`. It
+    /// Takes out who was not heard in time, from the end of the row on, and tells `gone` of each with its last address. It
     /// looks at `budget` members at most and takes those off the budget; `walked` is where it stopped, None before the
     /// first step and after the last.
     pub fn expire(
@@ -133,7 +171,7 @@ impl Swarm {
         now: Time,
         walked: &mut Option<usize>,
         budget: &mut usize,
-        mut gone: impl FnMut(SocketAddr),
+        mut gone: impl FnMut(Departure),
     ) {
         let from = walked.unwrap_or(usize::MAX).min(self.roll.len());
         if walked.is_none() {
@@ -141,8 +179,8 @@ impl Swarm {
         }
         let to = from.saturating_sub(*budget);
         for place in (to..from).rev() {
-            if let Some(address) = self.roll.expire(place, now) {
-                gone(address);
+            if let Some(door) = self.roll.expire(place, now) {
+                gone(self.departure(door.address));
             }
         }
         *budget -= from - to;
@@ -183,8 +221,8 @@ impl Swarm {
                 let members = || batch.iter().flatten().map(|place| &row[*place]);
                 members().for_each(|member| _ = black_box(member.who.id.0[0]));
                 for member in members() {
-                    let listed = member.shown_to(caller).map(|address| Listed { address, id: Some(member.who.id) });
-                    left -= usize::from(listed.is_some_and(&mut list));
+                    let listed = |(address, claimed)| Listed { address, id: Some(member.who.id), claimed };
+                    left -= usize::from(member.shown_to(caller).map(listed).is_some_and(&mut list));
                 }
             }
         };
@@ -192,9 +230,13 @@ impl Swarm {
         draw(all_seeds, Some(place), seeds);
     }
 
-    /// Where this asker can reach them, and how many bytes each of them lacks; the seeds first.
+    /// Where this asker can reach them, and how many bytes each of them lacks; the seeds first. An address that is claimed
+    /// only is left out.
     pub fn holders(&self, asker: &Caller) -> impl Iterator<Item = (SocketAddr, u64)> {
         let members = self.roll.seeds().iter().chain(self.roll.leechers());
-        members.filter_map(|member| Some((member.shown_to(asker)?, member.left)))
+        members.filter_map(|member| {
+            let (address, claimed) = member.shown_to(asker)?;
+            (!claimed).then_some((address, member.left))
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Taking out who was not heard in time, a slice at a time, so that no announce waits long for it.
 
-use super::{Change, Shard, Table, What, lock};
+use super::{Change, Shard, Table, What, lock, swarm::Departure};
 use crate::{metainfo::InfoHash, time::Time};
 use core::sync::atomic::Ordering;
 
@@ -40,9 +40,10 @@ impl Table {
             };
             let before = swarm.members();
             let mut members = before;
-            swarm.expire(now, &mut due.walked, &mut budget, |address| {
+            swarm.expire(now, &mut due.walked, &mut budget, |Departure { address, stays }| {
                 members -= 1;
-                tell(Change { info_hash, address, what: What::Silent, members, word_of: None });
+                let (what, word_of) = (What::Silent, None);
+                tell(Change { info_hash, address, claimed: false, dial: false, stays, what, members, word_of });
             });
             self.members.fetch_sub(before - members, Ordering::Relaxed);
             if members == 0 {

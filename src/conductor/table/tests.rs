@@ -2,7 +2,7 @@ use core::time::Duration;
 use std::collections::HashSet;
 
 use super::*;
-use crate::{announce::Answer, wire::handshake::PeerId};
+use crate::{announce::Answer, net::network::Network, wire::handshake::PeerId};
 
 const HASH: InfoHash = InfoHash([7; 20]);
 
@@ -225,6 +225,122 @@ fn a_program_started_again_at_its_old_port_replaces_itself() {
     assert_eq!(answer.peers[0].id, Some(id("-OC0100-", 2)));
 }
 
+/// Who asks over a live link.
+fn linked(caller: Caller) -> Caller {
+    Caller { linked: true, ..caller }
+}
+
+fn naming(ip: &str, announce: Announce) -> Announce {
+    Announce { ip: Some(ip.parse().expect("an address")), ..announce }
+}
+
+/// Everybody's view of a swarm in which the victim is `at(1)`: who stands at its address, by peer id.
+fn at_the_victims(world: &mut World) -> HashSet<PeerId> {
+    let answer = world.say(&leecher(99), at(99));
+    let there = answer.peers.iter().filter(|peer| peer.address.to_string() == "10.0.0.2:9998");
+    there.filter_map(|peer| peer.id).collect()
+}
+
+#[test]
+fn who_was_seen_is_not_put_out_by_who_names_its_address() {
+    for victim_is_linked in [false, true] {
+        let mut world = World::new();
+        let network = Network { ip: "10.0.0.254".parse().unwrap(), prefix: 24 };
+        world.table.set_networks(Networks::new(vec![network]));
+        let victim = Caller { linked: victim_is_linked, ..at(1) };
+        world.say(&seed(1), victim);
+        world.changes();
+        let attack = naming("10.0.0.2", leecher(6));
+        for bad in [linked(at(6)), linked(from("192.168.0.6"))] {
+            world.say(&attack, bad);
+            assert!(at_the_victims(&mut world).contains(&id("-OC0100-", 1)));
+            world.say(&Announce { event: Some(Event::Stopped), ..attack.clone() }, bad);
+            assert_eq!(at_the_victims(&mut world), [id("-OC0100-", 1)].into());
+        }
+        let of_victim = world.changes.iter().filter(|change| change.address.ip() == at(1).source);
+        assert!(of_victim.clone().any(|change| change.what == What::Left && change.stays));
+        assert!(!of_victim.clone().any(|change| change.what == What::Replaced));
+        assert_eq!(of_victim.filter(|change| change.claimed).count(), 1, "one named it from another network");
+    }
+}
+
+#[test]
+fn both_stand_until_one_expires() {
+    let mut world = World::new();
+    world.say(&naming("10.0.0.2", leecher(6)), linked(at(6)));
+    world.say(&seed(1), at(1));
+    world.now += Duration::from_secs(5);
+    world.say(&seed(1), at(1));
+    world.changes.clear();
+    assert_eq!(world.sweep_after(5), [(What::Silent, 1)]);
+    assert!(world.changes.is_empty());
+    assert_eq!(at_the_victims(&mut world), [id("-OC0100-", 1)].into());
+}
+
+/// Two machines behind one router, or two users of one machine.
+#[test]
+fn who_keeps_a_link_is_not_put_out_from_its_own_address() {
+    let mut world = World::new();
+    world.say(&seed(1), linked(at(1)));
+    let bad = leecher(6);
+    for caller in [at(1), linked(at(1))] {
+        world.say(&bad, caller);
+        assert_eq!(at_the_victims(&mut world), [1, 6].map(|n| id("-OC0100-", n)).into());
+        // Its announces beside the link change nothing.
+        world.say(&seed(1), at(1));
+        world.say(&bad, caller);
+        assert_eq!(at_the_victims(&mut world).len(), 2);
+        world.say(&Announce { event: Some(Event::Stopped), ..bad.clone() }, caller);
+        assert_eq!(at_the_victims(&mut world), [id("-OC0100-", 1)].into());
+    }
+}
+
+/// A machine that lost its power: its link is taken for alive for a while.
+#[test]
+fn who_was_started_again_takes_the_address_once_the_old_link_is_gone() {
+    let mut world = World::new();
+    world.say(&leecher(1), linked(at(1)));
+    world.say(&leecher(2), linked(at(1)));
+    assert_eq!(world.table.members(), 2);
+    world.say(&Announce { event: Some(Event::Stopped), ..leecher(1) }, linked(at(1)));
+    world.say(&leecher(2), linked(at(1)));
+    world.say(&leecher(3), at(1));
+    assert_eq!(world.table.members(), 2);
+    world.say(&Announce { event: Some(Event::Stopped), ..leecher(2) }, linked(at(1)));
+    world.say(&leecher(3), at(1));
+    world.say(&leecher(4), at(1));
+    assert_eq!(world.table.members(), 1, "where nobody keeps a link the later one replaces the earlier");
+}
+
+#[test]
+fn who_says_where_it_left_from_speaks_of_nobody_else() {
+    let mut world = World::new();
+    world.say(&leecher(1), at(1));
+    world.say(&Announce { port: 9997, ..leecher(2) }, at(1));
+    world.changes.clear();
+    // Its own entry is at port 9997, whatever it says now.
+    world.say(&Announce { event: Some(Event::Stopped), ..leecher(2) }, at(1));
+    assert_eq!(world.changes.last().map(|change| change.address.port()), Some(9997));
+}
+
+#[test]
+fn only_who_is_on_that_network_is_dialled_there() {
+    let mut world = World::new();
+    let network = Network { ip: "10.0.0.254".parse().unwrap(), prefix: 24 };
+    world.table.set_networks(Networks::new(vec![network]));
+    let mut dialled = |announce: Announce, caller: Caller| {
+        world.changes.clear();
+        world.say(&announce, caller);
+        world.changes.iter().filter(|change| change.dial).map(|change| change.address.ip().to_string()).next()
+    };
+    assert_eq!(dialled(leecher(1), at(1)).as_deref(), Some("10.0.0.2"));
+    assert_eq!(dialled(naming("10.0.0.9", leecher(2)), linked(at(2))).as_deref(), Some("10.0.0.9"));
+    assert_eq!(dialled(naming("10.0.1.9", leecher(3)), linked(at(3))), None, "a network that the asker is not on");
+    assert_eq!(dialled(naming("10.0.0.9", leecher(4)), linked(from("10.0.1.4"))), None);
+    assert_eq!(dialled(leecher(5), linked(from("127.0.0.1"))), None, "a proxy's loopback is not the asker's");
+    assert_eq!(dialled(naming("10.0.0.254", leecher(6)), linked(from("127.0.0.1"))), None);
+}
+
 #[test]
 fn two_members_behind_one_address_are_two() {
     let mut world = World::new();
@@ -348,6 +464,33 @@ fn a_full_swarm_refuses_newcomers_and_keeps_its_members() {
     assert_eq!(say(MAX_IN_SWARM as u32), Err(Full::Swarm));
     assert!(say(0).is_ok());
     assert_eq!(world.table.members(), MAX_IN_SWARM);
+}
+
+#[test]
+fn who_fills_the_table_gives_way_to_who_does_not() {
+    let mut world = World::new();
+    // As many in each shard as a full table has in a tenth of one.
+    world.table.max_swarms = 25_000;
+    let mut say = |n: u32, caller: Caller| {
+        let mut announce = Announce { numwant: Some(0), ..leecher(n) };
+        announce.info_hash.0[..4].copy_from_slice(&n.to_be_bytes());
+        let tell = |change| world.changes.push(change);
+        let said = world.table.announce(&announce, &caller, world.now, &mut world.dice, tell, |_| true).map(drop);
+        (said, world.table.counts(&announce.info_hash).incomplete)
+    };
+    let honest = |n: u32| from(&format!("2001:db8:{:x}:{:x}::1", n / 9, n % 9));
+    // All /64 of a /56.
+    let greedy = |n: u32| from(&format!("2001:db8:ffff:{:x}::1", n % 256));
+    (0..100).for_each(|n| assert_eq!(say(n, honest(n)), (Ok(()), 1)));
+    (100..25_000).for_each(|n| assert_eq!(say(n, greedy(n)), (Ok(()), 1)));
+    assert_eq!(say(25_000, greedy(25_000)), (Err(Full::Table), 0), "not at the cost of others");
+    (30_000..30_500).for_each(|n| assert_eq!(say(n, honest(n)), (Ok(()), 1)));
+    (0..100).for_each(|n| assert_eq!(say(n, honest(n)), (Ok(()), 1)));
+    let gone: Vec<_> = world.changes.iter().filter(|change| change.what == What::Crowded).collect();
+    assert_eq!(gone.len(), 500);
+    assert!(gone.iter().all(|change| change.address.to_string().starts_with("[2001:db8:ffff:")));
+    assert_eq!((world.table.swarms(), world.table.members()), (25_000, 25_000));
+    assert_eq!(world.table.crowd.count(greedy(0).source), 24_400);
 }
 
 #[test]

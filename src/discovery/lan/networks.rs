@@ -17,7 +17,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::{io::ReadBuf, net::UdpSocket};
 
 use super::packet::{GROUPS, PORT};
-use crate::net::via::Via;
+use crate::net::{network, via::Via};
 
 /// One address of this machine, and the network around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,17 +45,7 @@ impl From<Interface> for Network {
 
 impl Network {
     fn contains(&self, ip: IpAddr) -> bool {
-        match (self.ip, ip) {
-            (IpAddr::V4(here), IpAddr::V4(there)) => {
-                let apart = u32::from(here) ^ u32::from(there);
-                apart.checked_shr(32 - u32::from(self.prefix.min(32))).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(here), IpAddr::V6(there)) => {
-                let apart = u128::from(here) ^ u128::from(there);
-                apart.checked_shr(128 - u32::from(self.prefix.min(128))).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        network::Network { ip: self.ip, prefix: self.prefix }.contains(ip)
     }
 }
 

@@ -3,8 +3,9 @@
 //! Look-up, insertion and removal take constant time, and some members can be drawn at random without a look at the
 //! rest. Beside a member's 64 bytes the row and its two indexes take about 30.
 //!
-//! Invariants: the seeds stand first; every member is in `by_who`, every door with a port is in `by_address`, and nothing
-//! else is. A hole is filled from the end of the seeds and then from the end of the row, so that a walk from the end
+//! Invariants: the seeds stand first; every member is in `by_who`, every door with a port that its member is known by
+//! ([`Basis::is_known_by_it`](super::member::Basis::is_known_by_it)) is in `by_address`, and nothing else is; no two of
+//! these have one address. A hole is filled from the end of the seeds and then from the end of the row, so that a walk from the end
 //! to the start meets everybody who was there when it began, whatever is removed on the way.
 
 use core::net::SocketAddr;
@@ -102,7 +103,7 @@ impl Roll {
         Some(*place as usize)
     }
 
-    /// The place of who listens there.
+    /// The place of the member that is known by this address.
     pub fn at(&self, address: SocketAddr) -> Option<usize> {
         let is_it = |spot: &Spot| self.row[spot.place()].door(spot.version()).is_some_and(|d| d.address == address);
         self.by_address.find(self.seed.place_of(address), is_it).map(|spot| spot.place())
@@ -173,7 +174,8 @@ impl Roll {
         self.row[place].left = left;
         let version = Version::of(door.address.ip());
         self.next_expiry = self.next_expiry.min(door.expires);
-        if self.row[place].door(version).is_some_and(|old| old.address == door.address) {
+        let is_the_same = |old: Door| old.address == door.address && old.basis == door.basis;
+        if self.row[place].door(version).is_some_and(is_the_same) {
             return self.row[place].open(door);
         }
         self.strike_door(place, version);
@@ -202,8 +204,8 @@ impl Roll {
         self.next_expiry = Second::NEVER;
     }
 
-    /// Closes the doors there whose time is over; if none is left the member is out, and its last address is returned.
-    pub fn expire(&mut self, place: usize, now: Time) -> Option<SocketAddr> {
+    /// Closes the doors there whose time is over; if none is left the member is out, and its last door is returned.
+    pub fn expire(&mut self, place: usize, now: Time) -> Option<Door> {
         let member = self.row[place];
         let mut last = None;
         if member.next_expiry().has_come(now) {
@@ -212,7 +214,7 @@ impl Roll {
                 if let Some(due) = due
                     && self.close(place, version)
                 {
-                    last = Some(due.address);
+                    last = Some(due);
                 }
             }
         }
@@ -280,7 +282,7 @@ impl Roll {
         let Self { seed, row, by_address, crowd, .. } = self;
         let door = row[place].door(version);
         door.iter().for_each(|door| crowd.add(door.address.ip()));
-        if let Some(door) = door.filter(|door| door.address.port() != 0) {
+        if let Some(door) = door.filter(|door| door.basis.is_known_by_it() && door.address.port() != 0) {
             let hash = seed.place_of(door.address);
             by_address.insert_unique(hash, Spot::new(place, version), |spot| spot.hash(row, *seed));
         }
@@ -289,6 +291,9 @@ impl Roll {
     fn strike_door(&mut self, place: usize, version: Version) {
         let Some(door) = self.row[place].door(version) else { return };
         self.crowd.take_off(door.address.ip());
+        if !door.basis.is_known_by_it() {
+            return;
+        }
         let hash = self.seed.place_of(door.address);
         if let Ok(entry) = self.by_address.find_entry(hash, |spot| *spot == Spot::new(place, version)) {
             entry.remove();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     announce::{Announce, http_request::read_announce},
-    conductor::table::address::Caller,
+    conductor::table::{address::Caller, member::Basis},
     wire::handshake::PeerId,
 };
 
@@ -19,7 +19,8 @@ fn who(n: u8) -> Who {
 }
 
 fn door(address: &str, seconds: u64) -> Door {
-    Door { address: address.parse().unwrap(), expires: Second::at_or_after(Time::from_secs(seconds)) }
+    let expires = Second::at_or_after(Time::from_secs(seconds));
+    Door { address: address.parse().unwrap(), basis: Basis::Seen, expires }
 }
 
 fn v4(n: u8) -> Door {
@@ -45,10 +46,14 @@ enum Step {
     Add(u8, bool),
     Remove(u8),
     CountAmong(bool, u8),
-    /// Another port in IPv4.
-    Move(u8, u16),
+    /// Another port in IPv4, on this basis.
+    Move(u8, u16, Basis),
     CloseV4(u8),
     Expire(u8),
+}
+
+fn basis() -> impl Strategy<Value = Basis> {
+    prop_oneof![Just(Basis::Seen), Just(Basis::Held), Just(Basis::Beside), Just(Basis::Claimed)]
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -57,7 +62,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (n(), any::<bool>()).prop_map(|(n, seed)| Step::Add(n, seed)),
         1 => n().prop_map(Step::Remove),
         2 => (any::<bool>(), n()).prop_map(|(seeds, n)| Step::CountAmong(seeds, n)),
-        1 => (n(), 0u16..9).prop_map(|(n, port)| Step::Move(n, port)),
+        1 => (n(), 0u16..9, basis()).prop_map(|(n, port, basis)| Step::Move(n, port, basis)),
         1 => n().prop_map(Step::CloseV4),
         1 => n().prop_map(Step::Expire),
     ];
@@ -86,8 +91,10 @@ fn take(roll: &mut Roll, model: &mut Model, step: Step) {
                 model.get_mut(&n).unwrap().1 = seeds;
             }
         }
-        Step::Move(n, port) => {
-            let door = door(&format!("10.1.0.{n}:{port}"), 400);
+        Step::Move(n, port, basis) => {
+            // Those who are not known by their address share one.
+            let address = if basis.is_known_by_it() { format!("10.1.0.{n}:{port}") } else { "10.1.0.1:1".to_owned() };
+            let door = Door { basis, ..door(&address, 400) };
             if let Some(place) = roll.find(&who(n)) {
                 roll.open(place, door, 0);
                 let doors = &mut model.get_mut(&n).unwrap().0;
@@ -127,9 +134,9 @@ fn check(roll: &Roll, model: &Model) {
     for (n, (doors, seed)) in model {
         let place = roll.find(&who(*n)).expect("it is there");
         assert_eq!(roll.is_seed(place), *seed);
-        let held: HashSet<_> = roll.row[place].doors().map(|door| door.address).collect();
-        assert_eq!(held, doors.iter().map(|door| door.address).collect());
-        for door in doors.iter().filter(|door| door.address.port() != 0) {
+        let held: HashSet<_> = roll.row[place].doors().map(|door| (door.address, door.basis as u32)).collect();
+        assert_eq!(held, doors.iter().map(|door| (door.address, door.basis as u32)).collect());
+        for door in doors.iter().filter(|door| door.basis.is_known_by_it() && door.address.port() != 0) {
             assert_eq!(roll.at(door.address), Some(place));
             doors_with_port += 1;
         }
