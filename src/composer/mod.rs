@@ -194,7 +194,11 @@ fn from_file(settings: &Settings, path: &Path, screen: &Screen, decided: &Decide
     let manifest = plan.manifest(digests)?;
     let mut report = finish(settings, &manifest, places, decided)?;
     report.read = Some(read);
-    report.share = share::command(&report.manifest, elsewhere(path), settings.follow_links && reading.is_folder());
+    report.share = share::command(
+        &report.manifest,
+        elsewhere(path),
+        path.is_symlink() || settings.follow_links && reading.is_folder(),
+    );
     let proof = synced.ok().map(|synced| Proof {
         path: path.to_owned(),
         info_hash: report.info_hash,

@@ -360,7 +360,7 @@ pub fn contents(composition: &Composition, only: Option<Selection>) -> Contents 
 pub async fn open(mut contents: Contents, mut folder: PathBuf, wishes: Wishes) -> Result<Opened, StorageError> {
     let proofs = Proofs::of_this_user();
     let work = move || {
-        if wishes.existing == Existing::Share {
+        if wishes.existing == Existing::Share && wishes.follow_links {
             follow(&mut contents, &mut folder);
         }
         storage::open(contents, &folder, &wishes, proofs)
@@ -369,7 +369,7 @@ pub async fn open(mut contents: Contents, mut folder: PathBuf, wishes: Wishes) -
 }
 
 /// A composition whose name is a link on the disk is where that leads to: it is only read there.
-fn follow(contents: &mut Contents, folder: &mut PathBuf) {
+pub fn follow(contents: &mut Contents, folder: &mut PathBuf) {
     let path = folder.join(&contents.name);
     let real = real_path(&path);
     let is_whole = || match contents.files.is_empty() {

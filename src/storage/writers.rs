@@ -3,7 +3,7 @@
 //! Linux says so under `/proc`, of the processes of this user, and of all to root. Other systems are not asked: there, and
 //! of files that others own, a file has to rest instead.
 
-use std::{collections::HashSet, path::Path};
+use std::collections::HashSet;
 
 use super::Stamp;
 
@@ -20,7 +20,7 @@ impl Writers {
     /// Looks now. Blocks for some milliseconds.
     pub fn now() -> Self {
         #[cfg(target_os = "linux")]
-        return linux::writers(Path::new("/proc"));
+        return linux::writers(std::path::Path::new("/proc"));
         #[cfg(not(target_os = "linux"))]
         Self::default()
     }
@@ -82,7 +82,10 @@ mod linux {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{File, metadata};
+    use std::{
+        fs::{File, metadata},
+        path::Path,
+    };
 
     use super::*;
 

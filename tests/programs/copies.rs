@@ -104,6 +104,24 @@ impl Stranger {
         Self(stream)
     }
 
+    /// Reads until the conductor has said this.
+    fn hear(&mut self, words: &str) {
+        let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&heard).contains(words) {
+            let count = self.0.read(&mut buffer).expect("an answer");
+            assert_ne!(count, 0, "{}", String::from_utf8_lossy(&heard));
+            heard.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    /// A member of this swarm that lacks so many bytes.
+    fn hello(&mut self, info_hash: &str, n: u32, left: u32) {
+        self.say(&format!(
+            r#"{{"type":"hello","v":1,"info_hash":"{info_hash}","peer_id":"{n:040x}","key":{n},"port":{},"near":[],"name":"invented{n}","copy":"{n:016x}","uploaded":0,"downloaded":0,"left":{left},"rate_up":0,"rate_down":0,"map":""}}"#,
+            40_000 + n
+        ));
+    }
+
     fn say(&mut self, text: &str) {
         let length = u16::try_from(text.len()).expect("a short text").to_be_bytes();
         // A mask of zeros leaves the text as it is.
@@ -121,17 +139,15 @@ fn invented_members_of_a_conductor_do_not_count() {
     let start = seed.event_named("start");
     seed.event_named("whole");
     let info_hash = start["info_hash"].as_str().expect("an info-hash");
+    // One that lacks something stays, so that the conductor remembers the others whoever else is there.
+    let mut stays = Stranger::connect(&address);
+    stays.hello(info_hash, 99, 5);
+    stays.hear("members");
     let mut stranger = Stranger::connect(&address);
     for n in 0..19 {
-        stranger.say(&format!(
-            r#"{{"type":"hello","v":1,"info_hash":"{info_hash}","peer_id":"{n:040x}","key":{n},"port":{},"near":[],"name":"invented{n}","copy":"{n:016x}","uploaded":0,"downloaded":0,"left":0,"rate_up":0,"rate_down":0,"map":""}}"#,
-            40_000 + n
-        ));
-        // One composition of a link is one member: the next is told of as another. The last stays, so that the conductor
-        // remembers them all until the seed's own link is there.
-        if n < 18 {
-            stranger.say(&format!(r#"{{"type":"leave","info_hash":"{info_hash}"}}"#));
-        }
+        stranger.hello(info_hash, n, 0);
+        // One composition of a link is one member: the next is told of as another.
+        stranger.say(&format!(r#"{{"type":"leave","info_hash":"{info_hash}"}}"#));
     }
     let claimed = seed.event("claims", |event| {
         event["event"] == "copies" && event["claimed"].as_array().is_some_and(|claimed| claimed.len() == 19)

@@ -97,9 +97,9 @@ fn a_named_link_is_shared_under_its_own_name() {
     // A manifest of it is shared from there too.
     let mut compose = place.command(env!("CARGO_BIN_EXE_composer"));
     compose.args(["latest.iso", &address]);
-    Program::start(compose).end().with(0);
+    Program::start(compose).end().with(0).says("member latest.orch --follow-links");
     let mut seed = place.command(env!("CARGO_BIN_EXE_member"));
-    seed.args(["latest.orch", "--port", "0", "--json"]);
+    seed.args(["latest.orch", "--follow-links", "--port", "0", "--json"]);
     let mut seed = Program::start(seed);
     assert_eq!(seed.event_named("whole")["name"], "latest.iso");
     seed.signal(Signal::TERM);

@@ -192,12 +192,17 @@ impl Sleeper {
         let glass = Glass { rules: self.rules.clone(), ..Glass::default() };
         let recalled = blocking(move || recall(&memory, &path, &stamp, hash, &glass)).await;
         let composition = recalled.ok_or(Gone::Changed)?;
-        // The storage makes the path of the composition's name again.
-        let folder = self.folder();
+        let mut folder = self.folder();
         let (pool, follow_links) = (self.station.pool.clone(), self.rules.follow_links);
         let wishes = Wishes { pool, follow_links, ..Wishes::default() };
         // The whole was verified with the parts when it was described; a row says nothing that would last longer.
-        let contents = Contents { whole: None, ..begin::contents(&composition, None) };
+        let mut contents = Contents { whole: None, ..begin::contents(&composition, None) };
+        // What a person names may be a link, and what it leads to may be named differently.
+        let (contents, folder) = blocking(move || {
+            begin::follow(&mut contents, &mut folder);
+            (contents, folder)
+        })
+        .await;
         match begin::open(contents, folder, wishes).await {
             Ok(opened) if matches!(opened.found, Found::Whole | Found::Unproven) => Ok((composition, opened)),
             Ok(_) => Err(Gone::Changed),
