@@ -46,17 +46,17 @@ pub fn tagged(json: Bytes, tag: &str, is_known: bool) -> Response {
 }
 
 /// A manifest, to be kept as `name` and `.orch`.
-pub fn manifest(name: &str, text: Vec<u8>) -> Response {
-    attached(name, "orch", "text/plain; charset=utf-8", text)
+pub fn manifest(name: &str, text: impl Into<Body>) -> Response {
+    attached(name, "orch", "text/plain; charset=utf-8", text.into())
 }
 
 /// A torrent, to be kept as `name` and `.torrent`.
-pub fn torrent(name: &str, bytes: Vec<u8>) -> Response {
-    attached(name, "torrent", "application/x-bittorrent", bytes)
+pub fn torrent(name: &str, bytes: impl Into<Body>) -> Response {
+    attached(name, "torrent", "application/x-bittorrent", bytes.into())
 }
 
-fn attached(name: &str, ending: &str, kind: &'static str, bytes: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(bytes));
+fn attached(name: &str, ending: &str, kind: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     mark(headers, kind);
     let name = utf8_percent_encode(name, ESCAPED);

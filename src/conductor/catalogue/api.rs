@@ -4,7 +4,7 @@
 //! is a [`Refusal`] with its status.
 //!
 //! Faces the network. Names leave as JSON strings or percent-encoded, never raw. A request without the right to write
-//! is refused before anything is kept for its body; what bodies may take, [`Uploads`] says. A list costs time and memory
+//! is refused before anything is kept for its body; what bodies may take, [`Bodies`] says. A list costs time and memory
 //! in proportion to the catalogue, whose size is bounded. Many manifests in one request count as many requests, one for
 //! each [`MANIFESTS_A_QUESTION`].
 
@@ -15,7 +15,7 @@ use std::{
 
 use axum::{
     Extension, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::Response,
@@ -29,7 +29,7 @@ use super::{
     gate::asked,
     listing,
     register::Registered,
-    uploads::{BodyError, Uploads, discard},
+    uploads::{Bodies, BodyError, discard},
     writers::Writer,
 };
 use crate::{
@@ -64,12 +64,13 @@ type Answer = Result<Response, ApiError>;
 #[derive(Clone)]
 struct Office {
     desk: Arc<Desk>,
-    uploads: Uploads,
+    uploads: Bodies,
+    manifests: Bodies,
 }
 
 /// The routes of the catalogue.
 pub fn router(desk: Arc<Desk>) -> Router {
-    let office = Office { desk, uploads: Uploads::default() };
+    let office = Office { desk, uploads: Bodies::received(), manifests: Bodies::sent() };
     Router::new()
         .route(ROOT, get(list).post(register_all))
         .route(&format!("{ROOT}/"), get(list).post(register_all))
@@ -167,7 +168,8 @@ impl Office {
     async fn manifest(&self, entry: Kept, caller: &Caller, headers: &HeaderMap) -> Answer {
         let text = self.text(&entry).await?;
         let text = reachable(text, said(headers).host.and_then(asked), caller);
-        Ok(answer::manifest(entry.name.as_str(), text))
+        let text = self.manifests.hold(caller.source, text)?;
+        Ok(answer::manifest(entry.name.as_str(), Bytes::from_owner(text)))
     }
 
     /// The manifest as it is kept.
@@ -182,7 +184,8 @@ impl Office {
         let text = self.text(&entry).await?;
         let text = reachable(text, said(headers).host.and_then(asked), caller);
         let bytes = blocking(move || Ok(to_torrent(&Manifest::parse(&text)?)?.render()));
-        Ok(answer::torrent(entry.name.as_str(), bytes.await.map_err(ApiError::Torrent)?))
+        let bytes = self.manifests.hold(caller.source, bytes.await.map_err(ApiError::Torrent)?)?;
+        Ok(answer::torrent(entry.name.as_str(), Bytes::from_owner(bytes)))
     }
 
     async fn register(&self, caller: &Caller, headers: &HeaderMap, uri: &Uri, mut body: Body) -> Answer {

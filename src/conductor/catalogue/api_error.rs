@@ -36,7 +36,7 @@ pub enum ApiError {
     Torrent(NoTorrent),
     #[error("only NAME, HASH and OWNER/NAME can be written")]
     NotWritable,
-    #[error("the body of the request was not taken: {0}")]
+    #[error("the body was not taken: {0}")]
     Body(#[from] BodyError),
     #[error("expected a list of what is being hashed: {0}")]
     Coming(serde_json::Error),

@@ -23,6 +23,7 @@ use super::{
     store::{Changes, Put},
 };
 use crate::{
+    catalogue::MAX_MANIFEST,
     conductor::shared::place::{PATIENCE, RedisPlace},
     manifest::Name,
     metainfo::InfoHash,
@@ -282,6 +283,8 @@ fn written(entry: &Entry) -> Vec<u8> {
 fn entry(info_hash: &str, text: &[u8]) -> Option<Entry> {
     let Written { name, size, part_size, parts, owner, registered, length } = serde_json::from_slice(text).ok()?;
     let (info_hash, name) = (info_hash.parse().ok()?, Name::new(&name).ok()?);
+    // Lengths are added up.
+    usize::try_from(length).ok().filter(|length| *length <= MAX_MANIFEST)?;
     Some(Entry { info_hash, name, size, part_size, parts, owner, registered, length })
 }
 
@@ -376,5 +379,7 @@ mod tests {
             None
         );
         assert_eq!(entry(&hash, b"{"), None);
+        let long = br#"{"name":"x","size":1,"part_size":1,"parts":1,"registered":1,"length":18446744073709551615}"#;
+        assert_eq!(entry(&hash, long), None, "no manifest is so long");
     }
 }

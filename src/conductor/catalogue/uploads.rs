@@ -1,8 +1,8 @@
-//! Bodies of requests that write to the catalogue, as they arrive.
+//! Bodies of requests that write to the catalogue, as they arrive, and manifests on their way to those who asked.
 //!
-//! Faces the network. All bodies together take at most [`MAX_TOGETHER`] bytes of memory, and those of one source a
-//! quarter of that, so that one that sends slowly holds up nobody else. A body that finds no room is refused, and its
-//! sender asked to come again.
+//! Faces the network. All bodies of one direction take at most so many bytes of memory together ([`MAX_RECEIVED`],
+//! [`MAX_SENT`]), and those of one source a part of that, so that one that sends or reads slowly holds up nobody else. A
+//! body that finds no room is refused, and its sender asked to come again.
 
 use std::{
     collections::HashMap,
@@ -10,6 +10,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -17,25 +18,31 @@ use hyper::body::Body as _;
 
 use crate::conductor::allowance::one_customer;
 
-/// Bytes of bodies that are held at the same time, at most.
-const MAX_TOGETHER: usize = 64 << 20;
-/// Those of one source, at most: two of the longest.
-const MAX_OF_ONE: usize = MAX_TOGETHER / 4;
+/// Bytes of bodies that are received at the same time, at most; of one source a quarter: two of the longest.
+const MAX_RECEIVED: usize = 64 << 20;
+/// Bytes of manifests that are sent at the same time, at most; to one source a half: a class room may be behind it.
+const MAX_SENT: usize = 256 << 20;
+/// How long a body is received that nobody wants.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("it is more than {0} bytes long")]
     TooLong(usize),
-    #[error("too much is being sent here at the moment: try again")]
+    #[error("too much is being sent at the moment: try again")]
     NoRoom,
     #[error("it did not arrive: {0}")]
     Broken(axum::Error),
 }
 
-/// What is being received.
-#[derive(Clone, Debug, Default)]
-pub struct Uploads(Arc<Mutex<Held>>);
+/// Room for bodies of one direction.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    held: Arc<Mutex<Held>>,
+    most: usize,
+    most_of_one: usize,
+}
 
 /// Bytes that are held, of all sources and of each that has any.
 #[derive(Debug, Default)]
@@ -46,20 +53,40 @@ struct Held {
 
 /// A body; its room is free again when this is dropped.
 #[derive(Debug)]
-pub struct Upload {
+pub struct HeldBody {
     bytes: Vec<u8>,
     source: IpAddr,
-    held: Uploads,
+    held: Bodies,
 }
 
-impl Uploads {
+impl Bodies {
+    /// Room for what is received.
+    pub fn received() -> Self {
+        Self { held: Arc::default(), most: MAX_RECEIVED, most_of_one: MAX_RECEIVED / 4 }
+    }
+
+    /// Room for what is sent.
+    pub fn sent() -> Self {
+        Self { held: Arc::default(), most: MAX_SENT, most_of_one: MAX_SENT / 2 }
+    }
+
+    /// Holds a body that is sent there.
+    ///
+    /// # Errors
+    /// There is no room for it now.
+    pub fn hold(&self, to: IpAddr, bytes: Vec<u8>) -> Result<HeldBody, BodyError> {
+        let source = one_customer(to.to_canonical());
+        self.take(source, bytes.len())?;
+        Ok(HeldBody { bytes, source, held: self.clone() })
+    }
+
     /// Receives a body of at most so many bytes.
     ///
     /// # Errors
     /// It is longer, it breaks off, or there is no room for it now.
-    pub async fn receive(&self, source: IpAddr, body: &mut Body, most: usize) -> Result<Upload, BodyError> {
+    pub async fn receive(&self, source: IpAddr, body: &mut Body, most: usize) -> Result<HeldBody, BodyError> {
         let source = one_customer(source.to_canonical());
-        let mut upload = Upload { bytes: Vec::new(), source, held: self.clone() };
+        let mut upload = HeldBody { bytes: Vec::new(), source, held: self.clone() };
         let received = receive(body, most, |bytes| upload.extend(bytes)).await;
         if matches!(received, Err(BodyError::NoRoom)) {
             discard(body, most).await;
@@ -68,9 +95,9 @@ impl Uploads {
     }
 
     fn take(&self, source: IpAddr, length: usize) -> Result<(), BodyError> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let of_source = held.of_each.get(&source).copied().unwrap_or(0);
-        if held.together + length > MAX_TOGETHER || of_source + length > MAX_OF_ONE {
+        if held.together + length > self.most || of_source + length > self.most_of_one {
             return Err(BodyError::NoRoom);
         }
         held.together += length;
@@ -79,7 +106,7 @@ impl Uploads {
     }
 
     fn give_back(&self, source: IpAddr, length: usize) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.together = held.together.saturating_sub(length);
         if let Some(of_source) = held.of_each.get_mut(&source) {
             *of_source = of_source.saturating_sub(length);
@@ -90,7 +117,7 @@ impl Uploads {
     }
 }
 
-impl Upload {
+impl HeldBody {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -102,16 +129,23 @@ impl Upload {
     }
 }
 
-impl Drop for Upload {
+impl Drop for HeldBody {
     fn drop(&mut self) {
         self.held.give_back(self.source, self.bytes.len());
+    }
+}
+
+/// What is sent: its room is free once all of it was written.
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
 /// Receives a body and drops it: a connection that is closed while its body is under way may lose the answer.
 pub async fn discard(body: &mut Body, most: usize) {
     // Whatever is wrong with it, its sender hears another answer.
-    let _ = receive(body, most, |_| Ok(())).await;
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, receive(body, most, |_| Ok(()))).await;
 }
 
 async fn receive(
@@ -138,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_source_leaves_room_to_others() {
-        let (uploads, most) = (Uploads::default(), MAX_OF_ONE / 2);
+        let (uploads, most) = (Bodies::received(), MAX_RECEIVED / 8);
         let receive =
             async |source: [u8; 4]| uploads.receive(source.into(), &mut Body::from(vec![7; most]), most).await;
         let mut held = vec![receive([8, 8, 8, 8]).await.unwrap(), receive([8, 8, 8, 8]).await.unwrap()];
@@ -149,15 +183,25 @@ mod tests {
         assert!(matches!(receive([7, 7, 7, 7]).await, Err(BodyError::NoRoom)), "all together hold all");
         assert_eq!(held[0].bytes(), vec![7; most]);
         drop(held);
-        let state = uploads.0.lock().unwrap();
+        let state = uploads.held.lock().unwrap();
         assert!(state.together == 0 && state.of_each.is_empty());
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_long_is_refused_and_held_no_longer() {
-        let uploads = Uploads::default();
+        let uploads = Bodies::received();
         let received = uploads.receive([8, 8, 8, 8].into(), &mut Body::from("12345"), 4).await;
         assert!(matches!(received, Err(BodyError::TooLong(4))));
-        assert_eq!(uploads.0.lock().unwrap().together, 0);
+        assert_eq!(uploads.held.lock().unwrap().together, 0);
+    }
+
+    #[test]
+    fn what_is_sent_is_held_until_it_is_dropped() {
+        let sent = Bodies::sent();
+        let hold = |to: [u8; 4]| sent.hold(to.into(), vec![0; MAX_SENT / 4]);
+        let held = [hold([8, 8, 8, 8]), hold([8, 8, 8, 8])];
+        assert!(held.iter().all(Result::is_ok) && hold([8, 8, 8, 8]).is_err() && hold([8, 8, 4, 4]).is_ok());
+        drop(held);
+        assert!(hold([8, 8, 8, 8]).is_ok());
     }
 }

@@ -63,6 +63,8 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 const LAST_CALL: Duration = Duration::from_secs(10);
 /// How much later it is closed, unless something moves: then it is given that time again.
 const GRACE: Duration = Duration::from_secs(5);
+/// When a member that is refused a live link may ask for one again.
+const LATER: Duration = Duration::from_secs(2);
 /// The pause when the system gives no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -239,6 +241,9 @@ impl Front {
             let mut answer = plain(why.into_bytes());
             *answer.status_mut() = status;
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
+                catalogue::api_error::mark_again(&mut answer, Some(LATER));
+            }
             answer
         };
         // A page of another origin could open one too: browsers let it.
