@@ -64,6 +64,11 @@ impl Swarm {
         if !self.checked || self.picker.is_satisfied() {
             return;
         }
+        let idle = self.neighbours.get(&key).is_some_and(|n| n.fetches.is_empty());
+        if idle && !self.neighbours.get(&key).is_some_and(|n| n.has.exceeds(&self.have)) {
+            // Nothing of what is missing is there: no look at part after part.
+            return;
+        }
         loop {
             let Some(n) = self.neighbours.get(&key).filter(|n| n.may_be_asked()) else {
                 return;

@@ -285,6 +285,7 @@ impl Swarm {
         std::sync::Arc::make_mut(&mut self.have).insert(part);
         let len = u64::from(self.geometry().part_len(part));
         self.left -= len;
+        self.neighbours.values_mut().for_each(|n| n.gains_nothing &= n.has.has(part));
         self.tell_all(&Command::Have(part));
         if self.wanted.has(part) {
             self.bytes_done += len;

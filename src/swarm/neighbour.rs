@@ -85,6 +85,8 @@ pub(super) struct Neighbour {
     pub served: Option<Time>,
     /// When it was last told that we have little to send.
     pub offered: Option<Time>,
+    /// It has all that we have, as was found when it was last looked at, and we got nothing since that it lacks.
+    pub gains_nothing: bool,
     /// It said that it has little to send, and was asked for nothing since.
     pub offers: bool,
     pub up: Meter,
@@ -131,6 +133,7 @@ impl Neighbour {
             clogged: false,
             served: None,
             offered: None,
+            gains_nothing: false,
             offers: false,
             up: Meter::default(),
         }

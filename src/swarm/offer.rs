@@ -28,6 +28,12 @@ const OFFER_AGAIN: Time = Time::from_millis(100);
 /// Who offered itself for a part keeps it for this share of the time that the part should take; then it is late.
 const KEEPS: f64 = 0.15;
 
+/// It has a use for offers, unless it has all that we have.
+fn may_be_told(n: &Neighbour, now: Time) -> bool {
+    let idle = !n.asks && !n.serving && n.offered.is_none_or(|at| now >= at + OFFER_AGAIN);
+    idle && n.is_ours() && n.sees_all && !n.is_complete() && !n.gains_nothing
+}
+
 impl Swarm {
     /// With hardly anybody to serve, says so to a few who lack something that we have.
     pub(super) fn offer(&mut self, now: Time) {
@@ -35,19 +41,20 @@ impl Swarm {
         if asking > FEW_ASK {
             return;
         }
-        let mut takers: Vec<_> = self.neighbours.iter().filter(|(_, n)| self.may_gain(n, now)).collect();
+        let have = self.have.clone();
+        let mut takers = Vec::new();
+        for (key, n) in self.neighbours.iter_mut().filter(|(_, n)| may_be_told(n, now)) {
+            match have.exceeds(&n.has) {
+                true => takers.push((n.served, *key)),
+                false => n.gains_nothing = true,
+            }
+        }
         // Those that were served least recently gain most.
-        takers.sort_unstable_by_key(|(key, n)| (n.served, **key));
-        let keys: Vec<_> = takers.into_iter().take(OFFERS).map(|(key, _)| *key).collect();
-        for key in keys {
+        takers.sort_unstable();
+        for (_, key) in takers.into_iter().take(OFFERS) {
             self.edit(key, |n| n.offered = Some(now));
             self.tell(key, Command::Offer);
         }
-    }
-
-    fn may_gain(&self, n: &Neighbour, now: Time) -> bool {
-        let idle = !n.asks && !n.serving && n.offered.is_none_or(|at| now >= at + OFFER_AGAIN);
-        idle && n.is_ours() && n.sees_all && !n.is_complete() && self.have.exceeds(&n.has)
     }
 
     /// It can serve us at once: it gets something new to send, or what we wait for elsewhere and will wait longest.

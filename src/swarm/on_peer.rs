@@ -20,7 +20,7 @@ const REFUSED_TIME: Time = Time::from_secs(10);
 
 /// A member may send so many bytes more of what was taken back from it than of what was not; then it is left alone for a
 /// while. More than a link holds that is slow to learn of it.
-const MAX_LATE: u64 = 8 << 20;
+const MAX_LATE: u64 = 2 << 20;
 
 impl Swarm {
     pub(super) fn on_peer(&mut self, key: PeerKey, event: Event, now: Time) {
@@ -312,6 +312,7 @@ impl Swarm {
         if refused {
             self.recount(key, |n| {
                 if n.has.remove(part) {
+                    n.gains_nothing = false;
                     n.refused.push_back((now + REFUSED_TIME, part));
                 }
             });

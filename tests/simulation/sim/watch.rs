@@ -28,6 +28,8 @@ pub struct Seen {
     chokes: bool,
     /// Requests without an answer that were not taken back.
     asked: BTreeSet<(u32, u32, u32)>,
+    /// Those that were taken back and are not answered yet. A refusal answers these first.
+    taken_back: Vec<(u32, u32, u32)>,
     /// Something was asked for since this was looked at.
     has_asked: bool,
 }
@@ -43,6 +45,7 @@ impl Seen {
             has: Bitfield::none(geometry),
             chokes: true,
             asked: BTreeSet::new(),
+            taken_back: Vec::new(),
             has_asked: false,
         }
     }
@@ -62,6 +65,7 @@ impl Seen {
                 self.asked.clear();
             }
             Message::Unchoke => self.chokes = false,
+            Message::Reject(raw) if self.settles(raw) => {}
             Message::Reject(raw) if self.asked.remove(&block(raw)) => {
                 // It does not offer that after all.
                 self.has.remove(self.geometry.part(raw.part).expect("a part that we asked for"));
@@ -77,7 +81,9 @@ impl Seen {
                 self.has_asked = true;
             }
             Message::Cancel(raw) => {
-                self.asked.remove(&block(raw));
+                if self.asked.remove(&block(raw)) {
+                    self.taken_back.push(block(raw));
+                }
             }
             _ => {}
         }
@@ -85,7 +91,14 @@ impl Seen {
 
     /// A block begins to come.
     pub fn answered(&mut self, raw: RawBlock) {
-        self.asked.remove(&block(&raw));
+        if !self.asked.remove(&block(&raw)) {
+            self.settles(&raw);
+        }
+    }
+
+    fn settles(&mut self, raw: &RawBlock) -> bool {
+        let at = self.taken_back.iter().position(|taken_back| *taken_back == block(raw));
+        at.map(|at| self.taken_back.swap_remove(at)).is_some()
     }
 
     /// Something is asked of it, or was since the last look.
