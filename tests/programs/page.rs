@@ -194,7 +194,7 @@ fn an_open_page_takes_what_changed_and_errors_are_for_who_asks() {
     json("GET /compositions/none", 404);
     json("GET /compositions/a/b/c/d", 400);
     json("GET /compositions/none/members", 404);
-    json("POST /compositions", 405);
+    json("DELETE /compositions", 405);
     json("GET /coming", 405);
     for (request, status) in [("GET /nowhere", 404), ("GET /c/none", 404), ("POST /", 405)] {
         let (head, body) = ask(&address, request, "");
