@@ -100,9 +100,8 @@ impl Liveness {
 
     /// Nothing was read for this long, whatever came.
     pub fn skip(&mut self, unread: Time, now: Time) {
-        let later = |then: Time| (then + unread).min(now).max(then);
-        self.heard = later(self.heard);
-        self.busy_since = self.busy_since.map(later);
+        self.heard = later(self.heard, unread, now);
+        self.busy_since = self.busy_since.map(|since| later(since, unread, now));
     }
 
     /// Bytes went to the other side.
@@ -173,6 +172,11 @@ impl Liveness {
         let due = self.due_since().map(|since| since + PROMPT_TIMEOUT);
         [owing, due].into_iter().flatten().fold(idle, Time::min)
     }
+}
+
+/// `then`, moved by `by` but not beyond `now`.
+fn later(then: Time, by: Time, now: Time) -> Time {
+    (then + by).min(now).max(then)
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ where
                 None => looks = false,
             },
             Some(ended) = asking.next() => {
-                let (name, answer): (Name, Option<(Client, Result<T, AskError>)>) = ended;
+                let (name, answer): (Name, Answered<T>) = ended;
                 turns.ended(name.clone(), answer.is_some());
                 heard.extend(answer.map(|answer| (name, answer)));
             }
@@ -232,6 +232,9 @@ where
     let mut source = |name, client| Source { client, is_near: true, places: turns.places(&name) };
     (heard.into_iter().map(|(name, (client, answer))| (source(name, client), answer)).collect(), left_out)
 }
+
+/// What one said, and how to ask it again; `None`: nobody is there.
+type Answered<T> = Option<(Client, Result<T, AskError>)>;
 
 /// Asks at one address; None: nobody is there.
 async fn ask_one<T, F>(
