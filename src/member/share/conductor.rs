@@ -6,8 +6,13 @@
 //! conductor that a person named. The one that runs here takes changes of its catalogue from this process alone, by a
 //! secret that is made at the start, kept in memory and sent to itself only.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::future::join_all;
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
@@ -97,10 +102,12 @@ pub async fn find(
     }
 }
 
-/// Waits until the conductor has answered something, which is said once if it takes long; nothing, without one.
-pub async fn answered(conductor: Option<Endpoint>, screen: Arc<Screen>) {
+/// Waits until the conductor has answered something, which is said once if it takes long; nothing, without one. Gives
+/// those of this machine's `own` addresses under which it answers too, where it is on this machine: one that listens on the
+/// loopback alone leads nobody else anywhere.
+pub async fn answered(conductor: Option<Endpoint>, own: Vec<IpAddr>, screen: Arc<Screen>) -> Vec<IpAddr> {
     let client = conductor.and_then(|conductor| Client::new(conductor, None).ok());
-    let Some(client) = client else { return };
+    let Some(client) = client else { return own };
     let mut is_said = false;
     while let Err(error @ AskError::Unreachable { .. }) = client.find(&Key::Hash(InfoHash([0; 20]))).await {
         log::info!("{error}");
@@ -110,6 +117,16 @@ pub async fn answered(conductor: Option<Endpoint>, screen: Arc<Screen>) {
         }
         sleep(ASK_AGAIN).await;
     }
+    let Endpoint { host, port } = client.conductor();
+    if !host.is_this_machine() {
+        return own;
+    }
+    let answers = own.into_iter().map(async |ip| {
+        let client = Client::new(Endpoint { host: Host::Ip(ip), port: *port }, None).ok()?;
+        let answer = client.find(&Key::Hash(InfoHash([0; 20]))).await;
+        (!matches!(answer, Err(AskError::Unreachable { .. }))).then_some(ip)
+    });
+    join_all(answers).await.into_iter().flatten().collect()
 }
 
 /// The conductor of this machine, and whether it takes entries from here.

@@ -13,17 +13,22 @@ use crate::{
 };
 
 /// Lines for the only name, or for several, the likeliest to work first. `port`: that of this member; `own`: the addresses
-/// under which others reach this machine. A machine without any is alone: the lines are for itself.
-pub fn commands(settings: &Settings, port: u16, own: &[IpAddr], name: Option<&str>) -> Vec<String> {
+/// under which others reach this machine, `reached` those of them at which the conductor on it answers. A machine without
+/// any is alone: the lines are for itself.
+pub fn commands(settings: &Settings, port: u16, own: &[IpAddr], reached: &[IpAddr], name: Option<&str>) -> Vec<String> {
     let at_each = |port: u16| own.iter().map(move |ip| Endpoint { host: Host::Ip(*ip), port });
     let is_stranger = matches!(settings.conductors_from, Origin::Network | Origin::DotEnv) && settings.lan;
+    let hides = |conductor: &Endpoint| conductor.host.is_this_machine() && reached.is_empty() && settings.lan;
     let places: Vec<String> = match settings.conductors.first() {
         None if settings.lan => return near(name),
         None => return Vec::new(),
         // With its port: what answers at that of a conductor may be another one.
-        Some(_) if is_stranger && !own.is_empty() => at_each(port).map(|place| place.to_string()).collect(),
-        Some(conductor) if conductor.host.is_this_machine() && !own.is_empty() => {
-            at_each(conductor.port).map(|place| host(&place)).collect()
+        Some(conductor) if (is_stranger || hides(conductor)) && !own.is_empty() => {
+            at_each(port).map(|place| place.to_string()).collect()
+        }
+        Some(conductor) if conductor.host.is_this_machine() && !reached.is_empty() => {
+            let at = |ip: &IpAddr| host(&Endpoint { host: Host::Ip(*ip), port: conductor.port });
+            reached.iter().map(at).collect()
         }
         Some(conductor) => vec![host(conductor)],
     };
@@ -37,6 +42,14 @@ pub fn commands(settings: &Settings, port: u16, own: &[IpAddr], name: Option<&st
             })
             .collect(),
     }
+}
+
+/// Whether the lines lead others anywhere, and not only this machine.
+pub fn is_for_others(settings: &Settings, own: &[IpAddr], reached: &[IpAddr]) -> bool {
+    let leads = |conductor: &Endpoint| {
+        !conductor.host.is_this_machine() || !reached.is_empty() || settings.lan && !own.is_empty()
+    };
+    settings.conductors.first().is_none_or(leads)
 }
 
 /// As [`commands`], on the same network and with no conductor.
@@ -78,7 +91,7 @@ mod tests {
 
     fn lines(conductor: &str, from: Origin, name: Option<&str>) -> Vec<String> {
         let own = ["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()];
-        commands(&settings(conductor, from), 9998, &own, name)
+        commands(&settings(conductor, from), 9998, &own, &own, name)
     }
 
     #[test]
@@ -104,7 +117,19 @@ mod tests {
     #[test]
     fn a_machine_without_a_network_is_told_of_itself() {
         let settings = settings("127.0.0.1:7", Origin::ThisMachine);
-        assert_eq!(commands(&settings, 9998, &[], Some("x")), ["member get 127.0.0.1:7/x"]);
+        assert_eq!(commands(&settings, 9998, &[], &[], Some("x")), ["member get 127.0.0.1:7/x"]);
+        assert!(!is_for_others(&settings, &[], &[]));
+    }
+
+    #[test]
+    fn a_conductor_on_the_loopback_is_not_said_to_be_elsewhere() {
+        let settings = settings("localhost", Origin::ThisMachine);
+        let own = ["10.0.0.5".parse().unwrap()];
+        assert_eq!(commands(&settings, 9998, &own, &[], Some("x")), ["member get 10.0.0.5:9998/x"]);
+        assert!(is_for_others(&settings, &own, &[]));
+        let alone = Settings { lan: false, ..settings };
+        assert_eq!(commands(&alone, 9998, &own, &[], Some("x")), ["member get localhost/x"]);
+        assert!(!is_for_others(&alone, &own, &[]));
     }
 
     #[test]

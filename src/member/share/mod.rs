@@ -51,7 +51,7 @@ use crate::{
         units,
     },
     composer::Rules,
-    manifest::{Endpoint, shown},
+    manifest::shown,
     net::own_address::own_addresses,
     swarm::Snapshot,
     time::Time,
@@ -128,8 +128,8 @@ pub(super) async fn share_from(
     let shelf = Shelf::new(station.clone(), memory, registrar, sum.clone(), named.rules.clone());
     let watch = Watch::start(&named);
     let progress = station.start.elapsed();
-    let (settled, may_tell, registered) = (None, false, None);
-    Ok(Work { station, named, shelf, watch, sum, slot, settled, may_tell, progress, registered }.run().await)
+    let (settled, reached, registered) = (None, None, None);
+    Ok(Work { station, named, shelf, watch, sum, slot, settled, reached, progress, registered }.run().await)
 }
 
 /// What is shared of these paths, as it is remembered.
@@ -168,8 +168,9 @@ struct Work {
     slot: usize,
     /// All that was there is shared, and people heard so: whether there was anything.
     settled: Option<bool>,
-    /// The conductor has answered: what to type elsewhere leads somewhere.
-    may_tell: bool,
+    /// Addresses of this machine under which the conductor on it answers; all, where it is elsewhere. None: no conductor has
+    /// answered yet, and what to type elsewhere may lead nowhere.
+    reached: Option<Vec<IpAddr>>,
     /// When more machines were last seen to have something.
     progress: Time,
     /// Closed when the conductors took what was found first.
@@ -188,14 +189,14 @@ impl Work {
         // Whoever types it finds it there already.
         let _ = stop.run_until_cancelled(timeout(TOLD, told.recv())).await;
         let first = self.station.settings.conductors.first().cloned();
-        let mut answered = pin!(conductor::answered(first, self.station.screen.clone()));
+        let mut answered = pin!(conductor::answered(first, self.own_addresses(), self.station.screen.clone()));
         let mut look_again = pin!(sleep(wait));
         loop {
             let soon = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = &mut answered, if !self.may_tell => {
-                    self.may_tell = true;
+                reached = &mut answered, if self.reached.is_none() => {
+                    self.reached = Some(reached);
                     self.tell_elsewhere();
                     None
                 }
@@ -310,7 +311,7 @@ impl Work {
                 .update(self.slot, &View { name: shown(&name).into_owned(), phase, swarm, eta: None, elapsed });
         }
         if self.shelf.is_settled() && self.settled.is_none_or(|any| !any && files > 0) {
-            if self.settled == Some(false) && self.may_tell {
+            if self.settled == Some(false) && self.reached.is_some() {
                 self.tell_elsewhere();
             }
             self.settled = Some(files > 0);
@@ -332,8 +333,9 @@ impl Work {
             }
             return;
         }
-        let of_others = |conductor: &Endpoint| !conductor.host.is_this_machine() || !self.own_addresses().is_empty();
-        let heading = match self.station.settings.conductors.first().is_none_or(of_others) {
+        let own = self.own_addresses();
+        let reached = self.reached.as_ref().unwrap_or(&own);
+        let heading = match elsewhere::is_for_others(&self.station.settings, &own, reached) {
             true => "On the others:",
             false => "On this machine:",
         };
@@ -363,7 +365,9 @@ impl Work {
 
     fn commands(&self) -> Vec<String> {
         let Station { settings, port, .. } = &*self.station;
-        elsewhere::commands(settings, *port, &self.own_addresses(), self.shelf.only_name().as_deref())
+        let own = self.own_addresses();
+        let reached = self.reached.as_ref().unwrap_or(&own);
+        elsewhere::commands(settings, *port, &own, reached, self.shelf.only_name().as_deref())
     }
 
     /// Where others reach this machine, IPv4 first.
