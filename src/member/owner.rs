@@ -135,7 +135,7 @@ impl Owner {
             Found::Unproven | Found::Unchecked => Stage::Checking(parts.store.check()),
             Found::Ready => Stage::Fetching,
         };
-        let (noted, counted) = (parts.swarm.have().count(), parts.swarm.copies().len());
+        let (noted, counted) = (parts.swarm.have().count(), parts.swarm.copies().count());
         Self {
             parts,
             lookout,

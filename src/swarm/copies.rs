@@ -173,7 +173,7 @@ impl Copies {
     }
 
     /// Number of machines that were seen to have everything.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.seen.len()
     }
 
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(names(&copies), ["vm"], "another folder of it");
         assert_eq!(copies.seen().next().unwrap().addresses, [1, 2, 3, 4, 5].map(address));
         copies.see(seen(6, "vm", Some(1), Some(2)));
-        assert_eq!(copies.len(), 2);
+        assert_eq!(copies.count(), 2);
     }
 
     #[test]
@@ -254,14 +254,14 @@ mod tests {
         let mut copies = copies();
         (1..20).for_each(|n| copies.claim(claimed(n, "invented", Some(n))));
         (1..20).for_each(|n| copies.claim(claimed(n + 100, "", None)));
-        assert_eq!((copies.len(), claims(&copies).len()), (0, 37), "ours is not among them");
+        assert_eq!((copies.count(), claims(&copies).len()), (0, 37), "ours is not among them");
         copies.see(seen(1, "one", Some(1), Some(1)));
         copies.see(seen(101, "two", None, None));
-        assert_eq!((copies.len(), claims(&copies).len()), (2, 35), "what was seen is claimed no more");
+        assert_eq!((copies.count(), claims(&copies).len()), (2, 35), "what was seen is claimed no more");
         copies.claim(claimed(1, "one", Some(1)));
         copies.claim(claimed(50, "one", Some(1)));
         copies.claim(claimed(101, "two", None));
-        assert_eq!((copies.len(), claims(&copies).len()), (2, 35));
+        assert_eq!((copies.count(), claims(&copies).len()), (2, 35));
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
         copies.see(Sighting { addresses: vec![address(9)], ..seen(3, "", None, None) });
         copies.claim(claimed(4, "we", Some(9)));
         copies.claim(claimed(9, "we", None));
-        assert_eq!((copies.len(), claims(&copies).len()), (0, 0));
+        assert_eq!((copies.count(), claims(&copies).len()), (0, 0));
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         copies.see(Sighting { addresses: vec![address(66)], ..seen(1, "bad", Some(7), Some(7)) });
         copies.see(Sighting { addresses: vec![address(66)], ..seen(2, "bad", Some(7), Some(7)) });
         copies.see(Sighting { addresses: vec![address(66)], ..seen(7, "bad", Some(1), Some(1)) });
-        assert_eq!(copies.len(), 3);
+        assert_eq!(copies.count(), 3);
         copies.see(seen(1, "one", Some(1), Some(1)));
         assert_eq!(names(&copies), ["one", "bad", "other client"], "its name is back with its next connection");
     }
@@ -321,7 +321,7 @@ mod tests {
             let addresses = (0..9).map(address).collect();
             copies.see(Sighting { id: PeerId([1; 20]), name: None, copy: None, machine, addresses });
         }
-        assert_eq!((copies.len(), claims(&copies).len()), (MAX_SEEN, MAX_CLAIMS));
+        assert_eq!((copies.count(), claims(&copies).len()), (MAX_SEEN, MAX_CLAIMS));
         assert_eq!(copies.seen().next().unwrap().addresses.len(), MAX_ADDRESSES);
     }
 
@@ -339,7 +339,7 @@ mod tests {
                     copies.claim(claimed(id, "vm", copy));
                 }
             }
-            prop_assert_eq!(copies.len(), there.len());
+            prop_assert_eq!(copies.count(), there.len());
         }
     }
 }

@@ -337,7 +337,7 @@ impl Swarm {
             members: self.neighbours.len(),
             complete_members: self.neighbours.values().filter(|n| n.is_complete()).count(),
             mirrors: self.mirrors.count(),
-            copies: self.copies.len(),
+            copies: self.copies.count(),
             wrong_parts: self.wrong_parts,
         }
     }
@@ -466,7 +466,7 @@ mod tests {
         let hello = |n| Event::Hello(Hello { machine: Some(MachineId([n; 8])), ..Hello::default() });
         let events = (1..20).flat_map(|n| [hello(n), Event::HasAll]);
         events.for_each(|event| swarm.handle(Input::Peer(PeerKey(1), event), Time::ZERO));
-        assert_eq!(swarm.copies().len(), 1);
+        assert_eq!(swarm.copies().count(), 1);
     }
 
     #[test]
