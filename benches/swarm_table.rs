@@ -1,5 +1,6 @@
 //! Prints the table of simulated scenarios for benches/RESULTS.md: `cargo bench --bench swarm_table [-- NAME]`.
 
+#[allow(dead_code, reason = "only the tests run random scripts")]
 #[path = "../tests/simulation/sim/mod.rs"]
 mod sim;
 
