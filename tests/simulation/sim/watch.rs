@@ -80,11 +80,7 @@ impl Seen {
                 self.asked.insert(block(raw));
                 self.has_asked = true;
             }
-            Message::Cancel(raw) => {
-                if self.asked.remove(&block(raw)) {
-                    self.taken_back.push(block(raw));
-                }
-            }
+            Message::Cancel(raw) if self.asked.remove(&block(raw)) => self.taken_back.push(block(raw)),
             _ => {}
         }
     }
