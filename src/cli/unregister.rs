@@ -30,7 +30,9 @@ pub struct Unregister {
 /// `member unregister` as it was typed, with what the environment and `.env` say.
 pub(super) fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Question, clap::Error> {
     let (Args { name, conductor, token_file, json, log }, typed) = read::<Args>(args, &dot_env)?;
-    let parsed = Typed::parse(&name, !conductor.is_empty());
+    // A conductor of `.env` may have come with a download: it does not turn the host that was typed into an owner.
+    let is_named = !conductor.is_empty() && is_trusted(&typed, "conductor");
+    let parsed = Typed::parse(&name, is_named);
     let Typed { conductor: host, key } = parsed.map_err(|error| wrong::<Args>(format_args!("{name:?}: {error}")))?;
     let key = key.ok_or_else(|| wrong::<Args>("say which composition: HOST/NAME, or its info-hash"))?;
     let token = tokens::first(token_file.as_deref()).map_err(wrong::<Args>)?;

@@ -57,7 +57,7 @@ use crate::{
     metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
-    ui::{End, Phase, Report, Screen, View, keys::Keys, to_stderr},
+    ui::{End, Phase, Report, Screen, View, keys::Keys},
 };
 use ask::{AskingFailed, Person};
 use begin::Beginning;
@@ -168,13 +168,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Exit {
             Err(error) => ends.push(error.told(None, start, &screen)),
         }
     }
-    match Exit::worst(ends) {
-        Exit::Done if screen.has_lost() => {
-            to_stderr("error: the lines of --json are lost: standard output cannot be written");
-            Exit::Disk
-        }
-        exit => exit,
-    }
+    Exit::worst(ends)
 }
 
 /// What came of something that was named.

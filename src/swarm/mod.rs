@@ -476,7 +476,7 @@ mod tests {
         swarm.handle(Input::Peer(PeerKey(1), Event::Hello(Hello::default())), Time::ZERO);
         swarm.handle(Input::Peer(PeerKey(1), Event::HasAll), Time::ZERO);
         let again = Introduction { address: "[fd00::1]:9998".parse().unwrap(), dialled: true, ..introduction(1) };
-        swarm.handle(Input::Introduced(PeerKey(2), again), Time::ZERO);
+        swarm.handle(Input::Introduced(PeerKey(2), again), Time::from_secs(5));
         let addresses: Vec<_> = swarm.copies().seen().map(|machine| machine.addresses.clone()).collect();
         assert_eq!(addresses, [["10.0.0.1", "fd00::1"].map(|ip| ip.parse::<core::net::IpAddr>().unwrap()).to_vec()]);
     }

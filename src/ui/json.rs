@@ -32,8 +32,6 @@ struct State<W> {
     out: W,
     /// Nobody reads: a pipe is broken, a disk full.
     over: bool,
-    /// What was to be written is lost, though somebody may read: a full disk, mostly.
-    lost: bool,
     slots: Vec<Slot>,
 }
 
@@ -106,7 +104,7 @@ struct Progress<'a> {
 impl<W: Write> Json<W> {
     /// `clock` gives the times of the lines.
     pub fn new(out: W, clock: fn() -> SystemTime) -> Self {
-        Self { state: Mutex::new(State { out, over: false, lost: false, slots: Vec::new() }), clock }
+        Self { state: Mutex::new(State { out, over: false, slots: Vec::new() }), clock }
     }
 
     /// Says what is due of this composition.
@@ -129,11 +127,6 @@ impl<W: Write> Json<W> {
         if due {
             state.progress((self.clock)(), slot);
         }
-    }
-
-    /// Whether lines are lost though somebody may read them.
-    pub fn has_lost(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).lost
     }
 
     /// Says what happened; before the end of a composition, once more how far it was.
@@ -175,7 +168,6 @@ impl<W: Write> State<W> {
         });
         if let Err(error) = written {
             self.over = true;
-            self.lost = error.kind() != io::ErrorKind::BrokenPipe;
             log::info!("no more JSON lines: standard output: {error}");
         }
     }
@@ -349,22 +341,5 @@ mod tests {
         let json = Json::new(Broken(0), clock);
         json.event(&Report::End(report::tests::end()));
         json.event(&Report::End(report::tests::end()));
-        assert!(!json.has_lost());
-    }
-
-    #[test]
-    fn lines_that_a_full_disk_does_not_take_are_lost() {
-        struct Full;
-        impl Write for Full {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let json = Json::new(Full, clock);
-        json.event(&Report::End(report::tests::end()));
-        assert!(json.has_lost());
     }
 }

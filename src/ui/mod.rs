@@ -210,11 +210,6 @@ impl Screen {
         }
     }
 
-    /// Whether lines for a script are lost: standard output cannot be written, and that not because nobody reads it.
-    pub fn has_lost(&self) -> bool {
-        matches!(&self.form, Form::Json { lines, .. } if lines.has_lost())
-    }
-
     /// A line for people.
     pub fn say(&self, line: &str) {
         match &self.form {

@@ -338,7 +338,8 @@ fn a_taken_port_is_refused() {
 
 #[test]
 fn every_signal_that_asks_to_end_ends_it_cleanly() {
-    for signal in signals::that_end() {
+    // A SIGHUP asks a conductor to read its files again.
+    for signal in signals::that_end().into_iter().filter(|signal| *signal != Signal::HUP) {
         let mut conductor = Conductor::start();
         conductor.announce(&SEED, "");
         assert_eq!(conductor.told()["event"], "joined");

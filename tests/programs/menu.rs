@@ -265,7 +265,10 @@ fn a_folder_is_shared_from_it() {
     terminal.sends(&["Enter"]);
     terminal.shows("shared from here: vm.qcow2");
     let text = terminal.shows("1 composition\n");
-    assert!(text.contains("On the others:") && text.contains("member get"), "{text}");
+    assert!(
+        text.contains("On this machine:") && text.contains("member get"),
+        "the conductor is on the loopback: {text}"
+    );
     let mut get = place.command(env!("CARGO_BIN_EXE_member"));
     get.args(["get", &format!("{address}/vm.qcow2"), "-o", "copy", "--exit-when-done", "--json", "--port", "0"]);
     Program::start(get).end().with(0);
