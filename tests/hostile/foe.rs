@@ -27,6 +27,8 @@ use crate::support::PATIENCE;
 
 /// Where it comes from: another address than the honest ones have.
 pub const FOE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+/// The address of somebody else.
+pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 67);
 /// The number under which it wants metadata (BEP 9).
 const METADATA: u8 = 7;
 

@@ -9,7 +9,7 @@ use orchestra::wire::{
 
 use crate::{
     arena::{Arena, Victim, is_possible},
-    foe::{FOE, Foe, bytes_of, id},
+    foe::{ELSEWHERE, FOE, Foe, bytes_of, id},
     row,
     support::{bytes, seed},
 };
@@ -204,6 +204,10 @@ fn wrong_parts_under_ever_new_names() {
         return;
     }
     let arena = Arena::new(Victim::Fetches, &[]);
+    // Somebody elsewhere has everything too: an address is never shut where nobody else has what is missing.
+    let mut source = Foe::greet(ELSEWHERE, arena.port, arena.parsed.info_hash(), id(99), true).expect("let in");
+    source.say(&[Message::HaveAll]);
+    assert!(source.is_heard(), "let in");
     let mut names = 0;
     loop {
         let mut foe = arena.giver(names);
@@ -216,6 +220,7 @@ fn wrong_parts_under_ever_new_names() {
     }
     assert_eq!(names, 3);
     arena.honest_fetch();
+    drop(source);
     tell("wrong parts under ever new ids from one address", "closed each time; after three the address is shut");
 }
 
