@@ -45,7 +45,7 @@ const FIRST_REQUEST: u32 = 4 * BLOCK;
 /// Pieces of metadata that wait to be sent at most; more are refused.
 const MAX_METADATA_QUEUE: usize = 64;
 /// What was recalled is given up after this time, if neither it comes nor a refusal.
-const RECALL_TIME: Time = Time::from_millis(300);
+const RECALL_TIME: Time = Time::from_millis(700);
 /// Messages that wait to be sent; beyond that nothing more is read from this member.
 const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
 /// Events that wait to be told at most: nothing more is read before they are.

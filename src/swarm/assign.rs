@@ -25,11 +25,19 @@ const MOST_OUTSTANDING: u64 = 64 << 20;
 const MOST_PARTS: usize = 512;
 /// With less than this outstanding in all, a complete member may be asked for anything.
 const HUNGRY: u64 = 64 << 10;
-/// A complete member that gave nothing for so long is asked for what is missing, whoever else has it.
-const SPARED_TIME: Time = Time::from_millis(500);
+/// A complete member that gave nothing for so long, and for so many times what it takes to come round to all, is asked for what is missing, whoever else has it.
+const SPARED_ROUNDS: u32 = 3;
+const SPARED_TIME: Time = Time::from_millis(1000);
 /// A pending part is taken from who would need this many times as long as the one who could have it instead.
 const STEAL: f64 = 2.0;
 const STEAL_MARGIN: f64 = 0.010;
+/// A part that was moved is kept for twice this at first, and for two to the power of the second times this at most.
+const FIRST_KEEP: Time = Time::from_millis(25);
+const MAX_DOUBLINGS: u32 = 7;
+/// Seconds without a byte after which what came before does not count.
+const SILENT: f64 = 2.0;
+/// Seconds without a byte after which an answer to a recall is not waited for.
+const HOPELESS: f64 = 1.0;
 /// A part that is fetched from one alone, to know whom to blame, is left to it for so much longer.
 const SUSPECT_MARGIN: f64 = 1.0;
 /// A part that has not begun to come after this many times what it should take is not counted on.
@@ -42,6 +50,12 @@ const OVERDUE: f64 = 4.0;
 fn time_to_come(due: f64, waited: f64) -> (f64, bool) {
     let overdue = waited > OVERDUE * due;
     (if overdue { waited } else { (due - waited).max(0.0) }, overdue)
+}
+
+/// How long a member keeps a part that was taken from so many others before it came: longer each time, or one who gives it
+/// would lose it to those who only say that they would, again and again.
+fn keeps(moves: u32) -> Time {
+    FIRST_KEEP * (1 << moves.min(MAX_DOUBLINGS))
 }
 
 /// A part that is asked of one and may be taken over by another.
@@ -102,7 +116,8 @@ impl Swarm {
         let spread = self.neighbours.values().any(|n| n.counts());
         let outstanding = || self.neighbours.values().map(|n| n.outstanding()).sum::<u64>();
         let n = self.neighbours.get(&key)?;
-        let idle = n.fetches.is_empty() && now >= n.last_bytes + SPARED_TIME;
+        let turns = self.round().map_or(Time::ZERO, |round| round * SPARED_ROUNDS);
+        let idle = n.fetches.is_empty() && now >= n.last_bytes + SPARED_TIME.max(turns);
         let spared = n.is_complete() && spread && !idle && outstanding() >= HUNGRY;
         let among = if spared { Among::OnlyThere } else { Among::All };
         self.picker.pick(&n.has, among, !spread)
@@ -119,7 +134,8 @@ impl Swarm {
             n.rate.start(now);
         }
         let offered = std::mem::take(&mut n.offers);
-        n.fetches.push(Fetch { part, left, began: None, offered });
+        let kept_until = now + self.moves.get(&part).map_or(Time::ZERO, |moves| keeps(*moves));
+        n.fetches.push(Fetch { part, left, began: None, offered, kept_until });
         self.picker.set(part, PartState::Fetching(key));
         self.tell(key, Command::Fetch(part));
     }
@@ -144,14 +160,21 @@ impl Swarm {
             false => (late.left, STEAL_MARGIN),
         };
         if late.time > STEAL * (f64::from(bytes) / own_rate + margin) {
-            self.picker.set(late.part, PartState::Moving(late.victim, thief));
+            self.moves(late.part, late.victim, thief);
             if late.waits {
                 self.edit(late.victim, |n| n.loses_one(now));
             }
-            // An answer is not waited for where there should have been bytes long ago.
-            let command = if late.overdue || suspect { Command::Release } else { Command::Recall };
+            // An answer is not waited for where there should have been bytes long ago, whoever was to be served before.
+            let hopeless = late.waits && late.time > HOPELESS && late.overdue;
+            let command = if hopeless || suspect { Command::Release } else { Command::Recall };
             self.tell(late.victim, command(late.part));
         }
+    }
+
+    /// The part is being taken back from the first for the second.
+    pub(super) fn moves(&mut self, part: PartIndex, from: PeerKey, to: PeerKey) {
+        self.picker.set(part, PartState::Moving(from, to));
+        *self.moves.entry(part).or_default() += 1;
     }
 
     /// Of the parts that the thief has and that are asked of others, the one that would be there last.
@@ -164,10 +187,16 @@ impl Swarm {
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
                 let (time, overdue) = match fetch.began {
-                    Some(began) => (self.time_left(fetch, now.saturating_sub(began).as_secs_f64()), false),
+                    Some(began) => {
+                        let left = self.time_left(fetch, now.saturating_sub(began).as_secs_f64());
+                        // What came before says nothing of one that fell silent in the middle.
+                        (if waited > SILENT { left.max(waited) } else { left }, false)
+                    }
                     None => time_to_come(ahead / rate, waited),
                 };
-                let taken = own.has.has(fetch.part) && self.picker.state(fetch.part) == PartState::Fetching(*key);
+                let taken = own.has.has(fetch.part)
+                    && self.picker.state(fetch.part) == PartState::Fetching(*key)
+                    && now >= fetch.kept_until;
                 if taken && worst.as_ref().is_none_or(|worst| time > worst.time) {
                     let (part, left, waits) = (fetch.part, fetch.left, fetch.began.is_none());
                     worst = Some(Late { time, victim: *key, part, left, waits, overdue });
@@ -390,5 +419,27 @@ mod tests {
             asked |= is_asked(&told(&mut swarm, now));
         }
         assert!(asked, "within a second");
+    }
+
+    /// Two members offer themselves for the last part again and again, and neither gives it at once: the one that would
+    /// must not lose it to the other each time.
+    #[test]
+    fn a_part_that_goes_from_hand_to_hand_stays_longer_with_each() {
+        let mut swarm = between(&[0, 1], &[0, 1, 2, 3, 4, 5, 6, 7]);
+        let asked = told(&mut swarm, Time::ZERO);
+        let (of_a, of_b) = (fetched(&asked, A), fetched(&asked, B));
+        gives_one(&mut swarm, A, of_a.get(), Time::from_millis(5));
+        let mut moved = Vec::new();
+        for ms in (10..20_000).step_by(10) {
+            let now = Time::from_millis(ms);
+            for key in [A, B] {
+                swarm.handle(Input::Peer(key, Event::Offer), now);
+            }
+            let told = told(&mut swarm, now);
+            moved.extend(told.iter().filter(|(_, command)| *command == Command::Fetch(of_b)).map(|_| now));
+        }
+        let longest = moved.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest >= Time::from_secs(3), "{longest:?}");
+        assert!(moved.len() < 30, "{moved:?}");
     }
 }

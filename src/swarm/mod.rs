@@ -158,6 +158,8 @@ pub struct Swarm {
     reveal: Option<Reveal>,
     /// Parts that came wrong in pieces from several members: fetched from one alone, to know whom to blame.
     suspect: BTreeSet<PartIndex>,
+    /// How often a part was taken from one for another, and has not come since.
+    moves: BTreeMap<PartIndex, u32>,
     /// What the lots are drawn with that decide who stays when there are too many.
     lots: u64,
     /// Bytes a second that we move when there is something to move, in the busier direction.
@@ -194,6 +196,7 @@ impl Swarm {
             known: KnownPeers::default(),
             roster: 0,
             suspect: BTreeSet::new(),
+            moves: BTreeMap::new(),
             lots: dice.u64(..),
             pace: 0.0,
             dice,
@@ -282,6 +285,7 @@ impl Swarm {
             self.tell(key, Command::Release(part));
         }
         self.picker.set(part, PartState::Present);
+        self.moves.remove(&part);
         std::sync::Arc::make_mut(&mut self.have).insert(part);
         let len = u64::from(self.geometry().part_len(part));
         self.left -= len;

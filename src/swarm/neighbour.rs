@@ -25,6 +25,8 @@ pub(super) struct Fetch {
     pub began: Option<Time>,
     /// It had nothing to send when it was asked for it, and said so.
     pub offered: bool,
+    /// It is not taken from it before.
+    pub kept_until: Time,
 }
 
 /// It owed us bytes and sent none.

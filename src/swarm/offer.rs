@@ -67,7 +67,7 @@ impl Swarm {
             return;
         };
         if let Some((victim, part)) = self.waits_longest(free, key, now) {
-            self.picker.set(part, PartState::Moving(victim, key));
+            self.moves(part, victim, key);
             self.tell(victim, Command::Recall(part));
         }
     }
@@ -85,7 +85,7 @@ impl Swarm {
                 let rate = n.rate.get();
                 let time = ahead / rate.max(1.0) - waited;
                 let late = waited > KEEPS * ahead / if rate > 0.0 { rate } else { mean.max(1.0) };
-                if self.is_movable(fetch, *other, free, late) && longest.is_none_or(|(most, ..)| time > most) {
+                if self.is_movable(fetch, *other, free, late, now) && longest.is_none_or(|(most, ..)| time > most) {
                     longest = Some((time, *other, fetch.part));
                 }
             }
@@ -93,8 +93,8 @@ impl Swarm {
         longest.map(|(_, other, part)| (other, part))
     }
 
-    fn is_movable(&self, fetch: &Fetch, from: PeerKey, to: &Neighbour, late: bool) -> bool {
-        let waits = fetch.began.is_none() && (!fetch.offered || late);
+    fn is_movable(&self, fetch: &Fetch, from: PeerKey, to: &Neighbour, late: bool, now: Time) -> bool {
+        let waits = fetch.began.is_none() && (!fetch.offered || late) && now >= fetch.kept_until;
         waits
             && to.has.has(fetch.part)
             && self.picker.state(fetch.part) == PartState::Fetching(from)

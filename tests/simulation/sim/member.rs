@@ -132,6 +132,9 @@ impl Member {
             {
                 conn.landing = Landing::Unwanted;
             }
+            if let Event::Released { .. } = event {
+                conn.seen.will_be_asked(false);
+            }
             self.swarm.handle(Input::Peer(key, event), now);
         }
     }
@@ -147,9 +150,11 @@ impl Member {
             Effect::Tell(key, Command::Close(why)) => self.end(key, Closed::ByUs(why), now),
             Effect::Tell(key, Command::Fetch(part)) => {
                 let missing = self.parts.missing(&self.geometry, part);
-                if let Some(conn) = self.touch(key)
-                    && let Some(whole) = conn.session.fetch(part, &missing, now)
-                {
+                let Some(conn) = self.touch(key) else {
+                    return;
+                };
+                conn.seen.will_be_asked(!missing.is_empty());
+                if let Some(whole) = conn.session.fetch(part, &missing, now) {
                     self.tally.found_whole += 1;
                     self.check_soon(key, whole);
                 }
@@ -222,7 +227,7 @@ impl Member {
     }
 
     fn judge(&mut self, key: PeerKey, part: PartIndex) {
-        let (right, alone) = self.parts.check(part);
+        let (right, alone) = self.parts.check(part, key);
         let verdict = if right {
             self.written.insert(part);
             self.asks.push_back(Ask::Wake(WRITING, Timer::Written(part)));

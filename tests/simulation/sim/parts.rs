@@ -57,10 +57,10 @@ impl Parts {
         }
     }
 
-    /// Checks a part and forgets it: whether its bytes are right, and whether they all came from one member.
-    pub fn check(&mut self, part: PartIndex) -> (bool, bool) {
+    /// Checks a part and forgets it: whether its bytes are right, and whether they all came from this member.
+    pub fn check(&mut self, part: PartIndex, key: PeerKey) -> (bool, bool) {
         match self.parts.remove(&part) {
-            Some(got) => (!got.wrong, got.from.len() == 1),
+            Some(got) => (!got.wrong, got.from == [key]),
             None => (false, false),
         }
     }

@@ -14,10 +14,11 @@ use orchestra::{
     },
 };
 
-/// While somebody who does not choke us offers what is missing, something is asked for within this time.
+/// While somebody who does not choke us offers what is missing, something is asked for within this time. (A request counts
+/// that waits for a block of our own to be sent, but not a part that the swarm believes to be on its way.)
 const ASKED_WITHIN: Duration = Duration::from_millis(1000);
 /// While an honest seed offers what is missing, some of it comes within this time, whoever else promised it.
-const COMES_WITHIN: Duration = Duration::from_secs(20);
+const COMES_WITHIN: Duration = Duration::from_secs(30);
 /// Who looks so seldom was stopped itself.
 const LOOKS: Duration = Duration::from_millis(300);
 
@@ -30,6 +31,8 @@ pub struct Seen {
     asked: BTreeSet<(u32, u32, u32)>,
     /// Those that were taken back and are not answered yet. A refusal answers these first.
     taken_back: Vec<(u32, u32, u32)>,
+    /// A request waits to be sent: a block of our own goes before, which takes long on a slow uplink.
+    waits: bool,
     /// Something was asked for since this was looked at.
     has_asked: bool,
 }
@@ -46,6 +49,7 @@ impl Seen {
             chokes: true,
             asked: BTreeSet::new(),
             taken_back: Vec::new(),
+            waits: false,
             has_asked: false,
         }
     }
@@ -62,6 +66,7 @@ impl Seen {
             }
             Message::Choke => {
                 self.chokes = true;
+                self.waits = false;
                 self.asked.clear();
             }
             Message::Unchoke => self.chokes = false,
@@ -79,6 +84,7 @@ impl Seen {
             Message::Request(raw) => {
                 self.asked.insert(block(raw));
                 self.has_asked = true;
+                self.waits = false;
             }
             Message::Cancel(raw) if self.asked.remove(&block(raw)) => self.taken_back.push(block(raw)),
             _ => {}
@@ -99,7 +105,12 @@ impl Seen {
 
     /// Something is asked of it, or was since the last look.
     pub fn is_asked(&mut self) -> bool {
-        std::mem::take(&mut self.has_asked) || !self.asked.is_empty()
+        std::mem::take(&mut self.has_asked) || self.waits || !self.asked.is_empty()
+    }
+
+    /// It is to be asked for something, or is not after all.
+    pub fn will_be_asked(&mut self, will: bool) {
+        self.waits = will && !self.chokes;
     }
 
     /// It does not choke us and has a part for which this is true.
