@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::allowance::{Customer, customers, whole_customer};
@@ -37,6 +37,8 @@ pub struct Room {
     size: u32,
     shares: u32,
     taken: Arc<Mutex<Taken>>,
+    /// A connection has fallen silent since this was last heard.
+    silence: Arc<Notify>,
 }
 
 /// Who has the places.
@@ -57,6 +59,7 @@ pub struct Place {
     nth: u64,
     end: CancellationToken,
     taken: Arc<Mutex<Taken>>,
+    silence: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -77,30 +80,58 @@ impl Room {
 
     /// So many places, which so many sources together may take.
     pub fn of(size: u32, shares: u32) -> Self {
-        Self { places: Arc::new(Semaphore::new(size as usize)), size, shares, taken: Arc::default() }
-    }
-
-    /// Waits until there is a free place; one is made free where somebody asks nothing.
-    pub async fn has_place(&self) {
-        if self.places.available_permits() == 0 {
-            lock(&self.taken).end_one();
+        Self {
+            places: Arc::new(Semaphore::new(size as usize)),
+            size,
+            shares,
+            taken: Arc::default(),
+            silence: Arc::default(),
         }
-        let _ = self.places.acquire().await;
     }
 
-    /// A place for a connection from here; None where this source has had its share, or nothing is free.
+    /// A place for a connection from here, at once; `None` where this source has had its share, or nothing is free.
     pub fn enter(&self, source: IpAddr) -> Option<Place> {
         let permit = self.places.clone().try_acquire_owned().ok()?;
+        self.seat(source, permit)
+    }
+
+    /// A place for a connection from here; `None` where this source has had its share. Where all are taken, one is made
+    /// free as soon as a connection asks nothing. Several threads may wait for one each: a place that one of them saw free
+    /// may be another's by the time that a connection comes.
+    pub async fn enter_or_wait(&self, source: IpAddr) -> Option<Place> {
+        if self.has_had_its_share(source, &lock(&self.taken)) {
+            return None;
+        }
+        let place = self.places.clone().acquire_owned();
+        tokio::pin!(place);
+        let mut has_ended_one = self.places.available_permits() > 0;
+        let permit = loop {
+            has_ended_one = has_ended_one || lock(&self.taken).end_one();
+            tokio::select! {
+                biased;
+                permit = &mut place => break permit.ok()?,
+                () = self.silence.notified(), if !has_ended_one => {}
+            }
+        };
+        self.seat(source, permit)
+    }
+
+    fn seat(&self, source: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
         let source = source.to_canonical();
-        let share = self.size / self.shares;
         let mut taken = lock(&self.taken);
-        if customers(source).any(|customer| taken.counts.get(&customer).is_some_and(|count| *count >= share)) {
+        if self.has_had_its_share(source, &taken) {
             return None;
         }
         customers(source).for_each(|customer| *taken.counts.entry(customer).or_default() += 1);
         taken.next += 1;
         let (nth, end) = (taken.next, CancellationToken::new());
-        Some(Place { source, nth, end, taken: self.taken.clone(), _permit: permit })
+        Some(Place { source, nth, end, taken: self.taken.clone(), silence: self.silence.clone(), _permit: permit })
+    }
+
+    fn has_had_its_share(&self, source: IpAddr, taken: &Taken) -> bool {
+        let share = self.size / self.shares;
+        customers(source.to_canonical())
+            .any(|customer| taken.counts.get(&customer).is_some_and(|count| *count >= share))
     }
 
     /// How many places there are, and how many of them are taken.
@@ -134,16 +165,13 @@ impl Default for Room {
 }
 
 impl Taken {
-    /// Ends the oldest of the largest crowd of connections that ask nothing, if there is any.
-    fn end_one(&mut self) {
+    /// Ends the oldest of the largest crowd of connections that ask nothing; false: there is none.
+    fn end_one(&mut self) -> bool {
         let oldest = |all: &BTreeSet<u64>| all.first().copied().unwrap_or(u64::MAX);
         let crowds = self.silent.iter().map(|(customer, all)| (all.len(), std::cmp::Reverse(oldest(all)), *customer));
-        if let Some((count, std::cmp::Reverse(nth), customer)) = crowds.max() {
-            log::debug!("a connection is closed: {count} of its source ask nothing, and all places are taken");
-            if let Some(end) = self.forget(customer, nth) {
-                end.cancel();
-            }
-        }
+        let Some((count, std::cmp::Reverse(nth), customer)) = crowds.max() else { return false };
+        log::debug!("a connection is closed: {count} of its source ask nothing, and all places are taken");
+        self.forget(customer, nth).inspect(CancellationToken::cancel).is_some()
     }
 
     /// Takes a connection from those that ask nothing.
@@ -164,6 +192,7 @@ impl Place {
         let mut taken = lock(&self.taken);
         taken.silent.entry(whole_customer(self.source)).or_default().insert(self.nth);
         taken.ends.insert(self.nth, self.end.clone());
+        self.silence.notify_one();
     }
 
     /// Waits until this connection has to go.
@@ -233,6 +262,56 @@ mod tests {
         let places: Vec<Place> = (0..100).filter_map(|n| enter(format!("2001:db8:0:{n:x}00::1"))).collect();
         assert_eq!(places.len(), 4);
         assert!(enter("2001:db8:1::1".to_owned()).is_some());
+    }
+
+    /// A connection that ends as soon as it is told that its place is needed.
+    fn stay_silent(place: Place) {
+        place.fall_silent();
+        tokio::spawn(async move { place.is_needed().await });
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn everybody_gets_a_place_however_many_threads_give_them_away() {
+        let room = Room::of(64, SHARES);
+        for n in 0..64 {
+            stay_silent(room.enter([10, 0, 0, n % 8].into()).expect("a place"));
+        }
+        let of_a_thread = |thread: u8| {
+            let room = room.clone();
+            async move {
+                for n in 0..200 {
+                    let place = room.enter_or_wait([10, 1, thread, n].into()).await.expect("a place");
+                    place.fall_silent();
+                    let place = Arc::new(place);
+                    let busy = place.clone().answers();
+                    tokio::task::yield_now().await;
+                    assert!(!place.end.is_cancelled(), "it is being answered");
+                    drop(busy);
+                }
+            }
+        };
+        let threads: Vec<_> = (0..8).map(|thread| tokio::spawn(of_a_thread(thread))).collect();
+        for thread in threads {
+            thread.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_place_of_the_next_that_falls_silent() {
+        let room = Room::of(2, 1);
+        let places: Vec<_> = (0..2).map(|n| Arc::new(room.enter([10, 0, 0, n].into()).expect("a place"))).collect();
+        let answering: Vec<_> = places.iter().map(|place| place.clone().answers()).collect();
+        for place in places {
+            tokio::spawn(async move { place.is_needed().await });
+        }
+        let entering = tokio::spawn({
+            let room = room.clone();
+            async move { room.enter_or_wait([10, 0, 0, 9].into()).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!entering.is_finished(), "all are being answered");
+        drop(answering);
+        assert!(entering.await.unwrap());
     }
 
     #[test]

@@ -75,12 +75,14 @@ pub async fn serve(sockets: Vec<TcpListener>, desk: Arc<Desk>, room: Room, stop:
         Err(error) => return log::error!("HTTP is not served: {error}"),
     };
     let router = catalogue::api::router(desk.clone()).merge(page::router(desk.clone()));
-    while let Some(accepted) = stop.run_until_cancelled(next(&doors, &room)).await {
+    while let Some(accepted) = stop.run_until_cancelled(doors.accept()).await {
         match accepted {
             Ok((stream, caller)) if at_once::answer(&stream, &caller, &desk) => {}
             Ok((stream, caller)) => {
-                // Who has had its share is let go.
-                let Some(place) = room.enter(caller.source).map(Arc::new) else {
+                // Meanwhile others wait in the system's queue.
+                let Some(place) = stop.run_until_cancelled(room.enter_or_wait(caller.source)).await else { return };
+                // A source that has had its share is let go.
+                let Some(place) = place.map(Arc::new) else {
                     desk.counted().turned_away();
                     continue;
                 };
@@ -112,12 +114,6 @@ pub async fn serve(sockets: Vec<TcpListener>, desk: Arc<Desk>, room: Room, stop:
             }
         }
     }
-}
-
-/// The next connection, once there is a place for one.
-async fn next(doors: &Doors, room: &Room) -> io::Result<(std::net::TcpStream, Caller)> {
-    room.has_place().await;
-    doors.accept().await
 }
 
 fn watched(stream: std::net::TcpStream) -> io::Result<TcpStream> {

@@ -54,10 +54,9 @@ pub async fn start(
 async fn serve(listener: TcpListener, router: Router) {
     let room = Room::of(MAX_CONNECTIONS, SHARES);
     loop {
-        room.has_place().await;
         match listener.accept().await {
             Ok((stream, source)) => {
-                let Some(place) = room.enter(source.ip()) else { continue };
+                let Some(place) = room.enter_or_wait(source.ip()).await else { continue };
                 place.fall_silent();
                 let conversation = converse(stream, router.clone());
                 tokio::spawn(async move {
