@@ -288,7 +288,7 @@ impl Office {
         }
         let upload = self.uploads.receive(caller.source, &mut body, MAX_COMING_LENGTH).await?;
         let coming: Vec<Coming> = serde_json::from_slice(upload.bytes()).map_err(ApiError::Coming)?;
-        self.desk.catalogue().expect(coming);
+        self.desk.catalogue().expect(caller.source, coming);
         Ok(json(StatusCode::OK, &self.desk.catalogue().expected()))
     }
 

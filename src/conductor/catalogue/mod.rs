@@ -23,6 +23,7 @@ pub mod uploads;
 pub mod writers;
 
 use std::{
+    net::IpAddr,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -325,9 +326,9 @@ impl Catalogue {
         }
     }
 
-    /// Takes in what somebody hashes.
-    pub fn expect(&self, coming: Vec<Coming>) {
-        self.soon().hear(coming, self.start.elapsed());
+    /// Takes in what `source` hashes.
+    pub fn expect(&self, source: IpAddr, coming: Vec<Coming>) {
+        self.soon().hear(source, coming, self.start.elapsed());
         self.has_changed();
     }
 
