@@ -5,8 +5,8 @@ use std::{process::ExitCode, time::Instant};
 use orchestra::{
     cli::{
         Exit,
-        conductor::{Backup, Settings, Told, tokens_again, told},
-        logging, usage,
+        conductor::{Backup, Settings, Told, told},
+        logging, tokens, usage,
     },
     conductor::{self, Config, Voice, backup},
     net::shutdown,
@@ -58,14 +58,9 @@ fn start(settings: Settings) -> ExitCode {
 
 #[tokio::main]
 async fn conduct(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
-    let (stop, mut asked) = shutdown::on_signal_or_reload()?;
+    let (stop, asked) = shutdown::on_signal_or_reload()?;
     let (reload, reloads) = mpsc::channel(1);
-    let token_file = settings.token_file;
-    tokio::spawn(async move {
-        while asked.recv().await.is_some() {
-            let _ = reload.send(tokens_again(token_file.as_deref())).await;
-        }
-    });
+    tokio::spawn(tokens::follow(settings.token_file, asked, reload));
     let config = Config {
         listen: settings.listen,
         store: settings.store,

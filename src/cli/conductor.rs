@@ -1,10 +1,6 @@
 //! The command line of `conductor`.
 
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -70,14 +66,6 @@ pub enum Told {
 /// Wrong usage, `--help` and `--version`: the caller ends with [`clap::Error::exit`].
 pub fn told(args: impl IntoIterator<Item = OsString>) -> Result<Told, clap::Error> {
     parse(args.into_iter().collect(), DotEnv::here())
-}
-
-/// The tokens as they stand in their file now, or why they cannot be had, for people.
-pub fn tokens_again(file: Option<&Path>) -> Result<Vec<Owned>, String> {
-    match file {
-        Some(file) => tokens::all(Some(file)).map_err(|error| error.to_string()),
-        None => Err("they are in no file (--token-file), and the environment cannot change".to_owned()),
-    }
 }
 
 fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
@@ -194,7 +182,7 @@ struct Args {
     /// Only who knows a token of this file may write to the catalogue
     ///
     /// One a line, OWNER TOKEN, the administrator's first: it may change every entry, the others what they registered. The
-    /// file is read again on SIGHUP.
+    /// file is read again when it has changed, and on SIGHUP.
     /// ORCHESTRA_TOKEN holds a single token instead, the administrator's. Default: anyone may register.
     #[arg(long, value_name = "PATH", env = "ORCHESTRA_TOKEN_FILE", hide_env_values = true, help_heading = "Catalogue")]
     token_file: Option<PathBuf>,
