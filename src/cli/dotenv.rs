@@ -1,9 +1,11 @@
 //! `.env` in the current directory: the settings of last resort.
 //!
 //! Not trusted, since it may have come with a download: only the settings named in [`ALLOWED`] are taken (no command,
-//! no folder, no file, no token, nothing that changes what is fetched or a file that is there), each line by itself and
+//! no folder, no file, no token, nothing that changes what is fetched or from whom, what others are told of this machine, or
+//! a file that is there), each line by itself and
 //! without substitution, so that no variable of the user's environment can be carried out through a name or an address.
-//! A conductor named here gets no token, and is not asked what a name means. Only a regular file of at most
+//! A conductor may be named, as the one of a network often is: it gets no token, is not asked what a name means, and can only
+//! name peers, whose bytes are verified. Only a regular file of at most
 //! [`MAX_BYTES`] is read: a pipe of that name would hold the program up.
 //! Nothing here changes the environment of the process: what is found becomes arguments.
 
@@ -20,10 +22,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::options::{is_switch, parse_switch};
 
-/// What `.env` may set: nothing that runs a command, names a file or a folder, decides what is fetched, replaces data,
-/// holds a secret, or tells more people than usual; it may have come with a download.
-const ALLOWED: [&str; 27] = [
-    "ORCHESTRA_ADVERTISE",
+/// What `.env` may set: nothing that runs a command, names a file or a folder, decides what is fetched or from whom, says
+/// something of this machine to others, replaces data, holds a secret, or tells more people than usual; it may have come
+/// with a download.
+const ALLOWED: [&str; 24] = [
     "ORCHESTRA_CHECK",
     "ORCHESTRA_COLOR",
     "ORCHESTRA_COMMENT",
@@ -36,13 +38,11 @@ const ALLOWED: [&str; 27] = [
     "ORCHESTRA_JSON",
     "ORCHESTRA_LINKS",
     "ORCHESTRA_LISTEN",
-    "ORCHESTRA_NAME",
     "ORCHESTRA_NO_CONDUCTOR",
     "ORCHESTRA_NO_LAN",
     "ORCHESTRA_NO_PROGRESS",
     "ORCHESTRA_NO_SEARCH",
     "ORCHESTRA_PART_SIZE",
-    "ORCHESTRA_PEER",
     "ORCHESTRA_PORT",
     "ORCHESTRA_QUIET",
     "ORCHESTRA_SEED_RATIO",
@@ -185,16 +185,16 @@ mod tests {
     fn settings_are_found_among_other_lines() {
         let found = DotEnv::parse(
             "\u{feff}DATABASE_URL=$SECRET\nexport ORCHESTRA_PORT=7000 # mine\r\nnonsense '\n\
-             ORCHESTRA_NAME=\"rack 4\"\nORCHESTRA_PORT=7001\n",
+             ORCHESTRA_COMMENT=\"rack 4\"\nORCHESTRA_PORT=7001\n",
         );
         assert_eq!(found.value("ORCHESTRA_PORT"), Some("7001"));
-        assert_eq!(found.value("ORCHESTRA_NAME"), Some("rack 4"));
+        assert_eq!(found.value("ORCHESTRA_COMMENT"), Some("rack 4"));
         assert_eq!(found.value("DATABASE_URL"), None);
         assert!(found.notes.is_empty());
     }
 
     #[test]
-    fn no_command_no_folder_no_token_and_nothing_that_changes_files_or_what_is_fetched() {
+    fn no_command_no_folder_no_token_and_nothing_that_changes_files_what_is_fetched_or_what_others_see() {
         let refused = [
             "ON_COMPLETE",
             "OUTPUT",
@@ -209,6 +209,9 @@ mod tests {
             "FROM",
             "LAN",
             "NEIGHBOUR",
+            "PEER",
+            "ADVERTISE",
+            "NAME",
         ];
         for key in refused {
             let found = DotEnv::parse(&format!("ORCHESTRA_{key}=x"));
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn nothing_of_the_environment_gets_into_a_value() {
-        let found = DotEnv::parse("ORCHESTRA_NAME=$HOME\nORCHESTRA_CONDUCTOR=\"${HOME}.example.org\"");
+        let found = DotEnv::parse("ORCHESTRA_COMMENT=$HOME\nORCHESTRA_CONDUCTOR=\"${HOME}.example.org\"");
         assert!(found.settings.is_empty());
         assert_eq!(found.notes.len(), 2);
     }
@@ -252,14 +255,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(port: u16, name in "[a-z 0-9.-]{1,20}") {
-            let found = DotEnv::parse(&format!("ORCHESTRA_PORT={port}\nORCHESTRA_NAME='{name}'\n"));
+            let found = DotEnv::parse(&format!("ORCHESTRA_PORT={port}\nORCHESTRA_COMMENT='{name}'\n"));
             let port = port.to_string();
             prop_assert_eq!(found.value("ORCHESTRA_PORT"), Some(port.as_str()));
-            prop_assert_eq!(found.value("ORCHESTRA_NAME"), Some(name.as_str()));
+            prop_assert_eq!(found.value("ORCHESTRA_COMMENT"), Some(name.as_str()));
         }
 
         #[test]
-        fn no_text_panics(text in "(?s).{0,60}", line in "ORCHESTRA_NAME=(?s).{0,20}") {
+        fn no_text_panics(text in "(?s).{0,60}", line in "ORCHESTRA_COMMENT=(?s).{0,20}") {
             DotEnv::parse(&text);
             DotEnv::parse(&line);
         }
