@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{StorageError, os, own};
@@ -65,6 +65,22 @@ pub fn open_seal(text: &str) -> Option<&str> {
     (Digest::of(body.as_bytes()) == expected).then_some(body)
 }
 
+/// Removes the files of a folder of notes that were written `max_age` ago or longer, and of the others the oldest, so that
+/// `most` stay. What cannot be removed stays for the next time.
+pub fn forget_stale(folder: &Path, most: usize, max_age: Duration, now: SystemTime) -> io::Result<()> {
+    let stamped = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+    let mut all: Vec<(SystemTime, PathBuf)> = fs::read_dir(folder)?.flatten().filter_map(stamped).collect();
+    all.sort();
+    let too_many = all.len().saturating_sub(most);
+    let is_stale = |written: SystemTime| now.duration_since(written).is_ok_and(|age| age >= max_age);
+    for (nth, (written, path)) in all.into_iter().enumerate() {
+        if nth < too_many || is_stale(written) {
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(())
+}
+
 /// Removes the oldest files of a folder of notes, so that `most` stay.
 pub fn forget_old(folder: &Path, most: usize) -> Result<(), StorageError> {
     let failed = |error| StorageError::io(folder, "tidy it", error);
@@ -101,6 +117,28 @@ mod tests {
         write(&path, "two\nlines\n").unwrap();
         assert_eq!(read(&path).as_deref(), Some("two\nlines\n"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn old_notes_and_those_that_are_too_many_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        for days in 0..5 {
+            let path = dir.path().join(days.to_string());
+            write(&path, "note\n").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(now - day * days).unwrap();
+        }
+        let left = |most, max_age| {
+            forget_stale(dir.path(), most, max_age, now).unwrap();
+            let names =
+                fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names.concat()
+        };
+        assert_eq!(left(9, day * 9), "01234");
+        assert_eq!(left(9, day * 4), "0123");
+        assert_eq!(left(2, day * 4), "01");
     }
 
     proptest! {

@@ -5,11 +5,15 @@
 //! synced, so that after a crash a note never speaks of data that did not reach the disk. A note on a composition
 //! counts for good, as parts with these SHA-1s make one whole (as far as SHA-1 can tell): who found all of them in a file
 //! that was moved, linked or touched need not hash it a second time from end to end, which only one core could do.
+//!
+//! Once a day the folder is tidied: [`MAX_PROOFS`] notes stay at most, and none that is older than [`MAX_PROOF_AGE`]. What is
+//! forgotten so is hashed again.
 
 use std::{
-    env,
+    env, fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use super::{Stamp, StorageError, note, own};
@@ -17,6 +21,15 @@ use crate::{
     hashing::{Digest, Hasher},
     metainfo::InfoHash,
 };
+
+/// Notes that are kept, at most: about 200 bytes each.
+const MAX_PROOFS: usize = 50_000;
+/// Age after which a note is forgotten.
+const MAX_PROOF_AGE: Duration = Duration::from_secs(400 * 86_400);
+/// Time between two times that the folder is tidied.
+const TIDY_INTERVAL: Duration = Duration::from_secs(86_400);
+/// Name of the file whose modification time says when that was last done.
+const TIDIED: &str = "tidied";
 
 /// What the programs remember for this user: `$XDG_STATE_HOME/orchestra`, else `~/.local/state/orchestra`; None where
 /// neither is known.
@@ -58,7 +71,24 @@ impl Proofs {
             note::write(&self.place_of_whole(info_hash), &body_of_whole(info_hash, whole))?;
         }
         let place = self.place(path, info_hash).map_err(|e| StorageError::io(path, "find it", e))?;
-        note::write(&place, &body(info_hash, stamp))
+        note::write(&place, &body(info_hash, stamp))?;
+        self.tidy(SystemTime::now());
+        Ok(())
+    }
+
+    /// Forgets old notes, unless that was done within the last day.
+    fn tidy(&self, now: SystemTime) {
+        let tidied = self.folder.join(TIDIED);
+        let last = fs::metadata(&tidied).and_then(|meta| meta.modified());
+        if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|since| since < TIDY_INTERVAL)) {
+            return;
+        }
+        let done = note::write(&tidied, "").map_err(|error| error.to_string()).and_then(|()| {
+            note::forget_stale(&self.folder, MAX_PROOFS, MAX_PROOF_AGE, now).map_err(|error| error.to_string())
+        });
+        if let Err(error) = done {
+            log::info!("{}: old notes are not forgotten: {error}", self.folder.display());
+        }
     }
 
     /// Whether notes say that what is at `path`, a file or a folder of this stamp, is this composition, and that its
@@ -105,6 +135,29 @@ mod tests {
 
     fn stamp(file: &File) -> Stamp {
         Stamp::of(file).unwrap()
+    }
+
+    #[test]
+    fn old_notes_are_forgotten_once_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let proofs = Proofs::in_folder(dir.path().join("proofs"));
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, name).unwrap();
+            (path.clone(), stamp(&File::open(&path).unwrap()))
+        };
+        let ((old, of_old), (new, of_new)) = (file("old"), file("new"));
+        let remember = |path: &Path, stamp: &Stamp| proofs.remember(path, THIS, stamp, None).unwrap();
+        let holds = || [proofs.holds(&old, &of_old, THIS, None), proofs.holds(&new, &of_new, THIS, None)];
+        remember(&old, &of_old);
+        let write_time =
+            |path: PathBuf, time| File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        write_time(proofs.place(&old, THIS).unwrap(), SystemTime::now() - MAX_PROOF_AGE);
+        remember(&new, &of_new);
+        assert_eq!(holds(), [true, true], "it was tidied with the first note");
+        write_time(proofs.folder.join(TIDIED), SystemTime::now() - TIDY_INTERVAL);
+        remember(&new, &of_new);
+        assert_eq!(holds(), [false, true]);
     }
 
     #[test]

@@ -4,13 +4,16 @@
 //! A row counts only while the file's [`Stamp`] is the one in it, and it is written after the data was synced. The database
 //! is this user's alone ([`own`]). Nothing else is believed: a manifest counts only under its info-hash, and vouches for nothing but this row's file. Where the database cannot be used it is kept in memory,
 //! and everything is hashed again at the next start.
+//!
+//! Once a day it is tidied: a file that nobody asked about for [`MAX_AGE_DAYS`] is forgotten, and of more than [`MAX_FILES`]
+//! those that were asked about the longest ago.
 
 use std::{
     fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -28,6 +31,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS file_2 (
     path BLOB PRIMARY KEY, stamp TEXT NOT NULL, info_hash BLOB NOT NULL, manifest TEXT NOT NULL, info BLOB
 ) WITHOUT ROWID";
+
+/// When each file was last asked about, in days since 1970. A table of its own, so that older versions write into theirs.
+const USED: &str = "CREATE TABLE IF NOT EXISTS used_1 (path BLOB PRIMARY KEY, day INTEGER NOT NULL) WITHOUT ROWID";
+/// Files that are remembered, at most.
+const MAX_FILES: u32 = 500_000;
+/// Days after which a file that nobody asked about is forgotten.
+const MAX_AGE_DAYS: u32 = 400;
+/// Days for which it is not noted again that a file was asked about.
+const USED_INTERVAL_DAYS: u32 = 7;
 
 /// Why nothing is remembered; a member works without.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +91,8 @@ impl Memory {
             // What a power cut takes is hashed again.
             connection.pragma_update(None, "synchronous", "off")?;
             connection.execute(TABLE, [])?;
+            connection.execute(USED, [])?;
+            tidy(&connection, today(), MAX_FILES)?;
             Ok(connection)
         };
         match prepared() {
@@ -95,7 +109,12 @@ impl Memory {
         };
         let select = "SELECT info_hash, manifest, info FROM file_2 WHERE path = ?1 AND stamp = ?2";
         let key = params![path.as_os_str().as_bytes(), stamp.to_string()];
-        let row = self.lock().query_row(select, key, read).optional().map_err(|error| self.failed(error))?;
+        let connection = self.lock();
+        let row = connection.query_row(select, key, read).optional().map_err(|error| self.failed(error))?;
+        if row.is_some() {
+            is_used(&connection, path, today()).map_err(|error| self.failed(error))?;
+        }
+        drop(connection);
         Ok(row.and_then(|(hash, manifest, info)| composition(InfoHash(hash), &manifest, info)))
     }
 
@@ -103,8 +122,9 @@ impl Memory {
     pub fn remember(&self, path: &Path, stamp: &Stamp, is: &Composition) -> Result<(), MemoryError> {
         let info = (is.manifest.info_hash() != is.info_hash).then_some(&is.info[..]);
         let row = params![path.as_os_str().as_bytes(), stamp.to_string(), is.info_hash.0, is.manifest.render(), info];
-        let written = self.lock().execute("INSERT OR REPLACE INTO file_2 VALUES (?1, ?2, ?3, ?4, ?5)", row);
-        written.map(drop).map_err(|error| self.failed(error))
+        let connection = self.lock();
+        let written = connection.execute("INSERT OR REPLACE INTO file_2 VALUES (?1, ?2, ?3, ?4, ?5)", row);
+        written.and_then(|_| is_used(&connection, path, today())).map_err(|error| self.failed(error))
     }
 
     /// There is no such file any more.
@@ -120,6 +140,39 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Days since 1970.
+fn today() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs() / 86_400).unwrap_or(u32::MAX)
+}
+
+/// Notes that this file was asked about, unless that was noted of late.
+fn is_used(connection: &Connection, path: &Path, today: u32) -> rusqlite::Result<()> {
+    const NOTE: &str = "INSERT INTO used_1 VALUES (?1, ?2) ON CONFLICT (path) DO UPDATE SET day = ?2 WHERE day < ?3";
+    let path = path.as_os_str().as_bytes();
+    connection.execute(NOTE, params![path, today, today.saturating_sub(USED_INTERVAL_DAYS)])?;
+    Ok(())
+}
+
+/// Forgets the files that nobody asked about for long, and those that are more than `most`; once a day. Files that an older
+/// version remembered count as asked about today.
+fn tidy(connection: &Connection, today: u32, most: u32) -> rusqlite::Result<()> {
+    let last: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if last == today {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute("INSERT OR IGNORE INTO used_1 SELECT path, ?1 FROM file_2", [today])?;
+    transaction.execute("DELETE FROM used_1 WHERE day < ?1", [today.saturating_sub(MAX_AGE_DAYS)])?;
+    let too_many =
+        "DELETE FROM used_1 WHERE path IN (SELECT path FROM used_1 ORDER BY day DESC, path LIMIT -1 OFFSET ?1)";
+    transaction.execute(too_many, [most])?;
+    transaction.execute("DELETE FROM file_2 WHERE path NOT IN (SELECT path FROM used_1)", [])?;
+    transaction.execute("DELETE FROM used_1 WHERE path NOT IN (SELECT path FROM file_2)", [])?;
+    transaction.pragma_update(None, "user_version", today)?;
+    transaction.commit()
 }
 
 /// Sees to it that nobody else wrote what the database says: one that others may write is begun anew.
@@ -208,6 +261,41 @@ mod tests {
         fs::remove_file(&database).unwrap();
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &database).unwrap();
         assert!(Memory::in_folder(&state).is_err());
+    }
+
+    #[test]
+    fn what_nobody_asks_about_is_forgotten() {
+        let memory = Memory::nowhere().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, "").unwrap();
+            let is = Composition::of_manifest(Manifest::parse(TEXT.as_bytes()).unwrap(), path.clone()).unwrap();
+            memory.remember(&path, &stamp(&path), &is).unwrap();
+            path
+        };
+        let paths = ["a", "b", "c"].map(file);
+        let known = || -> u32 {
+            memory
+                .lock()
+                .query_row("SELECT count(*) FROM file_2 JOIN used_1 USING (path)", [], |row| row.get(0))
+                .unwrap()
+        };
+        let tidied = |today, most| {
+            tidy(&memory.lock(), today, most).unwrap();
+            known()
+        };
+        let (first, late) = (today(), today() + MAX_AGE_DAYS);
+        assert_eq!(tidied(first + 1, MAX_FILES), 3);
+        is_used(&memory.lock(), &paths[0], late).unwrap();
+        is_used(&memory.lock(), &paths[1], late - 1).unwrap();
+        assert_eq!(tidied(late, MAX_FILES), 3);
+        assert_eq!(tidied(late, 1), 3, "once a day");
+        assert_eq!(tidied(late + 1, MAX_FILES), 2, "nobody asked about the third");
+        assert_eq!(tidied(late + 2, 1), 1);
+        assert!(memory.recall(&paths[0], &stamp(&paths[0])).unwrap().is_some());
+        memory.lock().execute("DELETE FROM used_1", []).unwrap();
+        assert_eq!(tidied(late + 3, 1), 1, "an older version remembered it");
     }
 
     #[test]
