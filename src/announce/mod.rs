@@ -14,6 +14,10 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::{metainfo::InfoHash, wire::handshake::PeerId};
 
+/// How the reason begins for which a conductor refuses a source that asks more than its share: what was asked may be asked
+/// again later.
+pub const ASKED_TOO_OFTEN: &str = "too many questions";
+
 /// What happened to a member since its last announce (BEP 3). None of them is the regular announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {

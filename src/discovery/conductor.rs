@@ -4,7 +4,11 @@
 //! complete says so at once, also where it leaves at once. While the conductor does not answer it is tried again after 1, 2, 5 and then every 10
 //! seconds, and its name is resolved anew each time. At the end it is told, if that takes no longer than 0.7 seconds.
 //! Where a [live link](super::live) to it is up, all is said there: over the IP version of the link it is announced to
-//! once in twenty minutes, and at once when the link breaks.
+//! once in twenty minutes, and at once when the link breaks. A member that announces many compositions leaves all of this to
+//! the link, where there is one.
+//!
+//! A conductor that says that it is asked too often is asked at the [pace](super::pace) that it takes, and what it refused
+//! for that is asked again.
 //!
 //! What a hostile conductor can do: name up to a thousand addresses an answer. Its answer is at most 1 MiB, it may take
 //! 5 seconds, redirects and proxies are not followed.
@@ -17,16 +21,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Client, Response, header, redirect};
+use reqwest::{Client, Response, StatusCode, header, redirect};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Discovered, resolve, told::Dialable};
+use super::{Discovered, pace::Paces, resolve, told::Dialable};
 use crate::{
-    announce::{Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce},
+    announce::{
+        ASKED_TOO_OFTEN, Announce, Answer, Event, Reply, http_answer::read_reply, http_request::write_announce,
+    },
     manifest::{Host, shown},
     metainfo::{InfoHash, Tracker},
     net::{tls, via::Via},
@@ -47,6 +53,8 @@ const LAST_WORD: Duration = Duration::from_millis(700);
 const LINK_END: Duration = Duration::from_millis(400);
 /// The largest answer that is read, in bytes.
 const MAX_BODY: usize = 1 << 20;
+/// Announces that are refused in a row because the conductor is asked too often, before that is told.
+const MAX_TOO_OFTEN: u32 = 8;
 /// Seconds until the next try after the first, second, ... failure in a row.
 pub(super) const RETRIES: [u64; 4] = [1, 2, 5, 10];
 /// The intervals that are believed, in seconds.
@@ -89,8 +97,10 @@ pub struct Http {
     client: Client,
     /// Announces at the same time.
     places: Arc<Semaphore>,
-    /// Connections are kept for the next announce.
-    keeps: bool,
+    /// How fast each conductor is asked.
+    paces: Paces,
+    /// There are many compositions to announce: connections are kept for the next one.
+    many: bool,
 }
 
 impl Http {
@@ -101,7 +111,7 @@ impl Http {
     /// The system gives no HTTP client, or knows no such network interface.
     pub fn new(via: &Via, many: bool) -> Result<Self, HttpError> {
         let client = client(via, many).map_err(|error| HttpError(root(&error)))?;
-        Ok(Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), keeps: many })
+        Ok(Self { client, places: Arc::new(Semaphore::new(AT_ONCE)), paces: Paces::default(), many })
     }
 }
 
@@ -156,11 +166,9 @@ struct Line {
 }
 
 impl Line {
-    /// Whether there is nothing to say but what a live link at this address has said.
-    fn rests(&self, link: Option<SocketAddr>) -> bool {
-        let same_version = |at: SocketAddr| link.is_some_and(|link| link.is_ipv4() == at.is_ipv4());
-        let lately = self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(BESIDE_LINK.into()));
-        lately && self.at.is_some_and(same_version)
+    /// Whether it was announced lately.
+    fn is_fresh(&self) -> bool {
+        self.at.is_some() && self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(BESIDE_LINK.into()))
     }
 
     fn event(&self, left: u64) -> Option<Event> {
@@ -177,6 +185,8 @@ impl Line {
 enum Failure {
     Unreachable(String),
     Refused(String),
+    /// It is asked too often, and may be asked again later.
+    TooOften(String),
 }
 
 /// What was last told of the conductor.
@@ -255,26 +265,63 @@ impl Asker {
         addresses: &[SocketAddr],
         stats: Stats,
     ) -> Option<Result<u32, Failure>> {
-        if line.rests(*self.link.borrow()) {
+        let version = addresses.first()?.is_ipv4();
+        // One composition is announced beside the link too, in case that an old conductor forgets it with the link.
+        let rests = self.http.many || line.is_fresh();
+        if rests && self.link.borrow().is_some_and(|link| link.is_ipv4() == version) {
             return Some(Ok(BESIDE_LINK));
         }
         let mut result = None;
         for address in addresses {
             line.at = Some(*address);
-            match self.announce(*address, stats, line.event(stats.left)).await {
-                Ok(answer) => {
+            match self.announce_in_turn(*address, stats, line.event(stats.left)).await {
+                Some(Ok(answer)) => {
                     line.told = Some(stats.left);
                     line.last = Some(Instant::now());
                     return Some(Ok(self.take(answer, *address).await));
                 }
-                Err(failure) => {
+                Some(Err(failure)) => {
                     log::debug!("{}: {address}: {failure:?}", self.tracker.conductor);
                     line.at = None;
                     result = result.or(Some(Err(failure)));
                 }
+                None => {
+                    line.at = None;
+                    return Some(Ok(BESIDE_LINK));
+                }
             }
         }
         result
+    }
+
+    /// Announces when it is this announce's turn, again where the conductor is asked too often; `None` where a live link has
+    /// said it meanwhile.
+    async fn announce_in_turn(
+        &self,
+        address: SocketAddr,
+        stats: Stats,
+        event: Option<Event>,
+    ) -> Option<Result<Answer, Failure>> {
+        let mut link = self.link.clone();
+        let mut refused = 0;
+        loop {
+            let said = link.wait_for(|link| link.is_some_and(|link| link.is_ipv4() == address.is_ipv4()));
+            tokio::select! {
+                biased;
+                () = self.http.paces.turn(address) => {}
+                Ok(_) = said, if self.http.many => return None,
+            }
+            let result = self.announce(address, stats, event).await;
+            refused += 1;
+            match result {
+                Err(Failure::TooOften(_)) => self.http.paces.refused(address),
+                Ok(_) | Err(Failure::Refused(_)) => self.http.paces.answered(address),
+                Err(Failure::Unreachable(_)) => {}
+            }
+            if refused >= MAX_TOO_OFTEN || !matches!(result, Err(Failure::TooOften(_))) {
+                return Some(result);
+            }
+        }
     }
 
     /// Passes on the members that the conductor at this address told; gives the interval.
@@ -311,13 +358,13 @@ impl Asker {
         if let Host::Name(_) = self.tracker.conductor.host {
             request = request.header(header::HOST, self.tracker.conductor.to_string());
         }
-        if self.http.keeps {
+        if self.http.many {
             request = request.header(header::CONNECTION, "keep-alive");
         }
         let again = request.try_clone();
         let response = match (request.send().await, again) {
             // A connection that was kept may have been closed at the other end meanwhile.
-            (Err(error), Some(again)) if self.http.keeps && !error.is_connect() && !error.is_timeout() => {
+            (Err(error), Some(again)) if self.http.many && !error.is_connect() && !error.is_timeout() => {
                 again.send().await
             }
             (response, _) => response,
@@ -326,6 +373,7 @@ impl Asker {
         let body = body(response).await?;
         match read_reply(&body) {
             Ok(Reply::Answer(answer)) => Ok(answer),
+            Ok(Reply::Failure(reason)) if reason.starts_with(ASKED_TOO_OFTEN) => Err(Failure::TooOften(reason)),
             Ok(Reply::Failure(reason)) => Err(Failure::Refused(reason)),
             Err(error) => Err(Failure::Unreachable(format!("what answers there is no conductor: {error}"))),
         }
@@ -337,7 +385,9 @@ impl Asker {
         let (now, news) = match result {
             Ok(()) => (Mood::Reached, Discovered::Reached { conductor }),
             Err(Failure::Unreachable(why)) => (Mood::Unreachable, Discovered::Unreachable { conductor, why }),
-            Err(Failure::Refused(why)) => (Mood::Refused, Discovered::Refused { conductor, why }),
+            Err(Failure::Refused(why) | Failure::TooOften(why)) => {
+                (Mood::Refused, Discovered::Refused { conductor, why })
+            }
         };
         if mood.replace(now) != Some(now) {
             let _ = self.found.send(news).await;
@@ -406,8 +456,11 @@ async fn changed(link: &mut watch::Receiver<Option<SocketAddr>>) {
 
 /// The body of an answer that is one.
 async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
-    if !response.status().is_success() {
-        let status = response.status();
+    let status = response.status();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Failure::TooOften(format!("HTTP status {status}")));
+    }
+    if !status.is_success() {
         return Err(Failure::Unreachable(format!("what answers there is no conductor: HTTP status {status}")));
     }
     let mut body = Vec::new();

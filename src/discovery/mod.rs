@@ -10,6 +10,7 @@ pub mod dht;
 pub mod dns_sd;
 pub mod lan;
 pub mod live;
+mod pace;
 pub mod remembered;
 pub mod resolve;
 mod told;

@@ -80,6 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_refusal_for_too_many_questions_is_known_by_its_beginning() {
+        assert!(TooMuch.to_string().starts_with(crate::announce::ASKED_TOO_OFTEN));
+    }
+
+    #[test]
     fn only_a_page_of_this_very_origin_may_ask() {
         let asks = |headers: &[(&str, &str)]| {
             let header = |name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_bytes());

@@ -189,3 +189,20 @@ fn completed_is_said_only_by_who_was_heard_to_lack_something() {
     assert_eq!(line(Some(5)).event(0), Some(Event::Completed));
     assert_eq!(line(Some(0)).event(0), None);
 }
+
+#[tokio::test]
+async fn what_is_refused_because_of_too_many_questions_is_asked_again_before_anybody_hears_of_it() {
+    let listener = TcpListener::bind((HERE, 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let mut member = Member::start(&endpoint(port), 1001, 5);
+    for refusal in [
+        "HTTP/1.1 200 OK\r\n\r\nd14:failure reason30:too many questions, ask later!e",
+        "HTTP/1.1 429 Too Many Requests\r\n\r\nlater",
+    ] {
+        answer_once(&listener, refusal).await.expect("it asks");
+    }
+    answer_once(&listener, "HTTP/1.1 200 OK\r\n\r\nd8:intervali60e5:peers0:e").await.expect("it asks again");
+    assert_eq!(member.hears().await, Discovered::Reached { conductor: endpoint(port) });
+    drop(listener);
+    member.leave().await;
+}
