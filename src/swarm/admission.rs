@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 
 use super::{Effect, MOST_GUESTS, Swarm, neighbour::Neighbour};
 use crate::{
+    net::range::range,
     peer::{Introduction, PeerKey, liveness::Silence},
     time::Time,
     wire::handshake::PeerId,
 };
+
+/// Time within which a connection has to bring something that is missing, or a second one of its peer id is admitted from
+/// an address of another kind.
+const USEFUL_TIMEOUT: Time = Time::from_secs(10);
 
 /// Two connections with one member that are opened within this time may both be on their way before either side knows.
 const AT_ONCE: Time = Time::from_secs(2);
@@ -38,6 +43,11 @@ fn is_gone(old: &Neighbour, new: &Introduction) -> bool {
         Silence::Idle => ip(&old.introduction) == ip(new),
         Silence::Owing | Silence::Overdue => true,
     }
+}
+
+/// Whether two addresses are of one IP version and reached from equally far away.
+fn are_alike(one: IpAddr, other: IpAddr) -> bool {
+    one.is_ipv4() == other.is_ipv4() && range(one) == range(other)
 }
 
 impl Swarm {
@@ -81,8 +91,8 @@ impl Swarm {
         if self.known.is_shut(ip, now) && !self.lacks_sources() {
             return Err("others from its address sent wrong parts of late");
         }
-        if let Some((old, n)) = self.neighbours.iter().find(|(_, n)| n.introduction.id == new.id) {
-            let (old, old_dialled) = (*old, n.introduction.dialled);
+        if let Some((old, n)) = self.same_peer(new, now) {
+            let old_dialled = n.introduction.dialled;
             // Both sides dialled at once: both keep the connection that the greater id opened. Later than that one of
             // them dialled unaware of whom it would meet, and both keep the old one, as aria2 does.
             let at_once = new.dialled != old_dialled && now < n.since + AT_ONCE;
@@ -98,6 +108,23 @@ impl Swarm {
             self.close(old, "it is connected twice", now);
         }
         self.make_room(new, now)
+    }
+
+    /// The connection that this new one is a second one of. A peer id alone does not tell, since everybody is told it: a
+    /// stranger that connects first with another's id must not keep that one out. Two addresses of one kind are taken for
+    /// two peers, and both stay. A peer usually has one address of each kind (IPv4 and IPv6, private and public), which
+    /// therefore are taken for one, as long as the first connection is of use.
+    fn same_peer(&self, new: &Introduction, now: Time) -> Option<(PeerKey, &Neighbour)> {
+        let new_ip = new.address.ip().to_canonical();
+        let lacks = !self.picker.is_satisfied();
+        let is_same = |n: &Neighbour| {
+            let ip = n.introduction.address.ip().to_canonical();
+            let is_useless = || lacks && n.useful == 0 && now >= n.since + USEFUL_TIMEOUT;
+            is_gone(n, new) || !are_alike(ip, new_ip) && !is_useless()
+        };
+        let of_this_id = || self.neighbours.iter().filter(|(_, n)| n.introduction.id == new.id);
+        let at_same_address = of_this_id().find(|(_, n)| n.introduction.address.ip().to_canonical() == new_ip);
+        at_same_address.or_else(|| of_this_id().find(|(_, n)| is_same(n))).map(|(key, n)| (*key, n))
     }
 
     /// Whether a part is missing that nobody has whom we know: then whoever comes may be the only one.
@@ -172,10 +199,14 @@ mod tests {
         comes(&mut swarm, 1, 1, Time::ZERO);
         swarm.handle(Input::Peer(PeerKey(1), Event::Silent(silence)), Time::from_secs(60));
         let effects = comes(&mut swarm, 2, last, Time::from_secs(60));
-        let admitted = effects.iter().any(|effect| matches!(effect, Effect::Admit(PeerKey(2), _)));
         let closed = effects.iter().any(|effect| matches!(effect, Effect::Tell(PeerKey(1), Command::Close(_))));
-        assert_eq!(admitted, closed, "there is never more than one, and never none");
-        admitted
+        let expected = closed || last != 1;
+        assert_eq!(is_admitted(&effects, 2), expected, "one at each address, and never none");
+        closed
+    }
+
+    fn is_admitted(effects: &[Effect], key: u32) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Admit(k, _) if *k == PeerKey(key)))
     }
 
     #[test]
@@ -189,6 +220,47 @@ mod tests {
     fn who_has_nothing_to_say_is_not_pushed_out_from_elsewhere() {
         assert!(replaces(Silence::Idle, 1));
         assert!(!replaces(Silence::Idle, 2));
+    }
+
+    /// The peer with the id 1 connects from `address`; whether it is admitted.
+    fn joins(swarm: &mut Swarm, key: u32, address: &str, now: Time) -> bool {
+        let address = address.parse().unwrap();
+        let who = Introduction { id: PeerId([1; 20]), address, dialled: true, fast: true, extended: true };
+        swarm.handle(Input::Introduced(PeerKey(key), who), now);
+        let effects: Vec<_> = std::iter::from_fn(|| swarm.next_effect()).collect();
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Tell(_, Command::Close(_)))));
+        is_admitted(&effects, key)
+    }
+
+    #[test]
+    fn a_stolen_peer_id_does_not_keep_its_owner_out() {
+        let mut swarm = swarm();
+        let now = Time::from_secs(3);
+        assert!(joins(&mut swarm, 1, "10.0.0.66:9998", Time::ZERO), "the thief comes first");
+        assert!(joins(&mut swarm, 2, "10.0.0.1:9998", now), "the owner from another address");
+        assert!(!joins(&mut swarm, 3, "10.0.0.66:9999", now) && !joins(&mut swarm, 4, "10.0.0.1:9999", now));
+        swarm.handle(Input::Peer(PeerKey(1), Event::Closed(crate::peer::Closed::ByThem)), now);
+        assert!(!joins(&mut swarm, 5, "10.0.0.1:9997", now), "the owner is connected still");
+    }
+
+    #[test]
+    fn addresses_of_two_kinds_are_one_peer_while_the_first_connection_is_of_use() {
+        for other in ["[fd00::1]:9998", "1.1.1.1:9998", "127.0.0.1:9998"] {
+            let mut swarm = swarm();
+            assert!(joins(&mut swarm, 1, "10.0.0.1:9998", Time::ZERO));
+            assert!(!joins(&mut swarm, 2, other, Time::from_millis(9999)), "{other}");
+            let part = swarm.geometry().part(0).unwrap();
+            swarm.handle(Input::Peer(PeerKey(1), Event::Received { part, bytes: 1 }), Time::from_secs(9));
+            assert!(!joins(&mut swarm, 3, other, Time::from_secs(10)), "{other}");
+        }
+        let mut swarm = swarm();
+        assert!(joins(&mut swarm, 1, "[fd00::66]:9998", Time::ZERO));
+        assert!(joins(&mut swarm, 2, "10.0.0.1:9998", Time::from_secs(10)), "a thief that gives nothing");
+        // The peer found that it is one, and closed the second connection: it is not dialled again.
+        swarm.handle(Input::Peer(PeerKey(2), Event::Closed(crate::peer::Closed::ByThem)), Time::from_secs(10));
+        (100..300).for_each(|tenth| swarm.tick(Time::from_millis(100) * tenth));
+        let dialled = std::iter::from_fn(|| swarm.next_effect()).any(|effect| matches!(effect, Effect::Dial(_)));
+        assert!(!dialled);
     }
 
     /// Whether a member with the id `id` is let in that comes from the address of the others of this swarm.

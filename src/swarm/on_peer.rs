@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     geometry::PartIndex,
-    peer::{Closed, Command, Event, Hello, PeerKey, liveness::Silence},
+    peer::{Closed, Command, Event, Hello, Introduction, PeerKey, liveness::Silence},
     picker::PartState,
     time::Time,
     wire::bitfield::Bitfield,
@@ -354,6 +354,14 @@ impl Swarm {
         self.on_closed(key, &Closed::ByUs(why), now);
     }
 
+    /// A peer that closes a second connection is met at its first one: its second address leads there.
+    fn leave_second_address(&mut self, gone: &Introduction, now: Time) {
+        let first = self.neighbours.iter().find(|(_, n)| n.introduction.id == gone.id).map(|(key, _)| *key);
+        if let Some(first) = first.filter(|_| gone.dialled) {
+            self.known.connected(gone.address, first, now);
+        }
+    }
+
     fn on_closed(&mut self, key: PeerKey, why: &Closed, now: Time) {
         if let Some(n) = self.neighbours.get(&key).filter(|n| n.is_complete()) {
             // It may never have said who it is.
@@ -372,6 +380,9 @@ impl Swarm {
         }
         if gone.introduction.dialled {
             self.known.add(plain(gone.introduction.address), now);
+        }
+        if *why == Closed::ByThem {
+            self.leave_second_address(&gone.introduction, now);
         }
         if let Some(reveal) = &mut self.reveal {
             reveal.left(key, gone.introduction.id, |part| self.picker.holders(part));
