@@ -78,3 +78,27 @@ fn idle_and_slow_connections_of_one_source_leave_room_for_others() {
         thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// An announce that comes in two pieces, so that the connection takes a place; false: it was closed unanswered.
+fn is_answered(conductor: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(conductor).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nHost: c\r\n\r\n", SEED.query(""));
+    let mut answer = Vec::new();
+    let (begin, rest) = request.as_bytes().split_at(9);
+    let asked = stream.write_all(begin).and_then(|()| stream.write_all(rest));
+    asked.and_then(|()| stream.read_to_end(&mut answer)).is_ok() && answer.starts_with(b"HTTP/1.1 200")
+}
+
+#[test]
+fn silent_connections_of_eight_sources_keep_nobody_out() {
+    let conductor = small();
+    let crowd: Vec<TcpStream> = (0..136u8).map(|n| connect_from(2 + n % 8, conductor.v4)).collect();
+    let answered: usize = thread::scope(|scope| {
+        let ask = || (0..32).filter(|_| is_answered(conductor.v4)).count();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(answered, 256);
+    drop(crowd);
+}

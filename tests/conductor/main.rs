@@ -388,3 +388,34 @@ fn a_hang_up_that_is_ignored_stays_so() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_changed_token_file_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let [old, new] = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"];
+    std::fs::write(&file, format!("root {old}\n")).unwrap();
+    let mut plain = command(folder.path());
+    plain.env_remove("ORCHESTRA_TOKEN").arg("--token-file").arg(&file);
+    let mut conductor = Conductor::start_with(plain, folder, "127.0.0.1:0");
+    let v4 = conductor.v4;
+    let deletes = |token: &str| {
+        let head = format!("Host: c\r\nSec-Orchestra: test\r\nAuthorization: Bearer {token}\r\n");
+        ask(TcpStream::connect(v4).unwrap(), &format!("DELETE /compositions/none HTTP/1.1\r\n{head}\r\n")).status
+    };
+    let refused = deletes(new);
+    assert_eq!(deletes(old), 404);
+    assert_ne!(refused, 404);
+    std::fs::write(&file, format!("root {new}\n")).unwrap();
+    let begin = std::time::Instant::now();
+    while deletes(new) != 404 {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(30), "the new token is not known");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(deletes(old), refused);
+    // What cannot be read leaves the tokens as they were.
+    std::fs::write(&file, "short\n").unwrap();
+    let warning = conductor.told();
+    assert_eq!(warning["event"], "warning", "{warning}");
+    assert_eq!(deletes(new), 404);
+}

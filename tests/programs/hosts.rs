@@ -6,11 +6,14 @@ use std::{
     net::TcpStream,
     path::Path,
     process::Command,
+    time::Instant,
 };
+
+use rustix::process::Signal;
 
 use crate::{
     network::{in_lab, lab, on},
-    support::{Place, Program, bytes, compose, conductor_command, listening, member_command, tool},
+    support::{PATIENCE, Place, Program, bytes, compose, conductor_command, listening, member_command, tool},
 };
 
 const SIZE: usize = 8 << 20;
@@ -33,6 +36,42 @@ fn a_member_beside_one_conductor_is_reached_by_way_of_another() {
 #[test]
 fn a_public_address_that_asks_too_much_is_told_so() {
     in_lab("hosts::a_public_address_that_asks_too_much_is_told_so", too_much_from_one);
+}
+
+/// More compositions than a public address may ask about at once: all are announced, at the pace that the conductor takes.
+#[test]
+fn many_files_are_shared_from_a_public_address() {
+    in_lab("hosts::many_files_are_shared_from_a_public_address", many_from_a_public_address);
+}
+
+fn many_from_a_public_address() {
+    const FILES: usize = 300;
+    let place = Place::new();
+    let mut add = Command::new("ip");
+    add.args(["addr", "add", "8.8.8.8/32", "dev", "lo"]);
+    Program::start(add).end().with(0);
+    let (_conductor, address) = listening(conductor_command(&place, "0.0.0.0:0"));
+    let port = address.rsplit(':').next().expect("a port").to_owned();
+    let folder = place.folder("many");
+    (0..FILES).for_each(|n| fs::write(folder.join(format!("f{n}")), format!("{n}")).expect("written"));
+    let mut share = place.command(env!("CARGO_BIN_EXE_member"));
+    // It comes from the address that it asks.
+    share.args(["share", "many", "--json", "--port", "0", "--conductor", &format!("8.8.8.8:{port}")]);
+    let program = Program::start(share);
+    let complete = || {
+        let mut list = place.command(env!("CARGO_BIN_EXE_member"));
+        list.args(["list", "--all", "--json", "--conductor", &format!("127.0.0.1:{port}")]);
+        let listed = Program::start(list).end().with(0);
+        listed.events().filter(|one| one["complete"] == 1).count()
+    };
+    let until = Instant::now() + 4 * PATIENCE;
+    while complete() < FILES {
+        assert!(Instant::now() < until, "{} of {FILES} are announced", complete());
+    }
+    program.signal(Signal::TERM);
+    let ended = program.end().with(0);
+    let warnings: Vec<_> = ended.events().filter(|event| event["event"] == "warning").collect();
+    assert!(warnings.is_empty(), "{} warnings, such as {}", warnings.len(), warnings[0]);
 }
 
 fn beside_the_conductor() {
