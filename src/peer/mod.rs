@@ -23,6 +23,7 @@ mod uploads;
 use crate::{
     geometry::PartIndex,
     peer::liveness::Silence,
+    time::Time,
     wire::{bitfield::Bitfield, copy_id::CopyId, extension::pex::Exchange, handshake::PeerId, machine_id::MachineId},
 };
 
@@ -139,8 +140,8 @@ pub enum Command {
     Fetch(PartIndex),
     /// Stop getting this part; answered with [`Event::Released`] (or with the part, if it was complete by then).
     Release(PartIndex),
-    /// The same, but what is on its way already is taken: the answer may come later, or be the whole part.
-    Recall(PartIndex),
+    /// The same, but what is on its way already is taken for this time: the answer may come later, or be the whole part.
+    Recall(PartIndex, Time),
     /// Tell it that we have this part.
     Have(PartIndex),
     /// Tell it of every part that we have: we have all.

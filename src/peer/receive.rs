@@ -280,7 +280,12 @@ impl Receiver {
         let spare = self.scratch.space();
         let beside = beside.min(spare.len());
 
-        let granted = self.limiter.take(now, (place.len() + beside) as u32);
+        // Only payload is limited: whoever fetches from us is heard, however much this process fetches itself.
+        let is_free = self.payload.is_none() && !talk.session.expects_blocks();
+        let granted = match is_free {
+            true => beside as u32,
+            false => self.limiter.take(now, (place.len() + beside) as u32),
+        };
         if granted == 0 {
             // Where nothing waits to be read, it is the other side that is silent, not the limit that holds it up.
             return Ok(Err(match socket::has_input(&talk.stream) {
@@ -294,12 +299,12 @@ impl Receiver {
             Ok(0) => return Err(Closed::ByThem),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.limiter.give_back(granted);
+                self.give_back(granted, is_free);
                 return Ok(Err(Turn::Socket));
             }
             Err(error) => return Err(Closed::Broken(error.to_string())),
         };
-        self.limiter.give_back(granted - count as u32);
+        self.give_back(granted - count as u32, is_free);
 
         let straight = count.min(straight);
         self.scratch.fill(count - straight);
@@ -310,6 +315,13 @@ impl Receiver {
             self.came(straight as u32, talk, now);
         }
         Ok(Ok(count))
+    }
+
+    /// What was granted for a read and not used.
+    fn give_back(&self, unused: u32, is_free: bool) {
+        if !is_free {
+            self.limiter.give_back(unused);
+        }
     }
 
     /// So many bytes of the payload are where they belong.

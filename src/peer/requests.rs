@@ -16,7 +16,7 @@ struct Fetch {
     unasked: VecDeque<Range<u32>>,
     /// Blocks asked for and not there yet.
     awaited: u32,
-    /// When it was asked back. What is on its way by then is taken.
+    /// When it is given up, having been asked back. What is on its way is taken until then.
     recalled: Option<Time>,
     /// Some of it will not come: it was not asked for any more, or was refused.
     short: bool,
@@ -98,12 +98,12 @@ impl Requests {
         done
     }
 
-    /// Asks a part back: nothing more of it is asked for. Returns the blocks of it that are awaited.
-    pub fn recall(&mut self, part: PartIndex, now: Time) -> Vec<BlockRange> {
+    /// Asks a part back: nothing more of it is asked for. Returns the blocks of it that are awaited, until then at most.
+    pub fn recall(&mut self, part: PartIndex, until: Time) -> Vec<BlockRange> {
         let Some(fetch) = self.fetches.iter_mut().find(|f| f.part == part) else {
             return Vec::new();
         };
-        fetch.recalled = Some(now);
+        fetch.recalled = Some(until);
         fetch.short |= !fetch.unasked.is_empty();
         fetch.unasked.clear();
         self.awaited.iter().filter(|b| b.part == part).copied().collect()
@@ -124,12 +124,12 @@ impl Requests {
         self.fetches.iter().find(|f| f.recalled.is_some() && f.awaited == 0).map(|f| f.part)
     }
 
-    /// A part that was asked back by then.
-    pub fn recalled_until(&self, then: Time) -> Option<PartIndex> {
-        self.fetches.iter().find(|f| f.recalled.is_some_and(|at| at <= then)).map(|f| f.part)
+    /// A part that was asked back and is to be given up by now.
+    pub fn recalled_until(&self, now: Time) -> Option<PartIndex> {
+        self.fetches.iter().find(|f| f.recalled.is_some_and(|until| until <= now)).map(|f| f.part)
     }
 
-    /// When the oldest of what was asked back was.
+    /// When the first part that was asked back is to be given up.
     pub fn first_recall(&self) -> Option<Time> {
         self.fetches.iter().filter_map(|f| f.recalled).min()
     }
@@ -142,6 +142,11 @@ impl Requests {
         self.awaited = kept;
         self.taken_back.extend_from_slice(&given_up);
         Some(given_up)
+    }
+
+    /// Whether blocks may come: some are awaited, or were taken back and not refused.
+    pub fn expects_blocks(&self) -> bool {
+        !self.awaited.is_empty() || !self.taken_back.is_empty()
     }
 
     /// Every part that is being fetched.

@@ -44,8 +44,6 @@ const REQUEST_TIME: f64 = 0.010;
 const FIRST_REQUEST: u32 = 4 * BLOCK;
 /// Pieces of metadata that wait to be sent at most; more are refused.
 const MAX_METADATA_QUEUE: usize = 64;
-/// What was recalled is given up after this time, if neither it comes nor a refusal.
-const RECALL_TIME: Time = Time::from_millis(700);
 /// Messages that wait to be sent; beyond that nothing more is read from this member.
 const MAX_BACKLOG: usize = 4 * uploads::MAX_QUEUE;
 /// Events that wait to be told at most: nothing more is read before they are.
@@ -285,7 +283,7 @@ impl Session {
     pub fn command(&mut self, command: Command, now: Time) {
         match command {
             Command::Release(part) => self.give_up(part, false),
-            Command::Recall(part) => self.recall(part, now),
+            Command::Recall(part, patience) => self.recall(part, now + patience),
             Command::Have(part) => self.show(part),
             Command::ShowAll => self.geometry.all_parts().for_each(|part| self.show(part)),
             Command::Interest(true) => self.messages.push_back(Message::Interested),
@@ -311,11 +309,12 @@ impl Session {
     }
 
     /// Blocks that the other side has sent by now come, and the rest is refused; only our own members answer a cancel so.
-    fn recall(&mut self, part: PartIndex, now: Time) {
+    /// At `until` what neither came nor was refused is given up.
+    fn recall(&mut self, part: PartIndex, until: Time) {
         if !self.is_ours() || !self.remote.fast {
             return self.give_up(part, false);
         }
-        for b in self.requests.recall(part, now) {
+        for b in self.requests.recall(part, until) {
             self.messages.push_back(Message::Cancel(RawBlock { part: b.part.get(), begin: b.begin, len: b.len }));
         }
     }
@@ -460,10 +459,15 @@ impl Session {
         self.max_request > BLOCK
     }
 
+    /// Whether the other side may send blocks that were requested.
+    pub fn expects_blocks(&self) -> bool {
+        self.requests.expects_blocks()
+    }
+
     /// When [`Self::on_deadline`] wants to be called.
     pub fn deadline(&self) -> Time {
         let next = self.liveness.deadline();
-        self.requests.first_recall().map_or(next, |at| next.min(at + RECALL_TIME))
+        self.requests.first_recall().map_or(next, |until| next.min(until))
     }
 
     /// Keep-alives, and the end of a conversation in which nothing is said.
@@ -478,7 +482,7 @@ impl Session {
         if let Some(silence) = self.liveness.news(now) {
             self.events.push_back(Event::Silent(silence));
         }
-        while let Some(part) = self.requests.recalled_until(now.saturating_sub(RECALL_TIME)) {
+        while let Some(part) = self.requests.recalled_until(now) {
             self.give_up(part, false);
         }
         self.note_duty(now);

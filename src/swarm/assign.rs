@@ -31,6 +31,15 @@ const SPARED_TIME: Time = Time::from_millis(1000);
 /// A pending part is taken from who would need this many times as long as the one who could have it instead.
 const STEAL: f64 = 2.0;
 const STEAL_MARGIN: f64 = 0.010;
+/// An answer to a recall is waited for as long as this many times what the part would take the one who is to have it, and
+/// never longer than [`MAX_RECALL`].
+const RECALL: f64 = 2.0;
+pub(super) const MAX_RECALL: Time = Time::from_millis(700);
+/// Parts are being taken from others for one member as long as they are less than it sends in this time, or one part.
+const AHEAD_OF_THIEF: f64 = 0.05;
+/// A complete member is spared while the others together send at least this share of what it sends: no use is made of a
+/// fast seed by waiting for a few slow members.
+const WORTH_SPARING: f64 = 0.25;
 /// A part that was moved is kept for twice this at first, and for two to the power of the second times this at most.
 const FIRST_KEEP: Time = Time::from_millis(25);
 const MAX_DOUBLINGS: u32 = 7;
@@ -118,9 +127,15 @@ impl Swarm {
         let n = self.neighbours.get(&key)?;
         let turns = self.round().map_or(Time::ZERO, |round| round * SPARED_ROUNDS);
         let idle = n.fetches.is_empty() && now >= n.last_bytes + SPARED_TIME.max(turns);
-        let spared = n.is_complete() && spread && !idle && outstanding() >= HUNGRY;
+        let spared = n.is_complete() && spread && !idle && outstanding() >= HUNGRY && self.is_worth_sparing(n);
         let among = if spared { Among::OnlyThere } else { Among::All };
         self.picker.pick(&n.has, among, !spread)
+    }
+
+    /// Whether the incomplete members give about as much as this complete one, as far as is known.
+    fn is_worth_sparing(&self, seed: &Neighbour) -> bool {
+        let others = self.neighbours.values().filter(|n| n.counts() && n.may_be_asked());
+        others.map(|n| n.rate.get()).sum::<f64>() >= WORTH_SPARING * seed.rate.get()
     }
 
     pub(super) fn fetch(&mut self, key: PeerKey, part: PartIndex, now: Time) {
@@ -140,18 +155,24 @@ impl Swarm {
         self.tell(key, Command::Fetch(part));
     }
 
-    /// In place of an end game: an empty connection takes over the pending part that would be ready last.
+    /// In place of an end game: an empty connection takes over the pending parts that would be ready last.
     pub(super) fn steal(&mut self, thief: PeerKey, now: Time) {
+        while self.steal_one(thief, now) {}
+    }
+
+    /// Whether a part was taken from another for this one.
+    fn steal_one(&mut self, thief: PeerKey, now: Time) -> bool {
         let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_take_over(now)) else {
-            return;
+            return false;
         };
         let mean = self.mean_rate();
         let own_rate = if own.rate.get() > 0.0 { own.rate.get() } else { mean };
-        if own_rate == 0.0 || self.is_moving_to(thief) {
-            return;
+        let moving = self.moving_to(thief);
+        if own_rate == 0.0 || moving > 0 && moving as f64 >= own_rate * AHEAD_OF_THIEF {
+            return false;
         }
         let Some(late) = self.latest(thief, own, mean, now) else {
-            return;
+            return false;
         };
         // What came wrong from several is fetched from one alone, so that the other begins with nothing.
         let suspect = self.suspect.contains(&late.part);
@@ -159,16 +180,22 @@ impl Swarm {
             true => (self.geometry().part_len(late.part), SUSPECT_MARGIN),
             false => (late.left, STEAL_MARGIN),
         };
-        if late.time > STEAL * (f64::from(bytes) / own_rate + margin) {
+        let own_time = f64::from(bytes) / own_rate + margin;
+        let is_late = late.time > STEAL * own_time;
+        if is_late {
             self.moves(late.part, late.victim, thief);
             if late.waits {
                 self.edit(late.victim, |n| n.loses_one(now));
             }
             // An answer is not waited for where there should have been bytes long ago, whoever was to be served before.
             let hopeless = late.waits && late.time > HOPELESS && late.overdue;
-            let command = if hopeless || suspect { Command::Release } else { Command::Recall };
-            self.tell(late.victim, command(late.part));
+            let command = match hopeless || suspect {
+                true => Command::Release(late.part),
+                false => Command::Recall(late.part, Time::from_secs_f64(RECALL * own_time).min(MAX_RECALL)),
+            };
+            self.tell(late.victim, command);
         }
+        is_late
     }
 
     /// The part is being taken back from the first for the second.
@@ -212,9 +239,10 @@ impl Swarm {
         seconds * f64::from(fetch.left) / f64::from(came.max(1))
     }
 
-    pub(super) fn is_moving_to(&self, thief: PeerKey) -> bool {
-        let moving = |f: &Fetch| matches!(self.picker.state(f.part), PartState::Moving(_, to) if to == thief);
-        self.neighbours.values().any(|n| n.fetches.iter().any(moving))
+    /// Bytes that are being taken from others for this one.
+    pub(super) fn moving_to(&self, thief: PeerKey) -> u64 {
+        let moving = |f: &&Fetch| matches!(self.picker.state(f.part), PartState::Moving(_, to) if to == thief);
+        self.neighbours.values().flat_map(|n| n.fetches.iter().filter(moving)).map(|f| u64::from(f.left)).sum()
     }
 
     pub(super) fn mean_rate(&self) -> f64 {
@@ -311,10 +339,10 @@ mod tests {
         let mut told = Vec::new();
         while let Some(effect) = swarm.next_effect() {
             let Effect::Tell(key, command) = effect else { continue };
-            if let Command::Release(part) | Command::Recall(part) = command {
+            if let Command::Release(part) | Command::Recall(part, _) = command {
                 swarm.handle(Input::Peer(key, Event::Released { part, refused: false }), now);
             }
-            if matches!(command, Command::Fetch(_) | Command::Release(_) | Command::Recall(_)) {
+            if matches!(command, Command::Fetch(_) | Command::Release(_) | Command::Recall(..)) {
                 told.push((key, command));
             }
         }

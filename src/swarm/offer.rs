@@ -10,6 +10,7 @@
 
 use super::{
     Swarm,
+    assign::MAX_RECALL,
     neighbour::{Fetch, Neighbour},
 };
 use crate::{
@@ -63,12 +64,12 @@ impl Swarm {
         self.assign(key, now);
         self.edit(key, |n| n.offers &= n.fetches.is_empty());
         let free = self.neighbours.get(&key).filter(|n| n.may_be_asked() && n.fetches.is_empty());
-        let Some(free) = free.filter(|_| !self.is_moving_to(key)) else {
+        let Some(free) = free.filter(|_| self.moving_to(key) == 0) else {
             return;
         };
         if let Some((victim, part)) = self.waits_longest(free, key, now) {
             self.moves(part, victim, key);
-            self.tell(victim, Command::Recall(part));
+            self.tell(victim, Command::Recall(part, MAX_RECALL));
         }
     }
 
@@ -176,7 +177,7 @@ mod tests {
         let mut swarm = swarm(&[], &[3]);
         assert!(told(&mut swarm).contains(&(A, Command::Fetch(part(3)))));
         swarm.handle(Input::Peer(B, Event::Offer), Time::from_secs(1));
-        assert_eq!(told(&mut swarm), [(A, Command::Recall(part(3)))]);
+        assert_eq!(told(&mut swarm), [(A, Command::Recall(part(3), MAX_RECALL))]);
         swarm.handle(Input::Peer(A, Event::Released { part: part(3), refused: false }), Time::from_secs(1));
         assert_eq!(told(&mut swarm), [(B, Command::Fetch(part(3)))]);
         swarm.handle(Input::Peer(A, Event::Offer), Time::from_secs(1));
@@ -194,7 +195,7 @@ mod tests {
         told(&mut swarm);
         swarm.handle(Input::Peer(B, Event::Offer), Time::from_secs(1));
         swarm.handle(Input::Peer(A, Event::Released { part: part(2), refused: false }), Time::from_secs(1));
-        assert_eq!(told(&mut swarm), [(A, Command::Recall(part(2))), (B, Command::Fetch(part(2)))]);
+        assert_eq!(told(&mut swarm), [(A, Command::Recall(part(2), MAX_RECALL)), (B, Command::Fetch(part(2)))]);
         swarm.handle(Input::Peer(A, Event::Offer), Time::from_secs(60));
         assert_eq!(told(&mut swarm), [(B, Command::Release(part(2)))], "after so long no answer is waited for");
     }

@@ -8,6 +8,8 @@ use crate::wire::{
     handshake::PeerId,
 };
 
+const RECALL_TIME: Time = Time::from_millis(700);
+
 fn session(fast: bool) -> Session {
     let remote = Introduction {
         id: PeerId([1; 20]),
@@ -261,7 +263,7 @@ fn what_is_recalled_is_free_when_the_last_of_it_is_refused() {
     let part = session.geometry.part(5).unwrap();
     assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     let asked = requested(&mut session);
-    session.command(Command::Recall(part), Time::ZERO);
+    session.command(Command::Recall(part, RECALL_TIME), Time::ZERO);
     let cancels = std::iter::from_fn(|| session.next_message());
     assert_eq!(cancels.collect::<Vec<_>>(), asked.iter().map(|raw| Message::Cancel(*raw)).collect::<Vec<_>>());
     told(&mut session);
@@ -279,7 +281,7 @@ fn what_is_recalled_is_not_waited_for_long_and_from_strangers_not_at_all() {
     let mut session = ours();
     let part = session.geometry.part(5).unwrap();
     assert_eq!(session.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
-    session.command(Command::Recall(part), Time::from_secs(1));
+    session.command(Command::Recall(part, RECALL_TIME), Time::from_secs(1));
     told(&mut session);
     assert_eq!(session.deadline(), Time::from_secs(1) + RECALL_TIME);
     session.on_deadline(Time::from_secs(1)).unwrap();
@@ -291,7 +293,7 @@ fn what_is_recalled_is_not_waited_for_long_and_from_strangers_not_at_all() {
     stranger.on_message(Message::Unchoke, Time::ZERO).unwrap();
     assert_eq!(stranger.fetch(part, std::slice::from_ref(&(0..64)), Time::ZERO), None);
     told(&mut stranger);
-    stranger.command(Command::Recall(part), Time::ZERO);
+    stranger.command(Command::Recall(part, RECALL_TIME), Time::ZERO);
     assert_eq!(told(&mut stranger), [Event::Released { part, refused: false }]);
 }
 
