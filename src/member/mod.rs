@@ -57,7 +57,7 @@ use crate::{
     metainfo::{InfoHash, Magnet},
     storage::StorageError,
     swarm::Snapshot,
-    ui::{End, Phase, Report, Screen, View, keys::Keys},
+    ui::{End, Phase, Report, Screen, View, keys::Keys, to_stderr},
 };
 use ask::{AskingFailed, Person};
 use begin::Beginning;
@@ -204,12 +204,31 @@ async fn meant(settings: &Settings, stop: &CancellationToken) -> (Vec<Get>, Vec<
     }
     let (mut meant, mut failed) = (Vec::new(), Vec::new());
     for get in &settings.gets {
-        match stop.run_until_cancelled(ask::all_of(get)).await.unwrap_or(Err(ask::AskingFailed::Interrupted)) {
+        match all_of(get, settings, stop).await {
             Ok(all) => meant.extend(all),
             Err(error) => failed.push((name_of(get), Err(error.into()))),
         }
     }
     (meant, failed)
+}
+
+/// All that is shared where `get` is asked: asked for again while nobody answers, or nothing is shared there yet, for as long
+/// as `--timeout` says.
+async fn all_of(get: &Get, settings: &Settings, stop: &CancellationToken) -> Result<Vec<Get>, AskingFailed> {
+    let (start, mut pause, mut is_told) = (Instant::now(), ASK_AGAIN, settings.screen.quiet);
+    loop {
+        let asked = stop.run_until_cancelled(ask::all_of(get)).await.unwrap_or(Err(AskingFailed::Interrupted));
+        let Err(why) = &asked else { return asked };
+        let left = settings.timeout.map_or(pause, |timeout| timeout.saturating_sub(start.elapsed()).min(pause));
+        let Some(awaited) = why.awaited().filter(|_| !left.is_zero()) else { return asked };
+        if !std::mem::replace(&mut is_told, true) {
+            to_stderr(&format!("{why}; waiting for {awaited}"));
+        }
+        if stop.run_until_cancelled(sleep(left.max(LEAST_PAUSE))).await.is_none() {
+            return Err(AskingFailed::Interrupted);
+        }
+        pause = (pause * 2).min(ASK_AGAIN_LATER);
+    }
 }
 
 /// What people call what is asked for.

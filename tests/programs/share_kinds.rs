@@ -134,6 +134,25 @@ fn a_folder_is_shared_as_one_and_all_of_a_host_is_fetched() {
 }
 
 #[test]
+fn all_of_a_host_is_waited_for() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let host = format!("{address}/");
+    get(&place, "copy", &[&host, "--all", "--timeout", "0"]).with(10);
+    let folder = place.path("copy");
+    let folder = ["-o", folder.to_str().expect("UTF-8"), "--exit-when-done", "--json", "--port", "0"];
+    let mut early = Program::start(command(&place, "get", &[&[host.as_str(), "--all"], &folder[..]].concat()));
+    early.line("what it waits for", |line| line.contains("waiting for something to be shared").then_some(()));
+    fs::write(place.path("x.iso"), bytes(30_000, 6)).expect("written");
+    let mut seed = share(&place, &place.path("x.iso"), &address, &[]);
+    seed.event_named("sharing");
+    early.end().with(0);
+    assert!(fs::read(place.path("copy/x.iso")).expect("a file") == bytes(30_000, 6));
+    seed.signal(Signal::TERM);
+    seed.end().with(0);
+}
+
+#[test]
 fn a_terminal_is_told_whether_a_folder_is_one_composition() {
     let place = Place::new();
     let (_conductor, address) = conductor(&place, "127.0.0.1:0");
