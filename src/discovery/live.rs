@@ -53,7 +53,7 @@ use crate::{
     conductor::catalogue::gate::NO_PAGE,
     manifest::shown,
     metainfo::{InfoHash, Tracker},
-    net::via::Via,
+    net::{range::is_near, via::Via},
     peer::dial::connect,
 };
 use words::{greet, leave, part, report};
@@ -70,6 +70,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const LEAVING: Duration = Duration::from_secs(1);
 /// Hellos that wait for their answers: who says more than is read may wait for ever.
 const UNANSWERED: usize = 256;
+
+/// Hellos to a conductor on the internet that are said at once, and the gap between further ones: it knows this member by a
+/// public address, whose allowance of 20 questions a second other questions need too.
+const FIRST_HELLOS: usize = 32;
+const HELLO_GAP: Duration = Duration::from_millis(70);
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -313,6 +318,8 @@ impl Keeper {
         let mut last_heard = Instant::now();
         let mut unsaid: Vec<InfoHash> = self.strands.keys().copied().collect();
         let mut unanswered = 0;
+        let (mut greeted, mut next_hello) = (0, Instant::now());
+        let is_careful = !is_near(at.ip());
         while !self.strands.is_empty() {
             tokio::select! {
                 biased;
@@ -335,12 +342,16 @@ impl Keeper {
                     let earlier = self.take(kept);
                     unanswered -= usize::from(earlier.is_some_and(|kept| kept.state == State::Said));
                 }
-                () = std::future::ready(()), if unanswered < UNANSWERED && !unsaid.is_empty() => {
+                () = sleep_until(next_hello), if unanswered < UNANSWERED && !unsaid.is_empty() => {
                     if let Some(kept) = unsaid.pop().and_then(|info_hash| self.strands.get_mut(&info_hash))
                         && kept.state == State::Unsaid
                     {
                         greet(&mut socket, kept, near).await?;
                         unanswered += 1;
+                        greeted += 1;
+                        if is_careful && greeted >= FIRST_HELLOS {
+                            next_hello = Instant::now() + HELLO_GAP;
+                        }
                     }
                 }
                 _ = tick.tick() => {

@@ -3,7 +3,8 @@
 //! A conductor has an allowance for each source, which nobody tells a member. One that announces many compositions asks as
 //! fast as it can until it is refused; from then on its questions to that conductor wait for each other. The gap between
 //! two grows with each refusal and shrinks with each answer, so that the rate settles just below the allowance. It is said
-//! once in the log, and a question that was refused is asked again when its turn comes.
+//! once in the log, and a question that was refused is asked again when its turn comes. A conductor on the internet is asked
+//! carefully from the start: it knows this member by a public address, which has little.
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::net::range::is_near;
+
+/// First gap between questions to a conductor on the internet.
+const CAREFUL_GAP: Duration = Duration::from_millis(500);
 /// Gap after the first refusal.
 const FIRST_GAP: Duration = Duration::from_millis(100);
 /// Longest gap between two questions.
@@ -34,7 +39,7 @@ const SHRINK: f64 = 0.98;
 pub struct Paces(Arc<Mutex<HashMap<IpAddr, Arc<Pace>>>>);
 
 /// The pace of questions to one conductor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
     /// The next question, which waits for its time, and behind it the others in the order in which they came.
     queue: Queue<()>,
@@ -82,7 +87,8 @@ impl State {
 impl Paces {
     fn of(&self, conductor: SocketAddr) -> Arc<Pace> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(conductor.ip().to_canonical()).or_default().clone()
+        let ip = conductor.ip().to_canonical();
+        all.entry(ip).or_insert_with(|| Arc::new(Pace::of(ip))).clone()
     }
 
     /// Waits until this conductor may be asked.
@@ -108,6 +114,11 @@ impl Paces {
 }
 
 impl Pace {
+    fn of(conductor: IpAddr) -> Self {
+        let gap = if is_near(conductor) { Duration::ZERO } else { CAREFUL_GAP };
+        Self { queue: Queue::default(), state: Mutex::new(State { gap, ..State::default() }) }
+    }
+
     fn edit<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -170,5 +181,15 @@ mod tests {
         paces.refused(CONDUCTOR.into());
         let take = |ip: [u8; 4]| paces.of((ip, 9999).into()).edit(|state| state.take(Instant::now()).is_ok());
         assert_eq!([take([1, 1, 1, 1]), take([8, 8, 8, 8])], [true, false]);
+    }
+
+    #[test]
+    fn a_conductor_on_the_internet_is_asked_carefully_from_the_start() {
+        let paces = Paces::default();
+        let takes = |ip: [u8; 4]| {
+            let take = |_| paces.of((ip, 9999).into()).edit(|state| state.take(Instant::now()).is_ok());
+            [(); 3].map(take).into_iter().filter(|taken| *taken).count()
+        };
+        assert_eq!([takes([10, 0, 0, 1]), takes([8, 8, 8, 8])], [3, 1]);
     }
 }

@@ -13,15 +13,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use crate::{
     catalogue::{AskError, Client, Coming, IfTaken, Key, Token, backoff::Backoff},
-    manifest::{Endpoint, Manifest, Name},
+    manifest::{Endpoint, Host, Manifest, Name},
     member::{blocking, load::Composition},
     metainfo::InfoHash,
+    net::range::is_near,
     storage::Stamp,
     ui::{Report, Screen},
 };
@@ -34,6 +35,11 @@ const MAX_AT_ONCE: usize = 64;
 
 /// How often it is looked whether a conductor still has what it was told.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Questions to a conductor on the internet that are asked at once, and the time that each further one waits for: it knows
+/// this member by a public address, whose allowance other questions need too. What comes meanwhile goes into one request.
+const FIRST_QUESTIONS: u32 = 16;
+const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Something to tell the catalogues.
 #[derive(Clone, Debug)]
@@ -80,7 +86,8 @@ impl Registrar {
             let (tell, jobs) = mpsc::unbounded_channel();
             let (memory, screen) = (memory.clone(), screen.clone());
             let (kept, told, is_busy) = (HashMap::new(), HashSet::new(), false);
-            let mut desk = Desk { client, memory, screen, jobs, kept, told, next_look: 0, is_busy };
+            let turns = Turns::toward(conductor);
+            let mut desk = Desk { client, memory, screen, jobs, kept, told, next_look: 0, is_busy, turns };
             let stop = stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(desk.work()).await });
             desks.push(tell);
@@ -117,6 +124,37 @@ struct Desk {
     next_look: usize,
     /// People were told that it is too busy.
     is_busy: bool,
+    turns: Turns,
+}
+
+/// When a conductor may be asked next.
+enum Turns {
+    /// It is near, and takes what comes.
+    Any,
+    /// When [`FIRST_QUESTIONS`] may be asked at once again.
+    Few(Instant),
+}
+
+impl Turns {
+    /// A name may lead anywhere.
+    fn toward(conductor: &Endpoint) -> Self {
+        match &conductor.host {
+            Host::Ip(ip) if is_near(*ip) => Self::Any,
+            Host::ThisMachine => Self::Any,
+            Host::Ip(_) | Host::Name(_) => Self::Few(Instant::now()),
+        }
+    }
+
+    /// Takes a turn; gives the instant for which it is.
+    fn take(&mut self, now: Instant) -> Instant {
+        match self {
+            Self::Any => now,
+            Self::Few(all_at) => {
+                *all_at = (*all_at).max(now) + QUESTION_INTERVAL;
+                now.max(*all_at - QUESTION_INTERVAL * FIRST_QUESTIONS)
+            }
+        }
+    }
 }
 
 impl Desk {
@@ -130,6 +168,9 @@ impl Desk {
                     Err(_) if self.has_forgotten().await => waiting.extend(self.anew()),
                     Err(_) => {}
                 }
+            }
+            if !matches!(waiting.front(), Some(Job::Flush(_)) | None) {
+                tokio::time::sleep_until(self.turns.take(Instant::now())).await;
             }
             while let Ok(job) = self.jobs.try_recv() {
                 enqueue(&mut waiting, job);
@@ -336,6 +377,21 @@ fn enqueue(waiting: &mut VecDeque<Job>, job: Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conductor_on_the_internet_is_asked_at_an_interval() {
+        let start = Instant::now();
+        let waits = |conductor: &str| {
+            let mut turns = Turns::toward(&conductor.parse().unwrap());
+            (0..40).map(|_| turns.take(start)).max().unwrap().saturating_duration_since(start)
+        };
+        assert_eq!([waits("10.0.0.1:9999"), waits("127.0.0.1:9999")], [Duration::ZERO; 2]);
+        for far in ["8.8.8.8:9999", "c.example:9999"] {
+            let wait = waits(far);
+            let exact = QUESTION_INTERVAL * (40 - FIRST_QUESTIONS);
+            assert!(wait >= exact && wait < exact + Duration::from_secs(5), "{far}: {wait:?}");
+        }
+    }
 
     #[test]
     fn only_the_last_word_about_what_is_hashed_waits() {
