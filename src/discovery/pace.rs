@@ -185,9 +185,9 @@ mod tests {
 
     #[test]
     fn a_conductor_on_the_internet_is_asked_carefully_from_the_start() {
-        let paces = Paces::default();
+        let (paces, now) = (Paces::default(), Instant::now());
         let takes = |ip: [u8; 4]| {
-            let take = |_| paces.of((ip, 9999).into()).edit(|state| state.take(Instant::now()).is_ok());
+            let take = |_| paces.of((ip, 9999).into()).edit(|state| state.take(now).is_ok());
             [(); 3].map(take).into_iter().filter(|taken| *taken).count()
         };
         assert_eq!([takes([10, 0, 0, 1]), takes([8, 8, 8, 8])], [3, 1]);
