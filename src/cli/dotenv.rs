@@ -22,7 +22,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::options::{is_switch, parse_switch};
 
-/// What `.env` may set: nothing that runs a command, names a file or a folder, decides what is fetched or from whom, says
+/// Variables that `.env` may set: none that runs a command, names a file or a folder, decides what is fetched or from whom, says
 /// something of this machine to others, replaces data, holds a secret, or tells more people than usual; it may have come
 /// with a download.
 const ALLOWED: [&str; 24] = [

@@ -81,7 +81,7 @@ pub async fn follow(file: Option<PathBuf>, mut asked: mpsc::Receiver<()>, tokens
     }
 }
 
-/// What tells the file from itself after a change; `None` while there is none.
+/// Stamp of the file, which another one follows after a change; `None` while there is no file.
 fn stamp(file: &Path) -> Option<Stamp> {
     fs::metadata(file).ok().map(|meta| Stamp::from_metadata(&meta))
 }

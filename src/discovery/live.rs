@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Discovered,
     conductor::{Identity, RETRIES},
+    lan::manners::Pace,
     resolve,
     told::Dialable,
 };
@@ -73,7 +74,7 @@ const UNANSWERED: usize = 256;
 
 /// Hellos to a conductor on the internet that are said at once, and the gap between further ones: it knows this member by a
 /// public address, whose allowance of 20 questions a second other questions need too.
-const FIRST_HELLOS: usize = 32;
+const FIRST_HELLOS: u32 = 32;
 const HELLO_GAP: Duration = Duration::from_millis(70);
 
 type Socket = WebSocketStream<TcpStream>;
@@ -318,8 +319,9 @@ impl Keeper {
         let mut last_heard = Instant::now();
         let mut unsaid: Vec<InfoHash> = self.strands.keys().copied().collect();
         let mut unanswered = 0;
-        let (mut greeted, mut next_hello) = (0, Instant::now());
-        let is_careful = !is_near(at.ip());
+        let start = Instant::now();
+        let gap = if is_near(at.ip()) { Duration::ZERO } else { HELLO_GAP };
+        let mut hellos = Pace::new(gap, FIRST_HELLOS);
         while !self.strands.is_empty() {
             tokio::select! {
                 biased;
@@ -342,16 +344,13 @@ impl Keeper {
                     let earlier = self.take(kept);
                     unanswered -= usize::from(earlier.is_some_and(|kept| kept.state == State::Said));
                 }
-                () = sleep_until(next_hello), if unanswered < UNANSWERED && !unsaid.is_empty() => {
+                () = sleep_until(start + hellos.ready()), if unanswered < UNANSWERED && !unsaid.is_empty() => {
                     if let Some(kept) = unsaid.pop().and_then(|info_hash| self.strands.get_mut(&info_hash))
                         && kept.state == State::Unsaid
                     {
                         greet(&mut socket, kept, near).await?;
                         unanswered += 1;
-                        greeted += 1;
-                        if is_careful && greeted >= FIRST_HELLOS {
-                            next_hello = Instant::now() + HELLO_GAP;
-                        }
+                        hellos.takes(start.elapsed());
                     }
                 }
                 _ = tick.tick() => {

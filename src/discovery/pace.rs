@@ -31,7 +31,7 @@ const MIN_GAP: Duration = Duration::from_millis(20);
 /// Pause of all questions after a refusal. Further refusals within it are answers to questions that were asked before, and
 /// do not make the gap longer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// What is left of a gap after an answer.
+/// Share of a gap that is left after an answer.
 const SHRINK: f64 = 0.98;
 
 /// The pace of all questions of a process. Clones are the same one.

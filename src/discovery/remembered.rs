@@ -67,7 +67,7 @@ impl Remembered {
         });
         own::make_folder(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
         note::write(&self.place(swarm), &body)?;
-        note::forget_old(&self.folder, MOST_SWARMS)
+        note::forget_old(&self.folder, MOST_SWARMS, Duration::MAX, SystemTime::now())
     }
 
     fn place(&self, swarm: InfoHash) -> PathBuf {

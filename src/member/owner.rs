@@ -50,8 +50,6 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_millis(100);
-/// How often members that nothing is asked of are looked at while something is missing.
-const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// Having written nothing for so long, what is on the disk is noted.
 const NOTE_AFTER: Time = Time::from_secs(10);
 pub struct Parts {
@@ -191,8 +189,6 @@ impl Owner {
         let stop = self.parts.stop.clone();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut retry = interval(RETRY_INTERVAL);
-        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ending = tokio::select! {
                 biased;
@@ -218,11 +214,6 @@ impl Owner {
                 }
                 named = named(&mut self.stage) => self.on_named(named, screen),
                 _ = tick.tick() => self.on_tick(screen),
-                _ = retry.tick(), if self.parts.swarm.is_fetching() => {
-                    let now = self.now();
-                    self.parts.swarm.retry_idle(now);
-                    None
-                }
             };
             self.carry_out(screen);
             if let Some(ending) = ending {

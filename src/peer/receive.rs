@@ -281,11 +281,9 @@ impl Receiver {
         let beside = beside.min(spare.len());
 
         // Only payload is limited: whoever fetches from us is heard, however much this process fetches itself.
-        let is_free = self.payload.is_none() && !talk.session.expects_blocks();
-        let granted = match is_free {
-            true => beside as u32,
-            false => self.limiter.take(now, (place.len() + beside) as u32),
-        };
+        let limiter = (self.payload.is_some() || talk.session.expects_blocks()).then_some(&self.limiter);
+        let wanted = (place.len() + beside) as u32;
+        let granted = limiter.map_or(wanted, |limiter| limiter.take(now, wanted));
         if granted == 0 {
             // Where nothing waits to be read, it is the other side that is silent, not the limit that holds it up.
             return Ok(Err(match socket::has_input(&talk.stream) {
@@ -299,12 +297,16 @@ impl Receiver {
             Ok(0) => return Err(Closed::ByThem),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.give_back(granted, is_free);
+                if let Some(limiter) = limiter {
+                    limiter.give_back(granted);
+                }
                 return Ok(Err(Turn::Socket));
             }
             Err(error) => return Err(Closed::Broken(error.to_string())),
         };
-        self.give_back(granted - count as u32, is_free);
+        if let Some(limiter) = limiter {
+            limiter.give_back(granted - count as u32);
+        }
 
         let straight = count.min(straight);
         self.scratch.fill(count - straight);
@@ -315,13 +317,6 @@ impl Receiver {
             self.came(straight as u32, talk, now);
         }
         Ok(Ok(count))
-    }
-
-    /// What was granted for a read and not used.
-    fn give_back(&self, unused: u32, is_free: bool) {
-        if !is_free {
-            self.limiter.give_back(unused);
-        }
     }
 
     /// So many bytes of the payload are where they belong.

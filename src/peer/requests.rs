@@ -254,6 +254,20 @@ mod tests {
     }
 
     #[test]
+    fn blocks_may_come_until_what_was_taken_back_is_settled() {
+        let g = geometry();
+        let part = g.part(1).unwrap();
+        let mut r = Requests::default();
+        assert!(!r.expects_blocks());
+        r.add(part, std::slice::from_ref(&(0..1)));
+        let block = r.next(&g, BLOCK, 1).unwrap();
+        assert!(r.expects_blocks());
+        r.release(part);
+        assert!(r.expects_blocks() && r.settle_taken_back(raw(block)));
+        assert!(!r.expects_blocks());
+    }
+
+    #[test]
     fn a_part_that_is_asked_back_may_come_whole() {
         let g = geometry();
         let part = g.part(1).unwrap();

@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use super::{StorageError, note, os, own, proof::state_folder};
@@ -51,7 +52,7 @@ impl Infos {
         own::make_folder(&self.folder).map_err(|e| StorageError::io(&self.folder, "make the folder", e))?;
         let place = self.place(InfoHash::of(bytes));
         write(&place, bytes).map_err(|e| StorageError::io(&place, "write it", e))?;
-        note::forget_old(&self.folder, MOST)
+        note::forget_old(&self.folder, MOST, Duration::MAX, SystemTime::now())
     }
 
     fn place(&self, hash: InfoHash) -> PathBuf {
@@ -74,7 +75,7 @@ fn write(place: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, time::SystemTime};
+    use std::fs::File;
 
     use super::*;
 

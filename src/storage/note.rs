@@ -66,23 +66,8 @@ pub fn open_seal(text: &str) -> Option<&str> {
 }
 
 /// Removes the files of a folder of notes that were written `max_age` ago or longer, and of the others the oldest, so that
-/// `most` stay. What cannot be removed stays for the next time.
-pub fn forget_stale(folder: &Path, most: usize, max_age: Duration, now: SystemTime) -> io::Result<()> {
-    let stamped = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
-    let mut all: Vec<(SystemTime, PathBuf)> = fs::read_dir(folder)?.flatten().filter_map(stamped).collect();
-    all.sort();
-    let too_many = all.len().saturating_sub(most);
-    let is_stale = |written: SystemTime| now.duration_since(written).is_ok_and(|age| age >= max_age);
-    for (nth, (written, path)) in all.into_iter().enumerate() {
-        if nth < too_many || is_stale(written) {
-            let _ = fs::remove_file(path);
-        }
-    }
-    Ok(())
-}
-
-/// Removes the oldest files of a folder of notes, so that `most` stay.
-pub fn forget_old(folder: &Path, most: usize) -> Result<(), StorageError> {
+/// `most` stay.
+pub fn forget_old(folder: &Path, most: usize, max_age: Duration, now: SystemTime) -> Result<(), StorageError> {
     let failed = |error| StorageError::io(folder, "tidy it", error);
     let mut all: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -90,8 +75,12 @@ pub fn forget_old(folder: &Path, most: usize) -> Result<(), StorageError> {
         all.push((entry.metadata().and_then(|data| data.modified()).map_err(failed)?, entry.path()));
     }
     all.sort();
-    for (_, path) in all.iter().take(all.len().saturating_sub(most)) {
-        fs::remove_file(path).map_err(failed)?;
+    let too_many = all.len().saturating_sub(most);
+    let is_stale = |written: SystemTime| now.duration_since(written).is_ok_and(|age| age >= max_age);
+    for (nth, (written, path)) in all.into_iter().enumerate() {
+        if nth < too_many || is_stale(written) {
+            fs::remove_file(path).map_err(failed)?;
+        }
     }
     Ok(())
 }
@@ -129,7 +118,7 @@ mod tests {
             File::options().write(true).open(&path).unwrap().set_modified(now - day * days).unwrap();
         }
         let left = |most, max_age| {
-            forget_stale(dir.path(), most, max_age, now).unwrap();
+            forget_old(dir.path(), most, max_age, now).unwrap();
             let names =
                 fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let mut names: Vec<_> = names.collect();

@@ -83,9 +83,8 @@ impl Proofs {
         if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|since| since < TIDY_INTERVAL)) {
             return;
         }
-        let done = note::write(&tidied, "").map_err(|error| error.to_string()).and_then(|()| {
-            note::forget_stale(&self.folder, MAX_PROOFS, MAX_PROOF_AGE, now).map_err(|error| error.to_string())
-        });
+        let done =
+            note::write(&tidied, "").and_then(|()| note::forget_old(&self.folder, MAX_PROOFS, MAX_PROOF_AGE, now));
         if let Err(error) = done {
             log::info!("{}: old notes are not forgotten: {error}", self.folder.display());
         }

@@ -470,4 +470,52 @@ mod tests {
         assert!(longest >= Time::from_secs(3), "{longest:?}");
         assert!(moved.len() < 30, "{moved:?}");
     }
+
+    /// All that is asked of this one comes at once, until nothing more is; which parts that were.
+    fn gives_all(swarm: &mut Swarm, giver: PeerKey, now: Time) -> Vec<u32> {
+        let (mut gave, mut asked) = (Vec::new(), told(swarm, now));
+        while !asked.is_empty() {
+            for (key, command) in std::mem::take(&mut asked) {
+                let Command::Fetch(part) = command else { continue };
+                if key == giver {
+                    let bytes = swarm.geometry().part_len(part);
+                    swarm.handle(Input::Peer(key, Event::Received { part, bytes }), now);
+                    swarm.handle(Input::Peer(key, Event::Right(part)), now);
+                    gave.push(part.get());
+                }
+            }
+            asked = told(swarm, now);
+        }
+        gave
+    }
+
+    #[test]
+    fn a_fast_seed_is_not_spared_for_one_who_gives_nothing() {
+        let mut swarm = between(&[0, 1, 2, 3, 4, 5, 6, 7], &[0, 1, 2]);
+        let gave = gives_all(&mut swarm, A, Time::from_millis(1));
+        assert_eq!(gave.iter().filter(|part| **part < 3).count(), 2, "all but the one that B is asked for: {gave:?}");
+    }
+
+    #[test]
+    fn several_parts_are_taken_from_a_slow_one_at_once_and_its_answer_is_not_waited_for_long() {
+        let mut swarm = between(&[0, 1, 2, 3, 4, 5, 6, 7], &[0, 1, 2, 3, 4, 5, 6]);
+        let now = Time::from_millis(1);
+        for (key, command) in told(&mut swarm, Time::ZERO) {
+            let Command::Fetch(part) = command else { continue };
+            swarm.handle(Input::Peer(key, Event::Received { part, bytes: 1 << 16 }), now);
+            swarm.handle(Input::Peer(key, Event::Right(part)), now);
+        }
+        let now = Time::from_millis(300);
+        swarm.tick(now);
+        let recalled: Vec<_> = std::iter::from_fn(|| swarm.next_effect())
+            .filter_map(|effect| match effect {
+                Effect::Tell(B, Command::Recall(_, patience)) => Some(patience),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            recalled.len() > 1 && recalled.iter().all(|patience| *patience < Time::from_millis(100)),
+            "{recalled:?}"
+        );
+    }
 }

@@ -253,17 +253,6 @@ impl Swarm {
         self.on_tick(now);
     }
 
-    /// Whether anything that is missing may be asked for.
-    pub fn is_fetching(&self) -> bool {
-        self.checked && !self.picker.is_satisfied() && !self.neighbours.is_empty()
-    }
-
-    /// Asks neighbours again that have nothing to send. May be called between two ticks: a part that a slow neighbour holds
-    /// is then moved sooner.
-    pub fn retry_idle(&mut self, now: Time) {
-        self.assign_idle(now);
-    }
-
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }

@@ -413,7 +413,7 @@ fn a_changed_token_file_is_taken_up() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(deletes(old), refused);
-    // What cannot be read leaves the tokens as they were.
+    // A file that cannot be read leaves the tokens as they were.
     std::fs::write(&file, "short\n").unwrap();
     let warning = conductor.told();
     assert_eq!(warning["event"], "warning", "{warning}");

@@ -1,7 +1,7 @@
 //! What is being hashed where it is shared, and will be an entry soon: who asks for it is told so, and waits.
 //!
 //! Pure, and soft state: whoever hashes says so again and again. What strangers can make it keep: [`MOST`] names, of which
-//! one source has [`MOST_OF_ONE`]; where all are taken, the source with the most names loses one to a source with fewer. A
+//! one source has [`MAX_OF_ONE`]; where all are taken, the source with the most names loses one to a source with fewer. A
 //! name belongs to the source that said it first, for as long as that goes on saying it.
 
 use core::{net::IpAddr, time::Duration};
@@ -17,7 +17,7 @@ use crate::{
 /// Names at the same time, at most.
 pub const MOST: usize = 400;
 /// Names of one source at the same time, at most: a member says no more.
-pub const MOST_OF_ONE: usize = 100;
+pub const MAX_OF_ONE: usize = 100;
 /// Not heard of for so long, it is forgotten.
 const LIFETIME: Duration = Duration::from_secs(12);
 
@@ -54,8 +54,8 @@ impl Soon {
         let mut counts: BTreeMap<Customer, usize> = BTreeMap::new();
         self.0.values().for_each(|said| *counts.entry(said.by).or_default() += 1);
         let own = counts.get(&by).copied().unwrap_or(0);
-        if own >= MOST_OF_ONE || self.0.len() < MOST {
-            return own < MOST_OF_ONE;
+        if own >= MAX_OF_ONE || self.0.len() < MOST {
+            return own < MAX_OF_ONE;
         }
         let largest = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1);
         let goes = largest.and_then(|(largest, _)| self.0.iter().find(|(_, said)| said.by == largest));
@@ -113,7 +113,7 @@ mod tests {
             soon.list(Time::ZERO).iter().filter(|coming| coming.name.starts_with(&start)).count()
         };
         soon.hear(ONE.into(), names(1, MOST + 5), Time::ZERO);
-        assert_eq!(soon.list(Time::ZERO).len(), MOST_OF_ONE);
+        assert_eq!(soon.list(Time::ZERO).len(), MAX_OF_ONE);
         for source in 2..=4 {
             soon.hear([10, 0, 0, source].into(), names(source, MOST), Time::ZERO);
         }

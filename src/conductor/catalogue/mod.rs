@@ -23,8 +23,7 @@ pub mod uploads;
 pub mod writers;
 
 use std::{
-    net::IpAddr,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
