@@ -28,7 +28,7 @@ const MAX_PROOFS: usize = 50_000;
 const MAX_PROOF_AGE: Duration = Duration::from_secs(400 * 86_400);
 /// Time between two times that the folder is tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(86_400);
-/// Name of the file whose modification time says when that was last done.
+/// Ending of the file beside the folder whose modification time says when that was last done.
 const TIDIED: &str = "tidied";
 
 /// What the programs remember for this user: `$XDG_STATE_HOME/orchestra`, else `~/.local/state/orchestra`; None where
@@ -78,7 +78,7 @@ impl Proofs {
 
     /// Forgets old notes, unless that was done within the last day.
     fn tidy(&self, now: SystemTime) {
-        let tidied = self.folder.join(TIDIED);
+        let tidied = self.folder.with_extension(TIDIED);
         let last = fs::metadata(&tidied).and_then(|meta| meta.modified());
         if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|since| since < TIDY_INTERVAL)) {
             return;
@@ -154,7 +154,7 @@ mod tests {
         write_time(proofs.place(&old, THIS).unwrap(), SystemTime::now() - MAX_PROOF_AGE);
         remember(&new, &of_new);
         assert_eq!(holds(), [true, true], "it was tidied with the first note");
-        write_time(proofs.folder.join(TIDIED), SystemTime::now() - TIDY_INTERVAL);
+        write_time(proofs.folder.with_extension(TIDIED), SystemTime::now() - TIDY_INTERVAL);
         remember(&new, &of_new);
         assert_eq!(holds(), [false, true]);
     }

@@ -201,9 +201,13 @@ fn share_and_get_beside_an_attacker() {
                 .env_remove("ORCHESTRA_NO_LAN")
                 .env("XDG_STATE_HOME", place.path("s1"));
             let mut sharer = Program::start(on("h1", &command));
-            let line =
-                sharer.line("what to type", |line| line.strip_prefix("On the others:  member ").map(str::to_owned));
-            sharer.line("that it is shared", |line| line.contains("1 MiB shared").then_some(()));
+            // One is on stdout and one on stderr: either may come first.
+            let (mut typed, mut is_shared) = (None, false);
+            let line = sharer.line("what to type, and that it is shared", |line| {
+                is_shared |= line.contains("1 MiB shared");
+                typed = line.strip_prefix("On the others:  member ").map(str::to_owned).or(typed.take());
+                typed.take_if(|_| is_shared)
+            });
             (sharer, line)
         };
         let fetch = |line: &str, folder: &str| {
