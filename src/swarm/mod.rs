@@ -492,6 +492,49 @@ mod tests {
         assert_eq!(shown(&mut known), [Show::Everything, Show::Nothing]);
     }
 
+    /// What a first seed tells a neighbour that takes all that it is shown, beside one that has a tenth, asked for some parts
+    /// more, and takes nothing.
+    fn told_beside_a_slow_one(others: impl Fn(&mut Swarm)) -> Vec<Command> {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let mut seed = swarm(Bitfield::all(&geometry), true);
+        let tell = |seed: &mut Swarm, key, event| seed.handle(Input::Peer(PeerKey(key), event), Time::ZERO);
+        seed.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
+        (0..10).for_each(|part| tell(&mut seed, 1, Event::Has(geometry.part(part).unwrap())));
+        (10..15).for_each(|part| tell(&mut seed, 1, Event::Wants(geometry.part(part).unwrap())));
+        others(&mut seed);
+        seed.handle(Input::Introduced(PeerKey(2), introduction(2)), Time::ZERO);
+        tell(&mut seed, 2, Event::HasNone);
+        seed.tick(Time::ZERO);
+        let mut told = Vec::new();
+        while let Some(effect) = seed.next_effect() {
+            if let Effect::Tell(PeerKey(2), command) = effect {
+                if let Command::Have(part) = command {
+                    tell(&mut seed, 2, Event::Wants(part));
+                    tell(&mut seed, 2, Event::Sent(part));
+                }
+                told.push(command);
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_first_seed_that_would_idle_shows_what_slow_ones_have() {
+        let told = told_beside_a_slow_one(|_| {});
+        let new = told.iter().filter(|command| matches!(command, Command::Have(_))).count();
+        assert_eq!(new, 85, "what nobody has or waits for comes first: {told:?}");
+        assert!(told.contains(&Command::ShowAll), "{told:?}");
+    }
+
+    #[test]
+    fn a_first_seed_that_others_wait_for_does_not() {
+        let told = told_beside_a_slow_one(|seed| {
+            seed.handle(Input::Introduced(PeerKey(3), introduction(3)), Time::ZERO);
+            seed.handle(Input::Peer(PeerKey(3), Event::Asks), Time::ZERO);
+        });
+        assert!(!told.contains(&Command::ShowAll), "{told:?}");
+    }
+
     #[test]
     fn one_that_proved_its_copy_first_does_the_same() {
         let geometry = Geometry::new(100, 1).unwrap();

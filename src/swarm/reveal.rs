@@ -3,12 +3,13 @@
 //! While no other member is complete and some parts were never sent, the seed shows itself empty and reveals to each
 //! connection a few parts from a shuffled list, each part to one connection only; the next is shown once one is fully
 //! *sent*. (Waiting until a part is seen elsewhere, as BEP 16 does, is what makes super-seeding slow.)
+//! Once nothing is left to show, a connection sees everything as soon as no other one waits to be served.
 //! A part whose holder left or spreads nothing is given again; one that has but one holder a while after it was sent, when
 //! nothing else is left. Who gets parts and spreads none has its credit stopped (see [`ledger`]).
 //!
 //! What it costs an attacker: who does not take what it was shown holds it back from others for [`TAKE_TIME`], and is
-//! then left out until it takes something; near the end, when nothing else is left to show, for [`LAST_TIME`]. Who takes
-//! parts and hides them gets few.
+//! then left out until it takes something; near the end, when nothing else is left to show, for [`LAST_TIME`], or until
+//! the uplink would idle. Who takes parts and hides them gets few.
 
 mod ledger;
 
@@ -238,6 +239,11 @@ impl Reveal {
         *gift = Gift { sent: gift.sent, ..Gift::new(key, now) };
         self.ledger.show(key, part, now);
         Some(part)
+    }
+
+    /// Whether this connection could do with more than it is shown, and every part was given away or is on offer.
+    pub fn has_too_few_for(&self, key: PeerKey, ahead: usize) -> bool {
+        self.fresh.is_empty() && self.ledger.open(key).is_some_and(|shown| shown < ahead)
     }
 
     fn next_fresh(&mut self, holders: impl Fn(PartIndex) -> u16) -> Option<PartIndex> {

@@ -111,6 +111,8 @@ impl Swarm {
         }
     }
 
+    /// Shows it the next parts. Where there are too few left to keep it busy, and the uplink would idle, it is shown
+    /// everything: what other members have, or were shown, it need not wait for, however slow they are.
     fn reveal_to(&mut self, key: PeerKey, now: Time) {
         let part_size = f64::from(self.geometry().part_size());
         let Some(n) = self.neighbours.get(&key).filter(|n| !n.sees_all && !n.guest && !n.is_complete()) else {
@@ -119,13 +121,25 @@ impl Swarm {
         let bytes = (n.up.get(now) * SHOWN_TIME).max(SHOWN_BYTES);
         let ahead = ((bytes / part_size) as usize).max(SHOWN_PARTS);
         let mut shown = Vec::new();
+        let mut is_short = false;
         if let Some(reveal) = &mut self.reveal {
             let holders = |part| self.picker.holders(part);
             while let Some(part) = reveal.next(key, ahead, now, |p| n.has.has(p), holders) {
                 shown.push(part);
             }
+            is_short = reveal.has_too_few_for(key, ahead);
         }
         shown.into_iter().for_each(|part| self.tell(key, Command::Have(part)));
+        if is_short && !self.serves_another(key) {
+            self.edit(key, |n| n.sees_all = true);
+            self.tell(key, Command::ShowAll);
+        }
+    }
+
+    /// Whether the uplink has something else to do than to serve this neighbour. A connection that takes no more bytes for
+    /// now gives it nothing to do.
+    fn serves_another(&self, key: PeerKey) -> bool {
+        self.neighbours.iter().any(|(other, n)| *other != key && !n.clogged && (n.asks || n.serving))
     }
 
     pub(super) fn look_again(&mut self, now: Time) {
