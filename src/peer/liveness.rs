@@ -11,8 +11,9 @@
 //!   that the host, the program or the path is gone. The same holds for every peer in the middle of a block that it
 //!   has begun to send.
 //! - Others promise nothing. A keep-alive of theirs proves that the connection works, not that blocks will come; whether
-//!   they serve is for the swarm's stalls to say. A silence ends the connection after [`OWING_TIMEOUT`] with requests
-//!   outstanding, and after two of their keep-alive intervals without.
+//!   they serve is for the swarm's stalls to say. With requests outstanding a silence ends the connection after
+//!   [`OWING_TIMEOUT`]; where blocks came before, after [`ANSWER_GAPS`] times the longest time in which none did, if that
+//!   is less, but not before [`MIN_OWING_TIMEOUT`]. Without requests it is two of their keep-alive intervals.
 //!
 //! | silence | with | follows |
 //! |---|---|---|
@@ -34,8 +35,14 @@ pub const QUIET_AFTER: Time = Time::from_secs(5);
 pub const OVERDUE_AFTER: Time = Time::from_secs(8);
 /// After this much silence a peer is gone that would have said something.
 pub const PROMPT_TIMEOUT: Time = Time::from_secs(14);
-/// The same for a peer that promised nothing and has requests of ours. libtorrent gives a request as long.
+/// The same for a peer that promised nothing and has requests of ours, and gave nothing so far: it may serve others first.
+/// libtorrent gives a request as long.
 pub const OWING_TIMEOUT: Time = Time::from_secs(60);
+/// The same for one that gave blocks, at least: a firewall that drops a connection may also hide from our kernel that
+/// nothing is acknowledged any more, and a new connection works at once.
+pub const MIN_OWING_TIMEOUT: Time = Time::from_secs(18);
+/// A peer with a low upload limit sends a block now and then: it may be silent for so many times as long as it was.
+const ANSWER_GAPS: u32 = 4;
 /// The same with nothing outstanding: stock clients keep alive every 120 s at the latest, our own every 30 s.
 const IDLE_TIMEOUT: (Time, Time) = (Time::from_secs(270), Time::from_secs(90));
 /// Stock clients leave peers that they do not hear for as little as 10 s (rqbit); our own members are patient.
@@ -84,18 +91,37 @@ pub struct Liveness {
     /// When requests last became outstanding; `None` while none are. Before that it had no reason to speak.
     busy_since: Option<Time>,
     duty: Duty,
+    /// The longest silence with requests of ours outstanding that ended, and whether blocks came since the start.
+    longest_gap: Time,
+    answers: bool,
     told: Silence,
 }
 
 impl Liveness {
     pub fn new(now: Time) -> Self {
-        Self { heard: now, said: now, busy_since: None, duty: Duty::default(), told: Silence::Over }
+        Self {
+            heard: now,
+            said: now,
+            busy_since: None,
+            duty: Duty::default(),
+            longest_gap: Time::ZERO,
+            answers: false,
+            told: Silence::Over,
+        }
     }
 
     /// Bytes came. Returns true if the swarm believes that it is silent, and is to be told that this is over.
     pub fn hear(&mut self, now: Time) -> bool {
+        if let Some(since) = self.owed_since().filter(|_| self.duty.owes) {
+            self.longest_gap = self.longest_gap.max(now.saturating_sub(since));
+        }
         self.heard = now;
         std::mem::take(&mut self.told) != Silence::Over
+    }
+
+    /// It began to send a block.
+    pub fn hear_answer(&mut self) {
+        self.answers = true;
     }
 
     /// Nothing was read for this long, whatever came.
@@ -168,7 +194,11 @@ impl Liveness {
 
     fn end(&self) -> Time {
         let idle = self.heard + if self.duty.ours { IDLE_TIMEOUT.1 } else { IDLE_TIMEOUT.0 };
-        let owing = self.owed_since().filter(|_| self.duty.owes && !self.duty.ours).map(|since| since + OWING_TIMEOUT);
+        let patience = match self.answers {
+            true => (self.longest_gap * ANSWER_GAPS).clamp(MIN_OWING_TIMEOUT, OWING_TIMEOUT),
+            false => OWING_TIMEOUT,
+        };
+        let owing = self.owed_since().filter(|_| self.duty.owes && !self.duty.ours).map(|since| since + patience);
         let due = self.due_since().map(|since| since + PROMPT_TIMEOUT);
         [owing, due].into_iter().flatten().fold(idle, Time::min)
     }
@@ -219,6 +249,31 @@ mod tests {
         assert_eq!(fate(Duty { prompt: false, ..PROMPT }), (owing, 90), "an older one of ours, which queues us");
         assert_eq!(fate(Duty { owes: false, ..PROMPT }), (idle.clone(), 90));
         assert_eq!(fate(Duty { owes: false, ..STOCK }), (idle, 270));
+    }
+
+    /// When a stock peer is left that gave a block after each of these seconds, and no more.
+    fn left_after(gaps: &[u64]) -> u64 {
+        let mut liveness = Liveness::new(Time::ZERO);
+        liveness.judge_by(STOCK, Time::ZERO);
+        let mut now = Time::ZERO;
+        for gap in gaps {
+            now += second(*gap);
+            assert!(!liveness.is_over(now), "{gaps:?}");
+            liveness.hear(now);
+            liveness.hear_answer();
+        }
+        let silent = (0..).find(|n| liveness.is_over(now + second(*n)));
+        silent.expect("an end")
+    }
+
+    #[test]
+    fn who_promised_nothing_is_left_sooner_the_faster_it_was() {
+        assert_eq!(left_after(&[]), 60);
+        assert_eq!(left_after(&[1, 0, 0, 1]), 18);
+        assert_eq!(left_after(&[1, 6, 0]), 24);
+        // A low upload limit lets a block of 16 KiB through now and then.
+        assert_eq!(left_after(&[17, 17, 17, 17]), 60);
+        assert_eq!(left_after(&[55, 55]), 60);
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Session {
     /// Nobody asked for it.
     pub fn on_block(&mut self, header: RawBlock, now: Time) -> Result<Landing, Fault> {
         self.hear(now);
+        self.liveness.hear_answer();
         self.in_block = true;
         let landing = match self.requests.arrived(header) {
             Some(block) => Landing::Wanted(block),
