@@ -19,6 +19,8 @@ const AHEAD_OF_SEED: f64 = 0.05;
 /// sends between two of its answers, it looks slow, and would be asked for ever less.
 const AHEAD_OF_STRANGER: f64 = 2.0;
 const LEAST_OUTSTANDING: u64 = 32 << 10;
+/// And no more than this many times what came of it so far: a few bytes that came quickly say little of how fast it is.
+const GROWTH: u64 = 4;
 /// More is never asked of one member at a time.
 const MOST_OUTSTANDING: u64 = 64 << 20;
 /// Nor more parts, however small: each is a command in a queue that has to take others too.
@@ -59,6 +61,11 @@ const OVERDUE: f64 = 4.0;
 fn time_to_come(due: f64, waited: f64) -> (f64, bool) {
     let overdue = waited > OVERDUE * due;
     (if overdue { waited } else { (due - waited).max(0.0) }, overdue)
+}
+
+/// How long an answer to a recall is waited for, if the one who is to have the part needs this many seconds for it.
+fn patience(own_time: f64) -> Time {
+    Time::from_secs_f64((RECALL * own_time).min(MAX_RECALL.as_secs_f64()))
 }
 
 /// How long a member keeps a part that was taken from so many others before it came: longer each time, or one who gives it
@@ -103,7 +110,8 @@ impl Swarm {
             };
             let by_rate = (n.rate.get() * ahead) as u64;
             let part_size = u64::from(self.config.geometry.part_size());
-            let target = by_rate.min(MOST_OUTSTANDING).max(part_size).max(LEAST_OUTSTANDING);
+            let proven = n.useful.saturating_mul(GROWTH).min(MOST_OUTSTANDING);
+            let target = by_rate.min(proven).max(part_size).max(LEAST_OUTSTANDING);
             if n.outstanding() >= target || n.fetches.len() >= MOST_PARTS {
                 return;
             }
@@ -191,11 +199,19 @@ impl Swarm {
             let hopeless = late.waits && late.time > HOPELESS && late.overdue;
             let command = match hopeless || suspect {
                 true => Command::Release(late.part),
-                false => Command::Recall(late.part, Time::from_secs_f64(RECALL * own_time).min(MAX_RECALL)),
+                false => Command::Recall(late.part, patience(own_time)),
             };
             self.tell(late.victim, command);
         }
         is_late
+    }
+
+    /// The same for a part that this neighbour offers itself for.
+    pub(super) fn patience_for(&self, taker: &Neighbour, part: PartIndex) -> Time {
+        match taker.rate.get() {
+            0.0 => MAX_RECALL,
+            rate => patience(f64::from(self.geometry().part_len(part)) / rate + STEAL_MARGIN),
+        }
     }
 
     /// The part is being taken back from the first for the second.
@@ -253,6 +269,9 @@ impl Swarm {
 }
 
 #[cfg(test)]
+mod race;
+
+#[cfg(test)]
 mod tests {
     use core::net::SocketAddr;
 
@@ -302,24 +321,29 @@ mod tests {
         assert!(answered > 200, "in the third second it is asked for {answered} parts a pulse");
     }
 
-    const A: PeerKey = PeerKey(1);
-    const B: PeerKey = PeerKey(2);
+    pub(super) const A: PeerKey = PeerKey(1);
+    pub(super) const B: PeerKey = PeerKey(2);
 
     /// A swarm that lacks these parts of 64 KiB of eight, and two neighbours of our own kind: A has all, B these.
     fn between(lacks: &[u32], of_b: &[u32]) -> Swarm {
-        let geometry = Geometry::new(8 << 16, 1 << 16).unwrap();
+        of_parts(8, 1 << 16, lacks, of_b)
+    }
+
+    /// The same with so many parts of this size.
+    pub(super) fn of_parts(parts: u32, size: u64, lacks: &[u32], of_b: &[u32]) -> Swarm {
+        let geometry = Geometry::new(u64::from(parts) * size, size).unwrap();
         let only = |parts: &mut dyn Iterator<Item = u32>| {
             let mut bits = Bitfield::none(&geometry);
             parts.for_each(|part| _ = bits.insert(geometry.part(part).unwrap()));
             bits
         };
-        let have = only(&mut (0..8).filter(|part| !lacks.contains(part)));
+        let have = only(&mut (0..parts).filter(|part| !lacks.contains(part)));
         let id = PeerId([9; 20]);
         let mut swarm =
             Swarm::new(Config { geometry, id, copy: None, have, checked: true, max_peers: 9, max_dialled: 9, seed: 1 });
-        let b = match of_b.len() {
-            8 => Event::HasAll,
-            _ => Event::HasThese(only(&mut of_b.iter().copied())),
+        let b = match of_b.len() == parts as usize {
+            true => Event::HasAll,
+            false => Event::HasThese(only(&mut of_b.iter().copied())),
         };
         for (key, has) in [(B, b), (A, Event::HasAll)] {
             let n = key.0 as u8;

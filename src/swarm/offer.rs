@@ -10,7 +10,6 @@
 
 use super::{
     Swarm,
-    assign::MAX_RECALL,
     neighbour::{Fetch, Neighbour},
 };
 use crate::{
@@ -68,8 +67,9 @@ impl Swarm {
             return;
         };
         if let Some((victim, part)) = self.waits_longest(free, key, now) {
+            let patience = self.patience_for(free, part);
             self.moves(part, victim, key);
-            self.tell(victim, Command::Recall(part, MAX_RECALL));
+            self.tell(victim, Command::Recall(part, patience));
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
     use crate::{
         geometry::Geometry,
         peer::{Event, Hello, Introduction, session::MAX_REQUEST},
-        swarm::{Config, Effect, Input},
+        swarm::{Config, Effect, Input, assign::MAX_RECALL},
         wire::{bitfield::Bitfield, handshake::PeerId},
     };
 
