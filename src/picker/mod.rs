@@ -105,6 +105,11 @@ impl Picker {
         self.present == self.geometry.parts()
     }
 
+    /// Number of missing parts that nobody was asked for.
+    pub fn unasked(&self) -> usize {
+        self.rarity.order().len()
+    }
+
     /// Whether all that is wanted is there.
     pub fn is_satisfied(&self) -> bool {
         self.present + self.unwanted == self.geometry.parts()

@@ -113,6 +113,9 @@ impl Swarm {
             let proven = n.useful.saturating_mul(GROWTH).min(MOST_OUTSTANDING);
             let target = by_rate.min(proven).max(part_size).max(LEAST_OUTSTANDING);
             if n.outstanding() >= target || n.fetches.len() >= MOST_PARTS {
+                if self.is_nearly_all_asked(n) {
+                    break;
+                }
                 return;
             }
             match self.pick_for(key, now) {
@@ -127,6 +130,13 @@ impl Swarm {
     pub(super) fn assign_idle(&mut self, now: Time) {
         let idle: Vec<_> = self.neighbours.iter().filter(|(_, n)| n.fetches.is_empty()).map(|(k, _)| *k).collect();
         idle.into_iter().for_each(|key| self.assign(key, now));
+    }
+
+    /// Whether this neighbour will soon have sent what it has been asked for and all that is asked of nobody. An answer to a
+    /// recall takes as long, so that it need not be waited for at the end.
+    fn is_nearly_all_asked(&self, n: &Neighbour) -> bool {
+        let free = self.picker.unasked() as f64 * f64::from(self.geometry().part_size());
+        n.outstanding() as f64 + free < n.rate.get() * AHEAD_OF_THIEF
     }
 
     fn pick_for(&mut self, key: PeerKey, now: Time) -> Option<PartIndex> {
@@ -163,14 +173,19 @@ impl Swarm {
         self.tell(key, Command::Fetch(part));
     }
 
-    /// In place of an end game: an empty connection takes over the pending parts that would be ready last.
+    /// In place of an end game: a connection that is empty, or soon will be, takes over the pending parts that would be ready
+    /// last.
     pub(super) fn steal(&mut self, thief: PeerKey, now: Time) {
         while self.steal_one(thief, now) {}
     }
 
+    fn may_take_over(&self, n: &Neighbour, now: Time) -> bool {
+        n.may_take_over(now) && (n.fetches.is_empty() || self.is_nearly_all_asked(n))
+    }
+
     /// Whether a part was taken from another for this one.
     fn steal_one(&mut self, thief: PeerKey, now: Time) -> bool {
-        let Some(own) = self.neighbours.get(&thief).filter(|n| n.may_take_over(now)) else {
+        let Some(own) = self.neighbours.get(&thief).filter(|n| self.may_take_over(n, now)) else {
             return false;
         };
         let mean = self.mean_rate();
@@ -188,7 +203,7 @@ impl Swarm {
             true => (self.geometry().part_len(late.part), SUSPECT_MARGIN),
             false => (late.left, STEAL_MARGIN),
         };
-        let own_time = f64::from(bytes) / own_rate + margin;
+        let own_time = (own.outstanding() as f64 + f64::from(bytes)) / own_rate + margin;
         let is_late = late.time > STEAL * own_time;
         if is_late {
             self.moves(late.part, late.victim, thief);

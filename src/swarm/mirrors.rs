@@ -359,7 +359,7 @@ impl Swarm {
 
     /// In place of an end game: members without work take over what would be ready last.
     fn relieve_mirrors(&mut self, now: Time) {
-        let idle = self.neighbours.iter().filter(|(_, n)| n.may_take_over(now));
+        let idle = self.neighbours.iter().filter(|(_, n)| n.fetches.is_empty() && n.may_take_over(now));
         let idle: Vec<_> = idle.map(|(key, _)| *key).filter(|key| self.moving_to(*key) == 0).collect();
         for member in idle {
             let Some((key, part)) = self.work_for(member, now) else { continue };

@@ -210,7 +210,7 @@ impl Neighbour {
 
     /// It may take over what was asked of others: not just after it lost a part itself for giving nothing.
     pub fn may_take_over(&self, now: Time) -> bool {
-        self.may_be_asked() && self.fetches.is_empty() && self.lost_one.is_none_or(|at| now >= at + LOST_PAUSE)
+        self.may_be_asked() && self.lost_one.is_none_or(|at| now >= at + LOST_PAUSE)
     }
 
     /// Nothing that it was asked for is asked of it any more.
