@@ -203,8 +203,9 @@ impl Swarm {
             true => (self.geometry().part_len(late.part), SUSPECT_MARGIN),
             false => (late.left, STEAL_MARGIN),
         };
-        let own_time = (own.outstanding() as f64 + f64::from(bytes)) / own_rate + margin;
-        let is_late = late.time > STEAL * own_time;
+        let own_time = f64::from(bytes) / own_rate + margin;
+        let own_end = own.outstanding() as f64 / own_rate + own_time;
+        let is_late = late.time > STEAL * own_end;
         if is_late {
             self.moves(late.part, late.victim, thief);
             if late.waits {
@@ -241,16 +242,21 @@ impl Swarm {
         for (key, n) in self.neighbours.iter().filter(|(k, _)| **k != thief) {
             let rate = if n.rate.get() > 0.0 { n.rate.get() } else { mean };
             let waited = now.saturating_sub(n.last_bytes).as_secs_f64();
-            let mut ahead = 0.0;
+            let (mut ahead, mut earlier) = (0.0, 0.0_f64);
             for fetch in &n.fetches {
                 ahead += f64::from(fetch.left);
                 let (time, overdue) = match fetch.began {
                     Some(began) => {
                         let left = self.time_left(fetch, now.saturating_sub(began).as_secs_f64());
                         // What came before says nothing of one that fell silent in the middle.
-                        (if waited > SILENT { left.max(waited) } else { left }, false)
+                        earlier = earlier.max(if waited > SILENT { left.max(waited) } else { left });
+                        (earlier, false)
                     }
-                    None => time_to_come(ahead / rate, waited),
+                    None => {
+                        let (time, overdue) = time_to_come(ahead / rate, waited);
+                        // Parts come one after the other.
+                        (time.max(earlier), overdue)
+                    }
                 };
                 let taken = own.has.has(fetch.part)
                     && self.picker.state(fetch.part) == PartState::Fetching(*key)
