@@ -17,6 +17,7 @@ mod billboard;
 mod contact;
 mod door;
 pub mod history;
+mod hosts;
 mod ledger;
 mod links;
 mod load;

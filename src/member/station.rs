@@ -18,6 +18,7 @@ use super::{
     billboard::Billboard,
     blocking,
     door::Door,
+    hosts::Hosts,
     lookout::Lookout,
     machine::Machine,
     neighbours::{self, Neighbours},
@@ -25,7 +26,7 @@ use super::{
     repertoire::Repertoire,
 };
 use crate::{
-    cli::member::{DEFAULT_PORT, Origin, Settings},
+    cli::member::{DEFAULT_PORT, Origin, Settings, UntilAll},
     discovery::{
         conductor::{Http, Identity},
         dht::{self, Dht},
@@ -87,6 +88,8 @@ pub struct Station {
     /// None: nobody there is told that this member can be asked.
     notice: Option<Arc<Notice>>,
     pub machine: Arc<Machine>,
+    /// Where the hosts are that are waited for.
+    pub hosts: Hosts,
     /// This machine as others see it: its member's name, and its addresses when the member was started.
     pub this: swarm::Machine,
 }
@@ -125,8 +128,13 @@ impl Station {
         let shared = repertoire.clone();
         let notice = settings.lan.then(|| Arc::new(Notice::put_up(words, move || shared.len(), &stop)));
         let (named, name) = (settings.machine.clone(), settings.name.clone());
+        let hosts = match &settings.until.all {
+            Some(UntilAll::Named(hosts)) => Hosts::look_up(hosts, stop.clone()),
+            Some(UntilAll::Members(_)) | None => Hosts::default(),
+        };
         let station = Self {
             settings,
+            hosts,
             start,
             began: Time::ZERO,
             screen,

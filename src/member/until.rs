@@ -1,13 +1,16 @@
 //! When a member ends by itself: pure rules over numbers.
 
 use core::net::IpAddr;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cli::member::{Until, UntilAll},
     swarm::Machine,
     time::Time,
 };
+
+/// Addresses of the hosts that are waited for, by name, as far as they are known.
+pub type Known = BTreeMap<String, Vec<IpAddr>>;
 
 /// What the rules look at, once the own copy is whole: nothing counts before.
 #[derive(Clone, Copy, Debug)]
@@ -72,14 +75,22 @@ impl Copies {
         Self { copies: whole.len(), wanted: wanted as usize, whole, lacking, claimed: Vec::new() }
     }
 
-    /// Waits for all of these hosts, each a member's name or an address of its machine.
-    pub fn of_hosts<'a>(hosts: &[String], own: Option<&'a Machine>, others: impl Iterator<Item = &'a Machine>) -> Self {
+    /// Waits for all of these hosts, each a member's name, an address of its machine, or a name that leads to one (`known`).
+    pub fn of_hosts<'a>(
+        hosts: &[String],
+        known: &Known,
+        own: Option<&'a Machine>,
+        others: impl Iterator<Item = &'a Machine>,
+    ) -> Self {
         let have: Vec<&Machine> = own.into_iter().chain(others).collect();
         let names: BTreeSet<String> = have.iter().map(|machine| machine.name.to_ascii_lowercase()).collect();
         let addresses: BTreeSet<IpAddr> = have.iter().flat_map(|machine| &machine.addresses).copied().collect();
         let is_there = |host: &str| match address(host) {
             Some(ip) => addresses.contains(&ip) || names.contains(&host.to_ascii_lowercase()),
-            None => names.contains(&host.to_ascii_lowercase()),
+            None => {
+                let leads_there = |ips: &Vec<IpAddr>| ips.iter().any(|ip| addresses.contains(ip));
+                names.contains(&host.to_ascii_lowercase()) || known.get(host).is_some_and(leads_there)
+            }
         };
         let wanted: BTreeSet<&String> = hosts.iter().collect();
         let (whole, lacking): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|host| is_there(host));
@@ -113,17 +124,18 @@ impl Copies {
     }
 }
 
-/// Counts the machines that are waited for. `own`: this machine, if its own copy is whole; `lacking`: members that are
+/// Counts the machines that are waited for. `known`: where hosts are; `own`: this machine, if its own copy is whole; `lacking`: members that are
 /// connected and lack something.
 pub fn count<'a>(
     all: &UntilAll,
+    known: &Known,
     own: Option<&'a Machine>,
     others: impl Iterator<Item = &'a Machine>,
     lacking: impl Iterator<Item = String>,
 ) -> Copies {
     match all {
         UntilAll::Members(wanted) => Copies::of_number(*wanted, own, others, lacking),
-        UntilAll::Named(hosts) => Copies::of_hosts(hosts, own, others),
+        UntilAll::Named(hosts) => Copies::of_hosts(hosts, known, own, others),
     }
 }
 
@@ -131,7 +143,7 @@ pub fn count<'a>(
 const MAX_CLAIMED: usize = 100;
 
 /// The address that a line of a host list is; `None` where it is a name.
-fn address(host: &str) -> Option<IpAddr> {
+pub fn address(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
@@ -205,25 +217,36 @@ mod tests {
     fn each_host_of_a_list_is_waited_for() {
         let (own, b, x) = (machine("seed", &[]), machine("b", &[]), machine("x", &[]));
         let wanted = names(&["c", "seed", "b", "b"]);
-        let some = Copies::of_hosts(&wanted, Some(&own), [&b, &x].into_iter());
+        let some = Copies::of_hosts(&wanted, &Known::new(), Some(&own), [&b, &x].into_iter());
         assert_eq!((some.copies, some.wanted, some.lacking.clone()), (2, 3, names(&["c"])));
         assert!(!some.is_enough());
-        assert!(Copies::of_hosts(&wanted, Some(&own), [&machine("C", &[]), &b].into_iter()).is_enough());
-        assert!(!Copies::of_hosts(&names(&["seed"]), None, std::iter::empty()).is_enough());
+        assert!(Copies::of_hosts(&wanted, &Known::new(), Some(&own), [&machine("C", &[]), &b].into_iter()).is_enough());
+        assert!(!Copies::of_hosts(&names(&["seed"]), &Known::new(), None, std::iter::empty()).is_enough());
     }
 
     #[test]
     fn a_host_may_be_listed_by_an_address() {
         let hosts = names(&["10.0.0.7", "[fd00::7]", "::1"]);
         let seven = machine("seven", &["fd00::7", "10.0.0.7"]);
-        let have = Copies::of_hosts(&hosts, None, [&seven].into_iter());
+        let have = Copies::of_hosts(&hosts, &Known::new(), None, [&seven].into_iter());
         assert_eq!((have.whole.len(), have.lacking), (2, names(&["::1"])));
         let false_name = machine("seven", &["10.0.0.8"]);
-        assert_eq!(Copies::of_hosts(&hosts, None, [&false_name].into_iter()).copies, 0);
+        assert_eq!(Copies::of_hosts(&hosts, &Known::new(), None, [&false_name].into_iter()).copies, 0);
         assert_eq!(
             addresses(&names(&["a", "::ffff:10.0.0.7"])).collect::<Vec<IpAddr>>(),
             [IpAddr::from([10, 0, 0, 7])]
         );
+    }
+
+    #[test]
+    fn a_host_is_known_by_where_its_name_leads() {
+        let hosts = names(&["pc-7", "pc-8"]);
+        let seven = machine("whatever", &["10.0.0.7"]);
+        let known =
+            Known::from([("pc-7", 7), ("pc-8", 8)].map(|(name, n)| (name.to_owned(), vec![[10, 0, 0, n].into()])));
+        let have = Copies::of_hosts(&hosts, &known, None, [&seven].into_iter());
+        assert_eq!((have.whole, have.lacking), (names(&["pc-7"]), names(&["pc-8"])));
+        assert_eq!(Copies::of_hosts(&hosts, &Known::new(), None, [&seven].into_iter()).copies, 0);
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl Owner {
     pub(super) fn copies(&self, all: &UntilAll) -> Copies {
         let own = Some(&self.parts.station.this).filter(|_| matches!(self.stage, Stage::Whole { .. }));
         let (swarm, seen) = (&self.parts.swarm, self.parts.swarm.copies());
-        until::count(all, own, seen.seen(), swarm.names_of_lacking()).with_claims(seen.claimed())
+        until::count(all, &self.parts.station.hosts.known(), own, seen.seen(), swarm.names_of_lacking())
+            .with_claims(seen.claimed())
     }
 
     /// Tells the one who decides when to end how this composition stands, where that is not the owner itself.

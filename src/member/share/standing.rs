@@ -35,7 +35,9 @@ pub struct Standing {
 impl Standing {
     /// Of a composition that is shared from now on, by the machine `this`.
     pub fn new(name: String, size: u64, since: Time, until: &Until, this: &Machine) -> Self {
-        let alone = |all: &UntilAll| until::count(all, Some(this), std::iter::empty(), std::iter::empty());
+        let alone = |all: &UntilAll| {
+            until::count(all, &until::Known::new(), Some(this), std::iter::empty(), std::iter::empty())
+        };
         let copies = Mutex::new(until.all.as_ref().map(alone).unwrap_or_default());
         Self { name, size, since, uploaded: AtomicU64::new(0), copies }
     }
@@ -126,7 +128,13 @@ mod tests {
     fn two_machines(until: &Until) -> Option<Copies> {
         let machine = |name: &str| Machine { name: name.to_owned(), addresses: Vec::new() };
         let (this, other) = (machine("seed"), machine("other"));
-        Some(until::count(until.all.as_ref()?, Some(&this), [&other].into_iter(), std::iter::empty()))
+        Some(until::count(
+            until.all.as_ref()?,
+            &until::Known::new(),
+            Some(&this),
+            [&other].into_iter(),
+            std::iter::empty(),
+        ))
     }
 
     #[test]
