@@ -286,6 +286,55 @@ fn share_and_get_beside_an_attacker() {
     });
 }
 
+/// The same beside `tests/lab/attacker`: it leaves in the seed's name, has the conductor dial, invents members and names, sends
+/// what nobody asked for. The head waits for the host that it was told to wait for, and ends when that has the file.
+#[test]
+fn the_head_waits_for_its_hosts_beside_an_attacker() {
+    if !tool("python3", Command::new("python3").arg("--version")) {
+        return;
+    }
+    in_lab("trust::the_head_waits_for_its_hosts_beside_an_attacker", || {
+        lab(&["up", "3"]);
+        let place = Place::new();
+        let data = bytes(1 << 20, 11);
+        fs::write(place.path("vm.qcow2"), &data).expect("written");
+        // The attacker invents a member of this name too. A head that believed it would be gone before the host comes.
+        fs::write(place.path("hosts"), "pc-2\n").expect("written");
+        let on_host = |host: &str, arguments: &[&str]| {
+            let mut command = member(&place, arguments);
+            command.env_remove("ORCHESTRA_NO_LAN").env("XDG_STATE_HOME", place.path(&format!("state of {host}")));
+            command.env("ORCHESTRA_NAME", host.replace('h', "pc-")).env("ORCHESTRA_MACHINE", host);
+            Program::start(on(host, &command))
+        };
+        let mut sharer = on_host("h1", &["share", "vm.qcow2", "--until-all", "@hosts", "--json"]);
+        assert_eq!(sharer.event_named("sharing")["get"][0], "member get 10.77.0.11/vm.qcow2");
+        let mut attacker = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/attacker"));
+        attacker.args(["10.77.0.11", "vm.qcow2", "10.77.0.11"]);
+        let attacked = Program::start(on("h3", &attacker)).end().with(0);
+        for (input, expected) in [
+            ("out: hello with the seed's address, then leave", "it stands"),
+            ("scan: hello with addresses that only the conductor reaches", "none is open"),
+            ("thief: the seed's own peer id", "closed"),
+        ] {
+            let line = attacked.lines.iter().find(|line| line.split(':').next() == input.split(':').next());
+            let line = line.unwrap_or_else(|| panic!("{input}: {:?}", attacked.lines));
+            assert!(line.contains(expected), "{line}");
+            row("share", input, expected);
+        }
+        let get = ["get", "10.77.0.11/vm.qcow2", "-o", "copy", "--exit-when-done", "--timeout", "1m", "--json"];
+        on_host("h2", &get).end().with(0);
+        assert!(fs::read(place.path("copy/vm.qcow2")).expect("a file") == data);
+        let ended = sharer.end().with(0);
+        let copies = ended.events().filter(|event| event["event"] == "copies").last().expect("copies are told");
+        assert_eq!((&copies["whole"][0], &copies["copies"]), (&Value::from("pc-2"), &Value::from(1)), "{copies}");
+        row(
+            "share",
+            "claims: 200 invented members, one of the name waited for",
+            "the head waits until the host has it",
+        );
+    });
+}
+
 /// The secret of the conductor inside a sharer is nowhere to be read.
 #[test]
 fn the_secret_of_a_sharers_conductor_does_not_leave_it() {
