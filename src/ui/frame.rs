@@ -45,7 +45,7 @@ pub fn frame(view: &View, width: usize, keys: bool, signs: Signs) -> Frame {
     if keys {
         fields.push(Field { rank: 9, gap: 3, text: "q quits".to_owned() });
     }
-    let mut bar = has_bar(&view.phase);
+    let mut bar = has_bar(view);
     let name_width = measure_text_width(&view.name).min(MAX_NAME);
     loop {
         let name_min = name_width.min(MIN_NAME);
@@ -81,9 +81,10 @@ fn drop_least(fields: &mut Vec<Field>, bar: &mut bool) -> bool {
     true
 }
 
-fn has_bar(phase: &Phase) -> bool {
-    match phase {
-        Phase::Checking { .. } | Phase::Waiting(_) | Phase::Fetching | Phase::Verifying => true,
+fn has_bar(view: &View) -> bool {
+    match view.phase {
+        Phase::Waiting(_) => view.is_known(),
+        Phase::Checking { .. } | Phase::Fetching | Phase::Verifying => true,
         Phase::Seeking { .. } | Phase::Sharing => false,
     }
 }
@@ -109,6 +110,7 @@ fn fields(view: &View, signs: Signs) -> Vec<Field> {
             members(6),
             up(7, 2),
         ],
+        Phase::Waiting(what) if !view.is_known() => vec![field(1, 2, format!("waiting for {what}"))],
         Phase::Waiting(what) => vec![parts(view, 5), percent(1), field(1, 2, format!("waiting for {what}"))],
         Phase::Fetching => {
             let mut fields = vec![parts(view, 5), percent(1), down(), up(7, 1), members(6)];
@@ -223,6 +225,13 @@ mod tests {
         ] {
             assert_eq!(drawn(&at(phase), 90, true), line);
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_and_not_known_yet_has_no_percentage() {
+        let phase = Phase::Waiting("conductor head:9999 to answer".to_owned());
+        let view = View { phase, swarm: Default::default(), ..view() };
+        assert_eq!(drawn(&view, 90, true), "big.iso  waiting for conductor head:9999 to answer   q quits");
     }
 
     #[test]

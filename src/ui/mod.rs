@@ -116,6 +116,7 @@ impl View {
     pub fn fraction(&self) -> f64 {
         let done = match &self.phase {
             Phase::Seeking { .. } => return 0.0,
+            Phase::Waiting(_) if !self.is_known() => return 0.0,
             Phase::Checking { done_bytes } => *done_bytes,
             Phase::Fetching | Phase::Waiting(_) => self.swarm.bytes_done,
             Phase::Verifying | Phase::Sharing => self.swarm.bytes,
@@ -129,6 +130,11 @@ impl View {
     /// The same in whole percent, rounded down.
     pub fn percent(&self) -> u32 {
         (self.fraction() * 100.0) as u32
+    }
+
+    /// Whether it is known what the composition is: a `member get NAME` may wait for somebody who has it.
+    pub fn is_known(&self) -> bool {
+        self.swarm.parts > 0 || self.swarm.bytes > 0
     }
 
     /// How many times the composition's size was sent.

@@ -62,6 +62,7 @@ fn line(view: &View) -> String {
             format!("{name}: asking {} for the manifest", counted(*asked as u64, "member"))
         }
         Phase::Checking { .. } => format!("{name}: checking what is on disk: {percent}%"),
+        Phase::Waiting(what) if !view.is_known() => format!("{name}: waiting for {what}"),
         Phase::Waiting(what) => format!("{name}: {percent}% ({parts}), waiting for {what}"),
         Phase::Fetching => {
             let eta = view.eta.map(|eta| format!(", {} left", units::duration(eta))).unwrap_or_default();
@@ -113,6 +114,13 @@ mod tests {
         assert_eq!(plain.update(0, &view), None);
         view.phase = Phase::Sharing;
         assert!(plain.update(0, &view).is_some());
+    }
+
+    #[test]
+    fn what_is_waited_for_and_not_known_yet_has_no_percentage() {
+        let what = "somebody to share big.iso: conductor head:9999 has none yet";
+        let view = View { phase: Phase::Waiting(what.to_owned()), swarm: Default::default(), ..view() };
+        assert_eq!(Plain::default().update(0, &view).unwrap(), format!("big.iso: waiting for {what}"));
     }
 
     #[test]

@@ -75,6 +75,7 @@ fn running(view: &View) -> Vec<String> {
     match &view.phase {
         Phase::Seeking { .. } => vec!["asking for its manifest".to_owned(), "asking".to_owned()],
         Phase::Checking { .. } => vec![format!("checking {percent} %"), format!("{percent} %")],
+        Phase::Waiting(what) if !view.is_known() => vec![format!("waiting for {what}"), "waiting".to_owned()],
         Phase::Waiting(what) => {
             vec![format!("{percent} %  waiting for {what}"), format!("{percent} %  waiting"), format!("{percent} %")]
         }
