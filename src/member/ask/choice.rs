@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::table;
-use crate::catalogue::Composition;
+use crate::{catalogue::Composition, ui::Signs};
 
 /// Whether somebody is there to choose.
 pub fn is_possible() -> bool {
@@ -12,7 +12,7 @@ pub fn is_possible() -> bool {
 
 /// The candidates as a table; `columns` of the terminal, numbered there.
 pub fn table(candidates: &[Composition], now: u64, columns: Option<usize>) -> String {
-    table::candidates(candidates, now, columns.is_some()).render(columns)
+    table::candidates(candidates, now, columns.is_some()).render(columns, Signs::of_locale())
 }
 
 /// Asks on stderr until a number of the list is typed; None if nothing or `q` is. Blocks.

@@ -150,7 +150,7 @@ impl Located {
         if self.places.is_empty() {
             return String::new();
         }
-        let mut text = table::places(&self.places, &self.geometry).render(columns);
+        let mut text = table::places(&self.places, &self.geometry).render(columns, signs);
         let holders = self.holders();
         if !holders.is_empty() {
             text += &format!("\n{}\n", part_map::lines(&holders, columns.unwrap_or(80), signs).join("\n"));

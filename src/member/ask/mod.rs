@@ -366,7 +366,7 @@ fn list(Listed { compositions, conductor }: Listed, whom: &Whom, all: bool, json
             let origins: Vec<_> = held.iter().map(origin).collect();
             let held: Vec<_> = held.into_iter().map(|found| found.composition).collect();
             let expected = whom.are_named.then_some(CONDUCTOR);
-            table::compositions(&held, &origins, expected, now()).render(width())
+            table::compositions(&held, &origins, expected, now()).render(width(), Signs::of_locale())
         }
     }
 }

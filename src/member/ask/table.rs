@@ -15,7 +15,7 @@ use crate::{
     geometry::Geometry,
     manifest::shown,
     member::search::findings::{Found, Neighbour},
-    ui::part_map,
+    ui::{Signs, part_map},
 };
 
 /// Between two columns.
@@ -201,8 +201,8 @@ fn age(registered: u64, now: u64) -> String {
 }
 
 impl Table {
-    /// The lines, for a terminal of so many columns; None: as wide as it comes.
-    pub fn render(&self, columns: Option<usize>) -> String {
+    /// The lines, for a terminal of so many columns that can show these signs; None: as wide as it comes.
+    pub fn render(&self, columns: Option<usize>, signs: Signs) -> String {
         let mut widths: Vec<usize> = (0..self.columns.len()).map(|place| self.width(place)).collect();
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         let total = |shown: &[usize], widths: &[usize]| {
@@ -225,7 +225,7 @@ impl Table {
         }
         let headings: Vec<String> = self.columns.iter().map(|column| column.heading.to_owned()).collect();
         let rows = std::iter::once(&headings).chain(&self.rows);
-        rows.map(|row| self.line(row, &shown, &widths) + "\n").collect()
+        rows.map(|row| self.line(row, &shown, &widths, signs) + "\n").collect()
     }
 
     fn width(&self, place: usize) -> usize {
@@ -233,11 +233,12 @@ impl Table {
         cells.chain([self.columns[place].heading.len()]).max().unwrap_or_default()
     }
 
-    fn line(&self, row: &[String], shown: &[usize], widths: &[usize]) -> String {
+    fn line(&self, row: &[String], shown: &[usize], widths: &[usize], signs: Signs) -> String {
+        let mark = signs.ellipsis().to_string();
         let cell = |&place: &usize| {
             let text = match self.columns[place].list {
-                true => cut_list(&row[place], widths[place]),
-                false => truncate_str(&row[place], widths[place], "…"),
+                true => cut_list(&row[place], widths[place], &mark),
+                false => truncate_str(&row[place], widths[place], &mark),
             };
             pad_str(&text, widths[place], self.columns[place].alignment, None).into_owned()
         };
@@ -246,15 +247,15 @@ impl Table {
     }
 }
 
-/// As many of these items as fit into so many columns; the cut is seen.
-fn cut_list(text: &str, width: usize) -> Cow<'_, str> {
+/// As many of these items as fit into so many columns; `mark` shows the cut, one column wide.
+fn cut_list<'a>(text: &'a str, width: usize, mark: &str) -> Cow<'a, str> {
     if measure_text_width(text) <= width {
         return Cow::Borrowed(text);
     }
     let ends = text.match_indices(", ").map(|(at, _)| at + 1);
     match ends.take_while(|end| measure_text_width(&text[..*end]) + 2 <= width).last() {
-        Some(end) => Cow::Owned(format!("{} …", &text[..end])),
-        None => truncate_str(text, width, "…"),
+        Some(end) => Cow::Owned(format!("{} {mark}", &text[..end])),
+        None => truncate_str(text, width, mark),
     }
 }
 
@@ -264,6 +265,8 @@ mod tests {
 
     use super::*;
     use crate::metainfo::InfoHash;
+
+    const SIGNS: Signs = Signs { unicode: true };
 
     fn entry(name: &str, owner: Option<&str>) -> Composition {
         Composition {
@@ -283,12 +286,12 @@ mod tests {
     fn a_wide_terminal_shows_everything() {
         let table = compositions(&[entry("vm.qcow2", None), entry("日本.iso", None)], &[], None, 100 + 273_600);
         assert_eq!(
-            table.render(None),
+            table.render(None, SIGNS),
             "NAME         SIZE  PARTS  MEMBERS  COMPLETE      AGE\n\
              vm.qcow2  300 MiB   2400        3         1  3 d 4 h\n\
              日本.iso  300 MiB   2400        3         1  3 d 4 h\n"
         );
-        assert_eq!(table.render(Some(80)), table.render(None));
+        assert_eq!(table.render(Some(80), SIGNS), table.render(None, SIGNS));
     }
 
     #[test]
@@ -296,33 +299,50 @@ mod tests {
         let table =
             compositions(&[entry("a-very-long-name-of-an-image.qcow2", Some("alice"))], &["network"], None, 101);
         assert_eq!(
-            table.render(Some(60)),
+            table.render(Some(60), SIGNS),
             "NAME              SIZE  PARTS  MEMBERS  COMPLETE  AGE  OWNER\n\
              a-very-long-…  300 MiB   2400        3         1  1 s  alice\n"
         );
         assert_eq!(
-            table.render(Some(30)),
+            table.render(Some(30), SIGNS),
             "NAME             SIZE  MEMBERS\n\
              a-very-long…  300 MiB        3\n"
         );
     }
 
     #[test]
+    fn what_is_cut_is_ascii_where_the_locale_is() {
+        let ascii = Signs { unicode: false };
+        let table = compositions(&[entry("a-very-long-name-of-an-image.qcow2", None)], &[], None, 101);
+        assert_eq!(
+            table.render(Some(30), ascii),
+            "NAME             SIZE  MEMBERS\n\
+             a-very-long~  300 MiB        3\n"
+        );
+        let (places, shown) = (Column { list: true, ..left("PARTS") }, vec!["1-40, 57, 60-2400, 2402".to_owned()]);
+        let table =
+            Table { columns: vec![left("NAME"), places], rows: vec![[vec!["pc-2".to_owned()], shown].concat()] };
+        assert_eq!(table.render(Some(26), ascii), "NAME  PARTS\npc-2  1-40, 57, 60-2400, ~\n");
+    }
+
+    #[test]
     fn where_it_is_from_is_shown_where_that_differs() {
-        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "both"], None, 101).render(None);
+        let text =
+            compositions(&[entry("a", None), entry("b", None)], &["network", "both"], None, 101).render(None, SIGNS);
         assert!(text.contains("  FROM\n") && text.contains("1 s  network\n") && text.contains("1 s  both\n"), "{text}");
-        let text = compositions(&[entry("a", None), entry("b", None)], &["network", "network"], None, 101).render(None);
+        let text =
+            compositions(&[entry("a", None), entry("b", None)], &["network", "network"], None, 101).render(None, SIGNS);
         assert!(!text.contains("FROM"), "{text}");
         // A conductor that was named has not got it: who asks that one for it is told that there is no such thing.
-        let text = |origin| compositions(&[entry("a", None)], &[origin], Some("conductor"), 101).render(None);
+        let text = |origin| compositions(&[entry("a", None)], &[origin], Some("conductor"), 101).render(None, SIGNS);
         assert!(text("network").contains("  FROM\n") && !text("conductor").contains("FROM"));
     }
 
     #[test]
     fn nothing_drives_the_terminal() {
-        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], &[], None, 100).render(None);
+        let text = compositions(&[entry("\u{1b}[2Jx", Some("\u{202e}y"))], &[], None, 100).render(None, SIGNS);
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
-        let text = candidates(&[entry("x", None)], 100, true).render(None);
+        let text = candidates(&[entry("x", None)], 100, true).render(None, SIGNS);
         assert!(text.contains("\n1 "), "{text}");
     }
 
@@ -332,15 +352,15 @@ mod tests {
         for (width, cut) in
             [(23, text), (22, "1-40, 57, 60-2400, …"), (20, "1-40, 57, 60-2400, …"), (19, "1-40, 57, …")]
         {
-            assert_eq!(cut_list(text, width), cut, "{width}");
+            assert_eq!(cut_list(text, width, "…"), cut, "{width}");
         }
-        assert_eq!(cut_list("1000000-2000000", 9), "1000000-…");
+        assert_eq!(cut_list("1000000-2000000", 9, "…"), "1000000-…");
     }
 
     proptest! {
         #[test]
         fn no_line_is_wider_than_the_terminal(name in "\\PC{1,80}", owner in proptest::option::of("[a-z]{1,32}"), columns in 34usize..200) {
-            let text = compositions(&[entry(&name, owner.as_deref())], &[], None, 1 << 33).render(Some(columns));
+            let text = compositions(&[entry(&name, owner.as_deref())], &[], None, 1 << 33).render(Some(columns), SIGNS);
             for line in text.lines() {
                 prop_assert!(measure_text_width(line) <= columns, "{:?}", line);
             }

@@ -90,7 +90,7 @@ pub fn frame(state: &State, size: (usize, usize), signs: Signs) -> Vec<Line> {
     let ((columns, rows), room) = (size, room(state, size));
     let mut lines = match &state.page {
         Page::List => list(state, size, room, signs),
-        Page::Asked => asked(&state.asking, size, room),
+        Page::Asked => asked(&state.asking, size, room, signs),
         Page::Text { title, top, .. } => text(title, &to_read(&state.page, columns, signs), *top, rows, room),
         Page::Map { name, top, .. } => text(name, &to_read(&state.page, columns, signs), *top, rows, room),
     };
@@ -337,7 +337,7 @@ fn keys(columns: usize) -> String {
 }
 
 /// What the neighbours answer.
-fn asked(asking: &Asking, (columns, rows): (usize, usize), room: usize) -> Vec<Line> {
+fn asked(asking: &Asking, (columns, rows): (usize, usize), room: usize, signs: Signs) -> Vec<Line> {
     let (what, table) = match &asking.asks {
         Asks::For(words) => (format!("Search: {}", shown(words)), table::finds(&asking.findings.found)),
         Asks::Who => ("Neighbours, and theirs".to_owned(), table::neighbours(&asking.findings.neighbours)),
@@ -351,7 +351,7 @@ fn asked(asking: &Asking, (columns, rows): (usize, usize), room: usize) -> Vec<L
         (true, _, false) => format!("{members} asked"),
     };
     let mut lines = vec![line(format!("{what}  {state}"), Look::Strong), Line::default()];
-    let all = table.render(Some(columns.saturating_sub(2)));
+    let all = table.render(Some(columns.saturating_sub(2)), signs);
     let mut all = all.lines().filter(|_| !asking.findings.is_empty());
     lines.extend(all.next().map(|heading| line(format!("  {heading}"), Look::Dim)));
     let all: Vec<&str> = all.collect();

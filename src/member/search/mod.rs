@@ -135,7 +135,8 @@ impl Hearing {
         if !self.findings.is_empty() {
             if !json {
                 let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-                to_stdout(self.table().render(columns.filter(|_| io::stdout().is_terminal())).trim_end());
+                let columns = columns.filter(|_| io::stdout().is_terminal());
+                to_stdout(self.table().render(columns, Signs::of_locale()).trim_end());
                 if let Some(first) = self.findings.found.first() {
                     to_stderr(&format!("fetch the first with:\n{}", first.command()));
                 }
@@ -188,7 +189,7 @@ impl Live {
     fn draw(&mut self, table: Option<Table>, status: &str) {
         let (rows, columns) = self.term.size();
         let columns = usize::from(columns);
-        let table = table.map(|table| table.render(Some(columns))).unwrap_or_default();
+        let table = table.map(|table| table.render(Some(columns), self.signs)).unwrap_or_default();
         let all: Vec<&str> = table.lines().collect();
         // What does not fit comes with the table at the end.
         let fit = all.len().min(usize::from(rows).saturating_sub(2));
