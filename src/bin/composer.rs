@@ -11,7 +11,7 @@ use orchestra::{
 fn main() -> ExitCode {
     let settings = match cli::composer::settings(std::env::args_os()) {
         Ok(settings) => settings,
-        Err(error) => usage::end(error),
+        Err(error) => usage::end("composer", error),
     };
     if let Err(error) = logging::start("composer", &settings.log_dir) {
         to_stderr(&error.to_string());

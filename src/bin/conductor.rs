@@ -10,26 +10,35 @@ use orchestra::{
     },
     conductor::{self, Config, Voice, backup},
     net::shutdown,
-    ui::{self, to_stderr},
+    ui::{self, output, to_stderr},
 };
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
-    match told(std::env::args_os()).unwrap_or_else(|error| usage::end(error)) {
+    match told(std::env::args_os()).unwrap_or_else(|error| usage::end("conductor", error)) {
         Told::Conduct(settings) => start(*settings),
         Told::Backup(backup) => copy(&backup),
     }
 }
 
 /// Copies the catalogue of a conductor that may run.
-fn copy(Backup { store, file, force }: &Backup) -> ExitCode {
+fn copy(Backup { store, file, force, json }: &Backup) -> ExitCode {
+    let start = Instant::now();
     match backup::write(store, file, *force) {
         Ok(compositions) => {
             to_stderr(&format!("conductor: {compositions} compositions are in {}", file.display()));
-            Exit::Done.into()
+            let size = file.metadata().map_or(0, |file| file.len());
+            let early = ui::End::early(None, Exit::Done, start.elapsed());
+            let copied = ui::Report::Copied { path: file.clone(), compositions, size };
+            let end = ui::Report::End(ui::End { path: Some(file.clone()), size, have: size, ..early });
+            let printed = if *json { ui::json::tell([copied, end]) } else { Ok(()) };
+            output::exit_of(printed, Exit::Done).into()
         }
         Err(error) => {
             to_stderr(&format!("error: {error}"));
+            if *json {
+                ui::json::failed(None, Exit::Other, &error.to_string(), start.elapsed());
+            }
             Exit::Other.into()
         }
     }

@@ -14,7 +14,7 @@ use orchestra::{
 };
 
 fn main() -> ExitCode {
-    let told = told(std::env::args_os()).unwrap_or_else(|error| usage::end(error));
+    let told = told(std::env::args_os()).unwrap_or_else(|error| usage::end("member", error));
     let (log_dir, notes): (&LogDir, &[String]) = match &told {
         Told::Share(settings) => (&settings.log_dir, &settings.notes),
         Told::Offer(offer) => (&offer.settings.log_dir, &offer.settings.notes),

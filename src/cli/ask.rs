@@ -200,7 +200,9 @@ fn parse(mut args: Vec<OsString>, mut dot_env: DotEnv) -> Result<Told, clap::Err
 
 /// `member help [COMMAND]`: as `--help` of it.
 fn help(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
-    match args.get(1).map(|word| word.to_string_lossy().into_owned()) {
+    // How it is shown is seen to where it is.
+    let word = args.iter().skip(1).find(|word| *word != "--json");
+    match word.map(|word| word.to_string_lossy().into_owned()) {
         None => parse(replaced(&args, ["--help"]), dot_env),
         Some(word) if WORDS.contains(&&*word) && word != "help" && word != "version" => {
             parse(replaced(&args, [&word, "--help"]), dot_env)

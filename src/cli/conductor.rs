@@ -51,6 +51,8 @@ pub struct Backup {
     pub file: PathBuf,
     /// A file that is there is replaced.
     pub force: bool,
+    /// JSON on stdout instead of text for people.
+    pub json: bool,
 }
 
 /// What is to be done.
@@ -72,7 +74,7 @@ fn parse(args: Vec<OsString>, dot_env: DotEnv) -> Result<Told, clap::Error> {
     let (args, _) = read::<Args>(args, &dot_env)?;
     let store = args.store.unwrap_or_default();
     if let Some(Action::Backup { file, force }) = args.action {
-        return Ok(Told::Backup(Backup { store, file, force }));
+        return Ok(Told::Backup(Backup { store, file, force, json: args.json }));
     }
     Ok(Told::Conduct(Box::new(Settings {
         listen: args.listen,
@@ -189,6 +191,7 @@ struct Args {
 
     /// Write one JSON object a line on stdout instead of text for people
     #[arg(long, env = "ORCHESTRA_JSON", hide_env_values = true, value_parser = flag(), help_heading = "Output")]
+    #[arg(global = true)]
     json: bool,
 
     #[command(flatten)]
@@ -226,12 +229,15 @@ mod tests {
 
     #[test]
     fn a_copy_is_of_the_store_that_is_named() {
-        let copy = |store, force| Told::Backup(Backup { store, file: "x".into(), force });
+        let copy = |store, force| Told::Backup(Backup { store, file: "x".into(), force, json: false });
         assert_eq!(all_told(&["backup", "x"], "").unwrap(), copy(Keep::Here, false));
         let sqlite = || Keep::Sqlite("y".into());
         assert_eq!(all_told(&["--store=sqlite:y", "backup", "x", "--force"], "").unwrap(), copy(sqlite(), true));
         assert_eq!(all_told(&["backup", "x", "--store=sqlite:y"], "").unwrap(), copy(sqlite(), false));
         assert_eq!(all_told(&["backup"], "").unwrap_err().exit_code(), 2);
+        for args in [&["backup", "x", "--json"], &["--json", "backup", "x"]] {
+            assert!(matches!(all_told(args, "").unwrap(), Told::Backup(Backup { json: true, .. })), "{args:?}");
+        }
     }
 
     #[test]

@@ -2,17 +2,45 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use super::{Exit, first_line, options::parse_switch};
-use crate::ui::json;
+use clap::error::ErrorKind;
+use serde::Serialize;
 
-/// Prints the error, the help or the version where it belongs, and ends the program; an error as JSON too, where that was
-/// asked for.
-pub fn end(error: clap::Error) -> ! {
+use super::{Exit, first_line, options::parse_switch};
+use crate::ui::{json, output};
+
+/// Prints the error, the help or the version of `program` where it belongs, and ends it; as JSON, where that was asked for.
+/// Help and version are what was asked for: losing them is no success.
+pub fn end(program: &str, error: clap::Error) -> ! {
     let setting = std::env::var("ORCHESTRA_JSON").ok();
-    if error.use_stderr() && wants_json(std::env::args_os(), setting.as_deref()) {
-        json::failed(None, Exit::Usage, &first_line(&error), Duration::ZERO);
+    let as_json = wants_json(std::env::args_os(), setting.as_deref());
+    if error.use_stderr() {
+        if as_json {
+            json::failed(None, Exit::Usage, &first_line(&error), Duration::ZERO);
+        }
+        error.exit();
     }
-    error.exit()
+    let printed = match as_json {
+        true => output::print_line(&answer(program, &error)),
+        false => output::flushed(error.print()),
+    };
+    std::process::exit(output::exit_of(printed, Exit::Done).code().into())
+}
+
+/// Help or version as one object.
+#[derive(Serialize)]
+struct Answer<'a> {
+    v: u8,
+    program: &'a str,
+    version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+fn answer(program: &str, asked: &clap::Error) -> String {
+    let text = asked.to_string();
+    let help = (asked.kind() != ErrorKind::DisplayVersion).then(|| text.trim_end());
+    // Plain data with text for keys always can be written.
+    serde_json::to_string(&Answer { v: 1, program, version: env!("CARGO_PKG_VERSION"), help }).unwrap_or_default()
 }
 
 /// Whether these arguments, or the value of `ORCHESTRA_JSON`, ask for JSON.

@@ -45,6 +45,7 @@ use crate::{
     metainfo::{InfoHash, convert},
     net::own_address::likeliest_address,
     storage::{Proofs, Stamp},
+    ui::output,
 };
 use plan::{Places, Plan};
 use read::Reading;
@@ -79,11 +80,11 @@ pub async fn run(mut settings: Settings, stop: CancellationToken) -> Exit {
             }
         }
     }
-    screen.done(&composed.report);
+    let printed = screen.done(&composed.report);
     if let Some(proof) = composed.proof {
         leave(proof, &screen, &stop).await;
     }
-    Exit::Done
+    output::exit_of(printed, Exit::Done)
 }
 
 fn failed(screen: &Screen, error: &ComposeError) -> Exit {

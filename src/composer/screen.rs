@@ -1,7 +1,7 @@
 //! What composer shows: a bar or plain lines on stderr while it reads, and the result on stdout.
 //!
 //! stdout has only what a script may want: the magnet link if it was asked for and, last, the command that shares the
-//! composition; with `--json` one object instead. Nobody reading there is no error.
+//! composition; with `--json` one object instead. Nobody reading there is no error; a full disk behind it is.
 
 use std::{
     borrow::Cow,
@@ -22,8 +22,10 @@ use crate::{
     hashing::Digest,
     manifest::{Name, shown},
     metainfo::InfoHash,
-    ui,
-    ui::Signs,
+    ui::{
+        self, Signs,
+        output::{Lost, print_line},
+    },
 };
 
 /// What was composed.
@@ -109,10 +111,13 @@ impl Screen {
     }
 
     /// The result.
-    pub fn done(&self, report: &Report) {
+    ///
+    /// # Errors
+    /// Some of it is lost.
+    pub fn done(&self, report: &Report) -> Result<(), Lost> {
         self.end();
         if self.options.json {
-            return print(&end(report, self.started.elapsed()));
+            return print_line(&end(report, self.started.elapsed()));
         }
         self.written(report);
         match (&report.registered, &report.hint) {
@@ -120,11 +125,10 @@ impl Screen {
             (None, Some(hint)) => self.say(hint),
             (None, None) => {}
         }
-        if let Some(magnet) = report.magnet.as_ref().filter(|_| report.magnet_asked) {
-            print(magnet);
-        }
+        let magnet = report.magnet.as_ref().filter(|_| report.magnet_asked);
+        let printed = magnet.map_or(Ok(()), |magnet| print_line(magnet));
         self.say("share it with:");
-        print(&report.share);
+        printed.and(print_line(&report.share))
     }
 
     /// What is on the disk now, for people.
@@ -142,7 +146,7 @@ impl Screen {
             let _ = writeln!(io::stderr(), "{}", shown(line));
         }
         if self.options.json {
-            failure(error, self.started.elapsed()).iter().for_each(|line| print(line));
+            ui::json::failed(None, error.exit(), &error.to_string(), self.started.elapsed());
         }
     }
 
@@ -158,28 +162,13 @@ impl Screen {
     }
 }
 
-/// A line on stdout. A reader that has gone away misses it, and that is all.
-fn print(line: &str) {
-    let mut out = io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
-}
-
-/// The last object of `--json`.
+/// The last object of `--json`: the end as of a member, and what was composed.
 #[derive(Serialize)]
-struct End<'a> {
-    v: u8,
-    time: String,
-    event: &'static str,
-    code: u8,
-    path: Cow<'a, str>,
+struct Composed<'a> {
+    #[serde(flatten)]
+    end: ui::Report,
     /// What was really written, the manifest first.
     written: Vec<Cow<'a, str>>,
-    name: &'a str,
-    size: u64,
     part_size: u32,
     parts: u32,
     info_hash: String,
@@ -188,25 +177,20 @@ struct End<'a> {
     /// The command that fetches it out of the catalogue.
     registered: Option<&'a str>,
     share: &'a str,
-    /// As of a member: bytes of it that are known to be right, and those that came and went.
-    have: u64,
-    fetched: u64,
-    mirror: u64,
-    uploaded: u64,
-    seconds: f64,
-    whole_after: Option<f64>,
 }
 
 fn end(report: &Report, elapsed: Duration) -> String {
-    json(&End {
-        v: 1,
-        time: now(),
-        event: "end",
-        code: Exit::Done.code(),
-        path: report.manifest.to_string_lossy(),
+    let size = report.geometry.size();
+    let end = ui::End {
+        path: Some(report.manifest.clone()),
+        size,
+        have: size,
+        whole_after: report.read,
+        ..ui::End::early(Some(report.name.as_str().to_owned()), Exit::Done, elapsed)
+    };
+    let composed = Composed {
+        end: ui::Report::End(end),
         written: report.written.iter().map(|path| path.to_string_lossy()).collect(),
-        name: report.name.as_str(),
-        size: report.geometry.size(),
         part_size: report.geometry.part_size(),
         parts: report.geometry.parts(),
         info_hash: report.info_hash.to_string(),
@@ -214,31 +198,9 @@ fn end(report: &Report, elapsed: Duration) -> String {
         magnet: report.magnet.as_deref(),
         registered: report.registered.as_deref(),
         share: &report.share,
-        have: report.geometry.size(),
-        fetched: 0,
-        mirror: 0,
-        uploaded: 0,
-        seconds: elapsed.as_secs_f64(),
-        whole_after: report.read.map(|read| read.as_secs_f64()),
-    })
-}
-
-/// The objects of `--json` when nothing was composed, as a member says them: why, and the end, which says why too.
-fn failure(error: &ComposeError, elapsed: Duration) -> Vec<String> {
-    let (code, text) = (error.exit(), error.to_string());
-    let why = ui::Report::Error { name: None, code, text: text.clone() };
-    let end = ui::Report::End(ui::End::early(None, code, elapsed));
-    let line = |event| ui::json::line(SystemTime::now(), event);
-    let end = line(&end).and_then(|end| serde_json::from_str(&end).ok()).map(|mut end: serde_json::Value| {
-        end["text"] = text.into();
-        end.to_string()
-    });
-    line(&why).into_iter().chain(end).collect()
-}
-
-/// As one line. Plain data with text for keys always can be written.
-fn json(object: &impl Serialize) -> String {
-    serde_json::to_string(object).unwrap_or_default()
+    };
+    // Plain data with text for keys always can be written.
+    ui::json::line(SystemTime::now(), &composed).unwrap_or_default()
 }
 
 /// What was composed and what was written, in two lines.

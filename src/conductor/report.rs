@@ -30,7 +30,7 @@ use crate::{
     catalogue::Key,
     cli::Exit,
     manifest::shown,
-    ui::{self, Report, json},
+    ui::{self, Report, json, report::counted},
 };
 
 /// Happenings that may wait to be written.
@@ -124,11 +124,11 @@ pub fn start_with(
 }
 
 fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice, known: impl Fn(&Change) -> Known) {
-    let start = Instant::now();
+    let (start, mut telling) = (Instant::now(), Telling::default());
     while let Ok(first) = happenings.recv() {
         let mut rest = REST;
         for happening in iter::once(first).chain(happenings.try_iter().take(QUEUE)) {
-            write(&happening, voice, start, &known);
+            write(&happening, voice, start, &known, &mut telling);
             if matches!(happening, Happening::End) {
                 return;
             }
@@ -142,7 +142,7 @@ fn write_all(happenings: &Receiver<Happening>, lost: &AtomicU64, voice: Voice, k
     }
 }
 
-fn write(happening: &Happening, voice: Voice, start: Instant, known: impl Fn(&Change) -> Known) {
+fn write(happening: &Happening, voice: Voice, start: Instant, known: impl Fn(&Change) -> Known, telling: &mut Telling) {
     let known = match happening {
         Happening::Change(change) => known(change),
         _ => Known::default(),
@@ -161,9 +161,34 @@ fn write(happening: &Happening, voice: Voice, start: Instant, known: impl Fn(&Ch
         Voice::Silent => None,
     };
     if let Some(text) = text {
-        // Nobody reads it any more: that ends the telling, not the conductor.
         let mut out = io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        telling.heard(writeln!(out, "{text}").and_then(|()| out.flush()));
+    }
+}
+
+/// How many lines are lost on stdout, which ends the telling and never the conductor: the log says so once, and once
+/// more when lines arrive again.
+#[derive(Default)]
+struct Telling {
+    lost: u64,
+}
+
+impl Telling {
+    /// What came of writing a line.
+    fn heard(&mut self, written: io::Result<()>) {
+        match written {
+            Ok(()) if self.lost == 0 => {}
+            Ok(()) => {
+                let lost = std::mem::take(&mut self.lost);
+                log::warn!("standard output takes lines again; {} lost", counted(lost, "line"));
+            }
+            Err(error) => {
+                if self.lost == 0 {
+                    log::warn!("what is told on standard output is lost: {error}; the conductor goes on");
+                }
+                self.lost += 1;
+            }
+        }
     }
 }
 

@@ -287,10 +287,10 @@ impl Asking<'_> {
     fn tell_end(&self, exit: Exit, error: Option<String>, screen: &Teller) {
         screen.finish();
         let name = self.setup.name.clone();
-        if let Some(text) = error {
+        if let Some(text) = error.clone() {
             log::error!("{text}");
             screen.event(&Report::Error { name: Some(name.clone()), code: exit, text });
         }
-        screen.event(&Report::End(End::early(Some(name), exit, self.now())));
+        screen.event(&Report::End(End { text: error, ..End::early(Some(name), exit, self.now()) }));
     }
 }

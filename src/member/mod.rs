@@ -137,8 +137,8 @@ impl StartError {
         if !matches!(self, Self::Ended(_)) {
             let text = self.to_string();
             log::error!("{text}");
-            screen.event(&Report::Error { name: None, code, text });
-            screen.event(&Report::End(End::early(name, code, start.elapsed())));
+            screen.event(&Report::Error { name: None, code, text: text.clone() });
+            screen.event(&Report::End(End::failed(name, code, text, start.elapsed())));
         }
         code
     }

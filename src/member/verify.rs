@@ -29,7 +29,7 @@ use crate::{
     manifest::FileEntry,
     storage::{Root, Tree},
     swarm::Snapshot,
-    ui::{End, Phase, Report, Screen, View},
+    ui::{End, Phase, Report, Screen, View, output},
 };
 
 /// Time between two looks at how far it is.
@@ -127,7 +127,7 @@ pub async fn run(told: Verify, stop: CancellationToken) -> Exit {
         Some(error) => failed(error, end, &screen),
         None => {
             screen.event(&Report::End(End { whole_after: Some(start.elapsed()), ..end }));
-            Exit::Done
+            output::exit_of(screen.printed(), Exit::Done)
         }
     }
 }
@@ -135,9 +135,9 @@ pub async fn run(told: Verify, stop: CancellationToken) -> Exit {
 fn failed(error: VerifyError, end: End, screen: &Screen) -> Exit {
     let (code, text) = (error.exit(), error.to_string());
     log::error!("{text}");
-    screen.event(&Report::Error { name: None, code, text });
-    screen.event(&Report::End(End { code, ..end }));
-    code
+    screen.event(&Report::Error { name: None, code, text: text.clone() });
+    screen.event(&Report::End(End { code, text: Some(text), ..end }));
+    output::exit_of(screen.printed(), code)
 }
 
 impl Findings {

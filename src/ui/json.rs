@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{
     Phase, Report, View,
+    output::Lost,
     plain::EVERY,
     report::{counted, write_maybe_seconds},
 };
@@ -32,6 +33,8 @@ struct State<W> {
     out: W,
     /// Nobody reads: a pipe is broken, a disk full.
     over: bool,
+    /// Why lines are lost that somebody would read.
+    lost: Option<Lost>,
     slots: Vec<Slot>,
 }
 
@@ -48,13 +51,24 @@ struct Slot {
 
 /// Says why a program ends that has no screen of its own, and that it ends: two lines on stdout.
 pub fn failed(name: Option<String>, code: Exit, text: &str, elapsed: Duration) {
+    let why = Report::Error { name: name.clone(), code, text: text.to_owned() };
+    let end = Report::End(super::End::failed(name, code, text.to_owned(), elapsed));
+    // It ends without success in any case.
+    let _ = tell([why, end]);
+}
+
+/// Says this on stdout, for a program that has no screen of its own.
+///
+/// # Errors
+/// Some of it is lost.
+pub fn tell(reports: impl IntoIterator<Item = Report>) -> Result<(), Lost> {
     let lines = Json::new(io::stdout(), SystemTime::now);
-    lines.event(&Report::Error { name: name.clone(), code, text: text.to_owned() });
-    lines.event(&Report::End(super::End::early(name, code, elapsed)));
+    reports.into_iter().for_each(|report| lines.event(&report));
+    lines.lost().map_or(Ok(()), Err)
 }
 
 /// One line, without its line feed; None if it cannot be written as text.
-pub fn line(time: SystemTime, report: &Report) -> Option<String> {
+pub fn line(time: SystemTime, report: &impl Serialize) -> Option<String> {
     let time = humantime::format_rfc3339_millis(time).to_string();
     serde_json::to_string(&Line { v: 1, time, body: report }).ok()
 }
@@ -104,7 +118,7 @@ struct Progress<'a> {
 impl<W: Write> Json<W> {
     /// `clock` gives the times of the lines.
     pub fn new(out: W, clock: fn() -> SystemTime) -> Self {
-        Self { state: Mutex::new(State { out, over: false, slots: Vec::new() }), clock }
+        Self { state: Mutex::new(State { out, over: false, lost: None, slots: Vec::new() }), clock }
     }
 
     /// Says what is due of this composition.
@@ -127,6 +141,11 @@ impl<W: Write> Json<W> {
         if due {
             state.progress((self.clock)(), slot);
         }
+    }
+
+    /// Takes the reason why lines are lost.
+    pub fn lost(&self) -> Option<Lost> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).lost.take()
     }
 
     /// Says what happened; before the end of a composition, once more how far it was.
@@ -169,6 +188,7 @@ impl<W: Write> State<W> {
         if let Err(error) = written {
             self.over = true;
             log::info!("no more JSON lines: standard output: {error}");
+            self.lost = Lost::of(error);
         }
     }
 }
@@ -277,6 +297,15 @@ mod tests {
              \"path\":\"vm.qcow2\",\"size\":20000000000,\"have\":20000000000,\"fetched\":20000000000,\"mirror\":0,\"uploaded\":0,\
              \"seconds\":200.0,\"whole_after\":192.0}\n"
         );
+    }
+
+    #[test]
+    fn an_end_without_success_says_why_last() {
+        let sink = Sink::default();
+        let end = super::super::End::failed(None, Exit::Other, "no such file".to_owned(), Duration::ZERO);
+        Json::new(sink.clone(), clock).event(&Report::End(end));
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(text.ends_with("\"seconds\":0.0,\"whole_after\":null,\"text\":\"no such file\"}\n"), "{text}");
     }
 
     #[test]

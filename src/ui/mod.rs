@@ -4,13 +4,15 @@
 //! where there is none ([`plain`]), JSON lines ([`json`]), errors only, or [`kept`] for the menu, which has the whole terminal
 //! as its [`canvas`]. Everybody tells it the same: a [`View`] ten times
 //! a second, a [`Report`] when something happened. It takes no decision, and what it is told is already safe to print.
-//! Progress and remarks go to stderr, results to stdout; nobody reading them is no error.
+//! Progress and remarks go to stderr, results to stdout; nobody reading them is no error. A command whose work is what it
+//! prints asks [`output`] whether it arrived.
 
 pub mod canvas;
 pub mod frame;
 pub mod json;
 pub mod kept;
 pub mod keys;
+pub mod output;
 pub mod part_map;
 pub mod plain;
 pub mod report;
@@ -19,10 +21,11 @@ pub mod terminal;
 pub use report::{End, Report};
 
 use kept::News;
+use output::Lost;
 
 use std::{
     io::{self, Write},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -147,6 +150,8 @@ impl View {
 pub struct Screen {
     form: Form,
     verbose: bool,
+    /// Why the last line for people is lost.
+    lost: Mutex<Option<Lost>>,
 }
 
 enum Form {
@@ -173,12 +178,12 @@ impl Screen {
             Form::Plain(plain::Plain::default())
         };
         console::set_colors_enabled_stderr(options.colour.on_stderr());
-        Self { form, verbose: options.verbose }
+        Self { form, verbose: options.verbose, lost: Mutex::default() }
     }
 
     /// Nothing is shown: whoever draws asks `kept`.
     pub fn kept(kept: Arc<kept::Kept>) -> Self {
-        Self { form: Form::Kept(kept), verbose: false }
+        Self { form: Form::Kept(kept), verbose: false, lost: Mutex::default() }
     }
 
     /// How a composition stands now. `slot`: which one, counted from 0 in the order of the command line.
@@ -210,7 +215,10 @@ impl Screen {
             (Report::Whole { .. }, Form::Terminal(_)) => {}
             (Report::End(_), _) => {
                 self.finish();
-                to_stdout(&line);
+                if let Err(lost) = output::print_line(&line) {
+                    log::warn!("{lost}");
+                    *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost);
+                }
             }
             _ => self.above(&line),
         }
@@ -235,6 +243,18 @@ impl Screen {
         if self.is_verbose() {
             self.above(line);
         }
+    }
+
+    /// Whether all that was to stand on stdout arrived there; a loss is told once.
+    ///
+    /// # Errors
+    /// Some of it is lost.
+    pub fn printed(&self) -> Result<(), Lost> {
+        let lost = match &self.form {
+            Form::Json { lines, .. } => lines.lost(),
+            _ => self.lost.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        };
+        lost.map_or(Ok(()), Err)
     }
 
     /// Takes this composition's bar away for good.
@@ -272,10 +292,11 @@ pub fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A line on stdout; likewise.
+/// A line on stdout; likewise. For a command whose work is another than what it prints.
 pub fn to_stdout(line: &str) {
-    let mut stdout = io::stdout();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    if let Err(lost) = output::print_line(line) {
+        log::warn!("{lost}");
+    }
 }
 
 #[cfg(test)]

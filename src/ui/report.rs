@@ -73,6 +73,13 @@ pub enum Report {
         lacking: Vec<String>,
         claimed: Vec<String>,
     },
+    /// A catalogue is copied: so many compositions, in a file of so many bytes.
+    Copied {
+        #[serde(serialize_with = "write_path")]
+        path: PathBuf,
+        compositions: usize,
+        size: u64,
+    },
     /// Something that people should know; the member goes on.
     Warning { name: Option<String>, text: String },
     /// Why it ends without success, and what to do.
@@ -124,6 +131,9 @@ pub struct End {
     /// From the start until the file was whole and verified; None if it never was.
     #[serde(serialize_with = "write_maybe_seconds")]
     pub whole_after: Option<Duration>,
+    /// Why it ended without success; None where it did not, or that was told long before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 impl Report {
@@ -135,7 +145,9 @@ impl Report {
                 format!("{name}: {size} in {}; listening on port {port}", counted(u64::from(*parts), "part"))
             }
             // Said by who knows how many there are.
-            Report::Shared(_) | Report::Withdrawn { .. } | Report::Sharing { .. } => return None,
+            Report::Shared(_) | Report::Withdrawn { .. } | Report::Sharing { .. } | Report::Copied { .. } => {
+                return None;
+            }
             Report::Fetch { name, path, size, missing } if missing == size => {
                 format!("{name}: fetching {} to {}", units::size(*size), place(path))
             }
@@ -178,8 +190,13 @@ impl Report {
 impl End {
     /// It ended before anything came of it.
     pub fn early(name: Option<String>, code: Exit, seconds: Duration) -> Self {
-        let (path, whole_after) = (None, None);
-        Self { name, code, path, size: 0, have: 0, fetched: 0, mirror: 0, uploaded: 0, seconds, whole_after }
+        let (path, whole_after, text) = (None, None, None);
+        Self { name, code, path, size: 0, have: 0, fetched: 0, mirror: 0, uploaded: 0, seconds, whole_after, text }
+    }
+
+    /// The same, and why.
+    pub fn failed(name: Option<String>, code: Exit, text: String, seconds: Duration) -> Self {
+        Self { text: Some(text), ..Self::early(name, code, seconds) }
     }
 
     /// The last line for people. An error has had its line before.
@@ -293,6 +310,7 @@ pub(super) mod tests {
             uploaded: 0,
             seconds: Duration::from_secs(200),
             whole_after: Some(Duration::from_secs(192)),
+            text: None,
         }
     }
 

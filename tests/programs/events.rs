@@ -83,6 +83,17 @@ fn all_fit(schema: &Value, events: impl Iterator<Item = Value>) -> Vec<String> {
     events.map(fitting).collect()
 }
 
+/// Fails unless the keys of its last line begin as in all programs, in the same order.
+#[track_caller]
+fn begins_alike(ended: &crate::support::Ended) {
+    let line = ended.lines.iter().rfind(|line| line.contains("\"event\":\"end\"")).expect("an end");
+    let keys = ["v", "time", "event", "name", "code", "path", "size", "have", "fetched", "mirror", "uploaded"];
+    let keys = keys.into_iter().chain(["seconds", "whole_after"]);
+    let places: Vec<_> = keys.map(|key| line.find(&format!("\"{key}\":")).unwrap_or(usize::MAX)).collect();
+    assert!(places.is_sorted() && places.last() < Some(&line.len()), "{line}");
+    assert!(line.find("\"text\":").is_none_or(|text| Some(&text) > places.last()), "{line}");
+}
+
 /// What a transfer, an error, a check, and each program's end look like.
 #[test]
 fn what_the_programs_write_is_as_the_schema_says() {
@@ -94,11 +105,13 @@ fn what_the_programs_write_is_as_the_schema_says() {
         Program::start(command)
     };
     let (composer, member) = (env!("CARGO_BIN_EXE_composer"), env!("CARGO_BIN_EXE_member"));
+    let conductor_program = env!("CARGO_BIN_EXE_conductor");
     let (conductor, address) = listening(conductor_command(&place, "127.0.0.1:0"));
     fs::write(place.path("x.bin"), bytes(300_000, 1)).expect("written");
     let composed = run(composer, &["x.bin", &address]).end().with(0);
     let mut seen = all_fit(&schema, composed.events());
     let end = |ended: &crate::support::Ended| ended.last().as_object().expect("an object").clone();
+    begins_alike(&composed);
     let composed = end(&composed);
     let sharer = run(member, &["share", "x.bin", "--conductor", &address, "--port", "0"]);
     let mut sharer = sharer;
@@ -106,6 +119,7 @@ fn what_the_programs_write_is_as_the_schema_says() {
     let got = run(member, &["get", &format!("{address}/x.bin"), "-o", "d", "--exit-when-done", "--port", "0"]);
     let got = got.end().with(0);
     seen.extend(all_fit(&schema, got.events()));
+    begins_alike(&got);
     let got = end(&got);
     for ended in [
         run(member, &["verify", "x.orch", "d"]).end().with(0),
@@ -117,12 +131,17 @@ fn what_the_programs_write_is_as_the_schema_says() {
         run(member, &["nothing.orch"]).end().with(1),
         run(composer, &["nothing"]).end().with(1),
         run(composer, &["--no-such"]).end().with(2),
-        run(env!("CARGO_BIN_EXE_conductor"), &["--listen", "192.0.2.1:0"]).end().with(1),
-        run(env!("CARGO_BIN_EXE_conductor"), &["--no-such"]).end().with(2),
+        run(conductor_program, &["backup", "copy"]).end().with(0),
+        run(conductor_program, &["backup", "copy"]).end().with(1),
+        run(conductor_program, &["backup"]).end().with(2),
+        run(conductor_program, &["--listen", "192.0.2.1:0"]).end().with(1),
+        run(conductor_program, &["--no-such"]).end().with(2),
     ] {
         let code = ended.status.code();
         let events = all_fit(&schema, ended.events());
+        begins_alike(&ended);
         let end = end(&ended);
+        assert_eq!(end.contains_key("text"), code != Some(0), "{end:?}");
         assert_eq!(end["code"].as_i64(), code.map(i64::from));
         assert!(got.keys().all(|key| end.contains_key(key)), "{end:?}");
         assert!(code == Some(0) || events.iter().any(|event| event == "error"), "{events:?}");
@@ -131,13 +150,51 @@ fn what_the_programs_write_is_as_the_schema_says() {
     conductor.signal(Signal::TERM);
     let conducted = conductor.end().with(0);
     seen.extend(all_fit(&schema, conducted.events()));
+    begins_alike(&conducted);
     for end in [composed, end(&conducted)] {
         assert!(got.keys().all(|key| end.contains_key(key)), "{end:?}");
     }
     sharer.signal(Signal::TERM);
     seen.extend(all_fit(&schema, sharer.end().with(0).events()));
-    for event in ["start", "shared", "sharing", "fetch", "progress", "whole", "checked", "error", "end", "listening"] {
+    for event in
+        ["start", "shared", "sharing", "fetch", "progress", "whole", "checked", "error", "end", "listening", "copied"]
+    {
         assert!(seen.iter().any(|seen| seen == event), "{event} did not come");
+    }
+}
+
+/// Help and version, by flag and by word, are one object each.
+#[test]
+fn help_and_version_are_json_too() {
+    let place = Place::new();
+    let said = |program: &str, arguments: &[&str]| {
+        let mut command = place.command(program);
+        command.args(arguments);
+        let ended = Program::start(command).end().with(0);
+        assert_eq!(ended.lines.len(), 1, "{arguments:?}: {:?}", ended.lines);
+        serde_json::from_str::<Value>(&ended.lines[0]).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    };
+    let (composer, conductor) = (env!("CARGO_BIN_EXE_composer"), env!("CARGO_BIN_EXE_conductor"));
+    let member = env!("CARGO_BIN_EXE_member");
+    for (program, name, arguments) in [
+        (composer, "composer", &["--version", "--json"][..]),
+        (conductor, "conductor", &["--json", "--version"]),
+        (member, "member", &["version", "--json"]),
+        (member, "member", &["get", "--version", "--json"]),
+    ] {
+        let said = said(program, arguments);
+        assert_eq!((&said["v"], &said["program"]), (&1.into(), &name.into()));
+        assert_eq!((&said["version"], &said["help"]), (&env!("CARGO_PKG_VERSION").into(), &Value::Null));
+    }
+    for (program, arguments, words) in [
+        (composer, &["--help", "--json"][..], "composer [OPTIONS]"),
+        (conductor, &["backup", "--help", "--json"], "conductor backup"),
+        (member, &["help", "--json"], "member get"),
+        (member, &["help", "get", "--json"], "member get [OPTIONS]"),
+        (member, &["help", "--json", "verify"], "member verify"),
+    ] {
+        let help = said(program, arguments)["help"].clone();
+        assert!(help.as_str().is_some_and(|help| help.contains(words) && help.contains("--json")), "{help}");
     }
 }
 

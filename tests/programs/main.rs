@@ -25,6 +25,7 @@ mod near;
 mod netlab;
 mod network;
 mod options;
+mod output;
 mod page;
 mod paths;
 mod redis;

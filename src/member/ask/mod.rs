@@ -17,7 +17,7 @@ pub(super) mod table;
 mod turns;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::PathBuf,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -39,7 +39,7 @@ use crate::{
         listen::{ListenError, Listeners},
         via::Via,
     },
-    ui::{Signs, json, to_stderr},
+    ui::{Signs, json, output, to_stderr},
 };
 use everyone::{Source, everyone};
 use locate::Located;
@@ -145,18 +145,7 @@ pub async fn say(question: Question, stop: CancellationToken) -> Exit {
     let start = Instant::now();
     let answer = stop.run_until_cancelled(answer(&question)).await.unwrap_or(Err(AskingFailed::Interrupted));
     match answer {
-        Ok(answer) => {
-            let mut out = io::stdout();
-            let told = out.write_all(answer.as_bytes()).and_then(|()| out.flush());
-            // Nobody left to read it is no error; a full disk is.
-            match told {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    to_stderr(&format!("error: the answer is lost: standard output: {error}"));
-                    Exit::Disk
-                }
-                _ => Exit::Done,
-            }
-        }
+        Ok(answer) => output::exit_of(output::print(&answer), Exit::Done),
         Err(error) => {
             log::error!("{error}");
             to_stderr(&format!("error: {error}"));

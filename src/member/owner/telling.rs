@@ -129,6 +129,7 @@ impl Owner {
                 Stage::Whole { since } => Some(since.saturating_sub(began)),
                 _ => None,
             },
+            text: ending.error.clone(),
         }));
     }
 }

@@ -25,7 +25,12 @@ use super::{
 use crate::{
     cli::{Exit, search::Quest},
     manifest::shown,
-    ui::{Signs, json, report::counted, to_stderr, to_stdout},
+    ui::{
+        Signs, json,
+        output::{self, Lost},
+        report::counted,
+        to_stderr,
+    },
     wire::extension::search::Asks,
 };
 use findings::Findings;
@@ -52,8 +57,13 @@ pub async fn run(quest: Quest, stop: CancellationToken) -> Exit {
     };
     let _keys = leave_on_q(&stop);
     let is_seen = io::stderr().is_terminal() && !quest.json;
-    let mut hearing =
-        Hearing { quest, findings: Findings::default(), asked: Vec::new(), live: is_seen.then(Live::new) };
+    let mut hearing = Hearing {
+        quest,
+        findings: Findings::default(),
+        asked: Vec::new(),
+        live: is_seen.then(Live::new),
+        printed: Ok(()),
+    };
     hearing.work(&mut asking, &stop).await;
     if let Some(live) = &mut hearing.live {
         live.clear();
@@ -69,6 +79,8 @@ struct Hearing {
     /// Members that were asked directly.
     asked: Vec<SocketAddr>,
     live: Option<Live>,
+    /// Whether the answers so far arrived on stdout.
+    printed: Result<(), Lost>,
 }
 
 impl Hearing {
@@ -103,8 +115,8 @@ impl Hearing {
             }
             News::Answer(answer) => {
                 let lines = self.findings.add(answer);
-                if self.quest.json {
-                    lines.iter().for_each(|line| to_stdout(line));
+                if self.quest.json && self.printed.is_ok() {
+                    self.printed = lines.iter().try_for_each(|line| output::print_line(line));
                 }
                 !lines.is_empty()
             }
@@ -130,21 +142,26 @@ impl Hearing {
         }
     }
 
-    fn tell_end(&self, interrupted: bool, elapsed: Duration) -> Exit {
+    fn tell_end(&mut self, interrupted: bool, elapsed: Duration) -> Exit {
         let Quest { asks, hops, timeout, json, .. } = &self.quest;
         if !self.findings.is_empty() {
             if !json {
                 let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
                 let columns = columns.filter(|_| io::stdout().is_terminal());
-                to_stdout(self.table().render(columns, Signs::of_locale()).trim_end());
+                self.printed = output::print(&self.table().render(columns, Signs::of_locale()));
                 if let Some(first) = self.findings.found.first() {
                     to_stderr(&format!("fetch the first with:\n{}", first.command()));
                 }
             }
-            return Exit::Done;
+            return output::exit_of(std::mem::replace(&mut self.printed, Ok(())), Exit::Done);
+        }
+        if interrupted {
+            if *json {
+                json::failed(None, Exit::Interrupted, "interrupted", elapsed);
+            }
+            return Exit::Interrupted;
         }
         let text = match (self.asked.len(), asks) {
-            _ if interrupted => return Exit::Interrupted,
             (0, _) => format!(
                 "no member answered within {}: start one here (member share PATH), or name one (--neighbour HOST:PORT)",
                 crate::cli::units::duration(*timeout)
