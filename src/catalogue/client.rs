@@ -171,6 +171,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether a catalogue answers there, whatever it says. To be used inside a tokio runtime.
+    pub async fn is_answered_at(conductor: Endpoint) -> bool {
+        let Ok(client) = Self::new(conductor, None) else { return false };
+        !matches!(client.find(&Key::Hash(InfoHash([0; 20]))).await, Err(AskError::Unreachable { .. }))
+    }
+
     /// To be used inside a tokio runtime. The token is sent with writes alone.
     pub fn new(conductor: Endpoint, token: Option<Token>) -> Result<Self, AskError> {
         let http = built(builder().connect_timeout(REACH).timeout(WHOLE_TIMEOUT))?;

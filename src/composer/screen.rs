@@ -15,7 +15,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
-use super::ComposeError;
+use super::{ComposeError, register::Registered};
 use crate::{
     cli::{Exit, ScreenOptions, units},
     geometry::Geometry,
@@ -41,8 +41,8 @@ pub struct Report {
     pub magnet: Option<String>,
     /// Whether people are to see the magnet link; an object has it anyway.
     pub magnet_asked: bool,
-    /// The command that fetches it out of the catalogue; None if it was not registered.
-    pub registered: Option<String>,
+    /// None if it was not registered.
+    pub registered: Option<Registered>,
     /// The command that shares it.
     pub share: String,
     /// What the person should know about the conductor named in it.
@@ -121,7 +121,12 @@ impl Screen {
         }
         self.written(report);
         match (&report.registered, &report.hint) {
-            (Some(get), _) => self.say(&format!("registered; others fetch it with: {get}")),
+            (Some(Registered { command, is_for_others: true }), _) => {
+                self.say(&format!("registered; others fetch it with: {command}"));
+            }
+            (Some(Registered { command, .. }), _) => self.say(&format!(
+                "registered at a conductor that only this machine reaches, which fetches it with: {command}"
+            )),
             (None, Some(hint)) => self.say(hint),
             (None, None) => {}
         }
@@ -196,7 +201,7 @@ fn end(report: &Report, elapsed: Duration) -> String {
         info_hash: report.info_hash.to_string(),
         sha1: report.whole.map(|digest| digest.to_string()),
         magnet: report.magnet.as_deref(),
-        registered: report.registered.as_deref(),
+        registered: report.registered.as_ref().map(|registered| registered.command.as_str()),
         share: &report.share,
     };
     // Plain data with text for keys always can be written.

@@ -19,7 +19,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     blocking,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     catalogue::{
-        Composition, Entry, Holder, Key, Listing, Place, Refusal, Roster, VERSION,
+        Client, Composition, Entry, Holder, Key, Listing, Place, Refusal, Roster, VERSION,
         answer::{self, json, said},
         percent,
         place::{PlaceError, ROOT},
@@ -37,7 +37,7 @@ use crate::{
         room::Room,
     },
     discovery::lan::Near,
-    manifest::{Endpoint, Manifest},
+    manifest::{Endpoint, Host, Manifest},
     net::{
         progress::{Counted, Progress, limit_buffer},
         range::is_near,
@@ -52,6 +52,8 @@ const MAX_HEADER: usize = 8 * 1024;
 /// How long a header may take, and how long an answer may stand still.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a conductor on this machine may take to answer.
+const CONDUCTOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// Conversations at once, and how many sources it takes to have them all.
 const PLACES: u32 = 32;
 const SHARES: u32 = 8;
@@ -175,9 +177,11 @@ impl Billboard {
             }
             Place::Members(key) => Ok(json(StatusCode::OK, &self.roster(&self.find(&key)?, ends))),
             Place::Manifest(key) => {
-                let (found, asked) = (self.find(&key)?, said.host.and_then(asked));
-                let text = blocking(move || manifest(&found, asked, ends.there)).await.ok_or(Unanswered::NoManifest)?;
-                Ok(answer::manifest(&text.0, text.1))
+                let found = self.find(&key)?;
+                let (name, asked) = (found.name.clone(), said.host.and_then(asked));
+                let manifest = blocking(move || manifest(&found)).await.ok_or(Unanswered::NoManifest)?;
+                let manifest = led(manifest, asked, ends).await;
+                Ok(answer::manifest(&name, manifest.render().into_bytes()))
             }
         }
     }
@@ -243,16 +247,24 @@ fn composition(performed: &Performed) -> Composition {
     }
 }
 
-/// Its name and its manifest, if that says all that its info dictionary does. A conductor on this machine is named as
-/// the asker, who may be elsewhere, reaches this machine. Blocks.
-fn manifest(performed: &Performed, asked: Option<Endpoint>, there: IpAddr) -> Option<(String, Vec<u8>)> {
+/// Its manifest, if that says all that its info dictionary does. Blocks.
+fn manifest(performed: &Performed) -> Option<Manifest> {
     let manifest = (performed.manifest)().filter(|manifest| manifest.info_hash() == performed.info_hash)?;
-    let here = manifest.conductor.host.is_this_machine() && !manifest.conductor.is_unknown();
-    let mut manifest = Manifest::clone(&manifest);
-    if let Some(asked) = asked.filter(|_| here && !there.is_loopback()) {
-        manifest.conductor.host = asked.host;
+    Some(Manifest::clone(&manifest))
+}
+
+/// The manifest for an asker who may be elsewhere: a conductor on this machine is named as the asker reaches this machine,
+/// if it answers there, and is not known otherwise. It may listen on the loopback alone.
+async fn led(mut manifest: Manifest, asked: Option<Endpoint>, ends: Ends) -> Manifest {
+    let port = manifest.conductor.port;
+    if !manifest.conductor.host.is_this_machine() || manifest.conductor.is_unknown() || ends.there.is_loopback() {
+        return manifest;
     }
-    Some((performed.name.clone(), manifest.render().into_bytes()))
+    let here = Client::is_answered_at(Endpoint { host: Host::Ip(ends.here.ip().to_canonical()), port });
+    let answers = timeout(CONDUCTOR_TIMEOUT, here).await.unwrap_or(false);
+    let place = asked.filter(|_| answers).map(|asked| Endpoint { host: asked.host, port });
+    manifest.conductor = place.unwrap_or(Endpoint::UNKNOWN);
+    manifest
 }
 
 #[cfg(test)]
@@ -324,13 +336,42 @@ mod tests {
             (roster.holders[0].address.to_string().as_str(), roster.holders[0].percent),
             ("10.0.0.1:9998", Some(0))
         );
-        // The conductor beside it is where the member was asked.
-        let (_, text) = asked(&board, "10.0.0.2", "GET", "/compositions/a.iso.orch").await;
-        assert_eq!(text, a.render().replace("127.0.0.1:7", "10.0.0.1:7"));
         let (_, text) = asked(&board, "127.0.0.1", "GET", &format!("/compositions/{}.orch", a.info_hash())).await;
         assert_eq!(text, a.render());
         assert_eq!(asked(&board, "10.0.0.2", "GET", "/compositions/c.iso").await.0, 503);
         assert_eq!(asked(&board, "10.0.0.2", "GET", "/compositions/d.iso").await.0, 404);
+    }
+
+    /// Says that it has no such entry to everybody who asks.
+    async fn empty_catalogue(listener: TcpListener) {
+        let refusal = r#"{"v":1,"error":"it is not in this catalogue"}"#;
+        let head = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length:";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(format!("{head} {}\r\n\r\n{refusal}", refusal.len()).as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conductor_beside_it_is_named_where_it_answers_the_asker() {
+        // The loopback stands for the address at which the asker reached this machine.
+        let ends = |there: &str| Ends { here: "127.0.0.1:9998".parse().unwrap(), there: there.parse().unwrap() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let of_manifest = Manifest::clone(&manifest("a.iso", &format!("localhost:{port}")));
+        let line_1 = async |there| {
+            let asked = Some("10.0.0.1:9998".parse().unwrap());
+            led(of_manifest.clone(), asked, ends(there)).await.conductor.to_string()
+        };
+        let answering = tokio::spawn(empty_catalogue(listener));
+        assert_eq!(line_1("10.0.0.2").await, format!("10.0.0.1:{port}"));
+        assert_eq!(line_1("127.0.0.1").await, format!("localhost:{port}"));
+        answering.abort();
+        let _ = answering.await;
+        assert_eq!(line_1("10.0.0.2").await, "0.0.0.0:0");
+        assert_eq!(line_1("127.0.0.1").await, format!("localhost:{port}"));
+        let elsewhere = Manifest::clone(&manifest("a.iso", "head:7"));
+        assert_eq!(led(elsewhere, None, ends("10.0.0.2")).await.conductor.to_string(), "head:7");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod foreign;
 mod hosts;
 mod kill;
 mod lan;
+mod later;
 mod lines;
 mod live;
 mod locate;

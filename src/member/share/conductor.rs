@@ -121,11 +121,9 @@ pub async fn answered(conductor: Option<Endpoint>, own: Vec<IpAddr>, screen: Arc
     if !host.is_this_machine() {
         return own;
     }
-    let answers = own.into_iter().map(async |ip| {
-        let client = Client::new(Endpoint { host: Host::Ip(ip), port: *port }, None).ok()?;
-        let answer = client.find(&Key::Hash(InfoHash([0; 20]))).await;
-        (!matches!(answer, Err(AskError::Unreachable { .. }))).then_some(ip)
-    });
+    let answers = own
+        .into_iter()
+        .map(async |ip| Client::is_answered_at(Endpoint { host: Host::Ip(ip), port: *port }).await.then_some(ip));
     join_all(answers).await.into_iter().flatten().collect()
 }
 
