@@ -50,6 +50,7 @@ const PURE: &[&str] = &[
     "src/member/menu/frame.rs",
     "src/member/menu/list.rs",
     "src/member/menu/state.rs",
+    "src/member/narrow.rs",
     "src/member/search/findings.rs",
     "src/member/until.rs",
     "src/metainfo/",

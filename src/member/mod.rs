@@ -25,6 +25,7 @@ mod lookout;
 mod machine;
 pub mod menu;
 mod mirrors;
+mod narrow;
 mod neighbours;
 mod news;
 mod on_complete;

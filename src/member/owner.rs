@@ -26,6 +26,7 @@ use super::{
     links::{Arrival, Heard, Links, Visitors},
     lookout::Lookout,
     mirrors::Mirrors,
+    narrow::Narrow,
     on_complete,
     repertoire::Listed,
     report,
@@ -66,6 +67,7 @@ pub struct Parts {
     pub heard: Heard,
     pub acquaintances: Acquaintances,
     pub ledger: Ledger,
+    pub narrow: Narrow,
     /// Kept until what ends it is met; it then goes on while others of the process have not met it.
     pub pending: Option<Pending>,
     pub unmet: Unmet,
@@ -264,6 +266,10 @@ impl Owner {
             let event = if self.parts.private { event.in_private() } else { event };
             let who = matches!(event, Event::Closed(_)).then(|| self.name_of(key));
             self.parts.ledger.hear(key, &event, || who.unwrap_or_default());
+            let address = || self.parts.links.address(key).map(|address| address.ip().to_canonical());
+            if self.parts.narrow.hear(key, &event, address) {
+                self.tell_narrow(key, screen);
+            }
             match &event {
                 Event::Right(part) if screen.is_verbose() => {
                     screen.verbose(&format!("part {} from {}", part.get() + 1, self.name_of(key)));

@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU64,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, OnceLock, Weak, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -76,6 +76,8 @@ pub struct Station {
     /// What asks mirrors, once one was asked.
     pub mirrors: Arc<OnceLock<Client>>,
     pub news: Arc<News>,
+    /// Whether people were told of a path on which nothing large arrives: once is enough.
+    pub told_narrow: Arc<AtomicBool>,
     pub repertoire: Repertoire,
     pub neighbours: Neighbours,
     pub http: Http,
@@ -149,6 +151,7 @@ impl Station {
             pool,
             mirrors,
             news,
+            told_narrow: Arc::default(),
             repertoire,
             neighbours,
             http,

@@ -81,6 +81,27 @@ fn a_host_that_freezes_is_left_and_taken_in_again() {
     });
 }
 
+/// A path whose MTU is smaller than its ends believe, with nobody who says so: connections open there, and no block comes.
+#[test]
+fn a_path_on_which_nothing_large_arrives_is_hinted_at() {
+    if !tool("nft (nftables)", Command::new("nft").arg("--version")) {
+        return;
+    }
+    in_lab("cuts::a_path_on_which_nothing_large_arrives_is_hinted_at", || {
+        let stage = Stage::new();
+        for rule in [CUT, IN, "add rule inet cut in meta length > 600 drop"] {
+            nft(rule);
+        }
+        let (_seed, mut fetches) = stage.pair();
+        let hint = |event: &Value| event["text"].as_str().is_some_and(|text| text.contains("nothing large arrives"));
+        fetches.event("the hint", |event| event["event"] == "warning" && hint(event));
+        nft("delete table inet cut");
+        let ended = fetches.end().with(0);
+        assert_eq!(ended.events().filter(hint).count(), 1, "it is said once");
+        assert!(fs::read(stage.place.path("copy/big.bin")).expect("a file") == stage.data);
+    });
+}
+
 #[test]
 fn what_was_asked_of_a_frozen_host_comes_from_another() {
     in_lab("cuts::what_was_asked_of_a_frozen_host_comes_from_another", || {
@@ -106,16 +127,26 @@ struct Stage {
 impl Stage {
     /// A seed on h1, and a member on h2 that has fetched some of it.
     fn midway() -> (Self, Program, Program) {
+        let stage = Self::new();
+        let (seed, mut fetches) = stage.pair();
+        fetches.midway();
+        (stage, seed, fetches)
+    }
+
+    /// Three hosts, and nothing on them yet.
+    fn new() -> Self {
         let place = Place::new();
         lab(&["up", "3", RATE]);
         let data = bytes(SIZE, 43);
         let manifest = compose(&place, "big.bin", &data, &["0.0.0.0:0", "1M"]);
-        let stage = Self { place, manifest, data };
-        let seed = stage.seed("h1", "seed", &["--port", "7001", "--peer", "10.77.0.12:7002"]);
+        Self { place, manifest, data }
+    }
+
+    /// A seed on h1, and a member on h2 that fetches from it.
+    fn pair(&self) -> (Program, Program) {
+        let seed = self.seed("h1", "seed", &["--port", "7001", "--peer", "10.77.0.12:7002"]);
         let arguments = ["--port", "7002", "--peer", "10.77.0.11:7001", "--exit-when-done", "--timeout", "80s"];
-        let mut fetches = stage.start("h2", "copy", &arguments);
-        fetches.midway();
-        (stage, seed, fetches)
+        (seed, self.start("h2", "copy", &arguments))
     }
 
     fn seed(&self, host: &str, folder: &str, arguments: &[&str]) -> Program {
@@ -178,14 +209,23 @@ fn flow() -> (String, String) {
 fn drop_flow() {
     let (here, there) = flow();
     for rule in [
-        "add table inet cut".to_owned(),
-        "add chain inet cut in { type filter hook input priority 0 ; }".to_owned(),
+        CUT.to_owned(),
+        IN.to_owned(),
         "add chain inet cut out { type filter hook output priority 0 ; }".to_owned(),
         format!("add rule inet cut in tcp sport {there} tcp dport {here} drop"),
         format!("add rule inet cut out tcp sport {here} tcp dport {there} drop"),
     ] {
-        let mut nft = Command::new("ip");
-        nft.args(["netns", "exec", "h2", "nft"]).args(rule.split(' '));
-        Program::start(nft).end().with(0);
+        nft(&rule);
     }
+}
+
+/// A table of the firewall at h2, and in it what comes.
+const CUT: &str = "add table inet cut";
+const IN: &str = "add chain inet cut in { type filter hook input priority 0 ; }";
+
+/// Changes the firewall at h2.
+fn nft(rule: &str) {
+    let mut nft = Command::new("ip");
+    nft.args(["netns", "exec", "h2", "nft"]).args(rule.split(' '));
+    Program::start(nft).end().with(0);
 }

@@ -1,12 +1,13 @@
 //! What the owner tells people, and notes for them.
 
-use std::path;
+use std::{path, sync::atomic::Ordering};
 
 use super::{Owner, Stage, ending::Ending};
 use crate::{
     cli::Exit,
     geometry::PartIndex,
-    member::{history::What, report, teller::Teller, until::Copies},
+    member::{history::What, narrow, report, teller::Teller, until::Copies},
+    peer::PeerKey,
     swarm::Snapshot,
     time::Time,
     ui::{End, Phase, Report, View},
@@ -102,6 +103,15 @@ impl Owner {
         if claims != self.claims_told.0 && now >= self.claims_told.1 + CLAIMS_INTERVAL {
             self.claims_told = (claims, now);
             self.tell_copies(screen);
+        }
+    }
+
+    /// Says once in a process that blocks do not get through from there, though the member answers.
+    pub(super) fn tell_narrow(&self, key: PeerKey, screen: &Teller) {
+        if !self.parts.station.told_narrow.swap(true, Ordering::Relaxed) {
+            let text = narrow::hint(&self.name_of(key));
+            log::warn!("{text}");
+            screen.event(&Report::Warning { name: Some(self.name()), text });
         }
     }
 
