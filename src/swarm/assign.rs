@@ -45,8 +45,6 @@ const WORTH_SPARING: f64 = 0.25;
 /// A part that was moved is kept for twice this at first, and for two to the power of the second times this at most.
 const FIRST_KEEP: Time = Time::from_millis(25);
 const MAX_DOUBLINGS: u32 = 7;
-/// Seconds without a byte after which what came before does not count.
-const SILENT: f64 = 2.0;
 /// Seconds without a byte after which an answer to a recall is not waited for.
 const HOPELESS: f64 = 1.0;
 /// A part that is fetched from one alone, to know whom to blame, is left to it for so much longer.
@@ -112,7 +110,7 @@ impl Swarm {
             let part_size = u64::from(self.config.geometry.part_size());
             let proven = n.useful.saturating_mul(GROWTH).min(MOST_OUTSTANDING);
             let target = by_rate.min(proven).max(part_size).max(LEAST_OUTSTANDING);
-            if n.outstanding() >= target || n.fetches.len() >= MOST_PARTS {
+            if n.is_on_trial(now) || n.outstanding() >= target || n.fetches.len() >= MOST_PARTS {
                 if self.is_nearly_all_asked(n) {
                     break;
                 }
@@ -249,11 +247,14 @@ impl Swarm {
                     Some(began) => {
                         let left = self.time_left(fetch, now.saturating_sub(began).as_secs_f64());
                         // What came before says nothing of one that fell silent in the middle.
-                        earlier = earlier.max(if waited > SILENT { left.max(waited) } else { left });
+                        earlier = earlier.max(if waited > n.silence() { left.max(waited) } else { left });
                         (earlier, false)
                     }
                     None => {
                         let (time, overdue) = time_to_come(ahead / rate, waited);
+                        if overdue {
+                            earlier = earlier.max(time);
+                        }
                         // Parts come one after the other.
                         (time.max(earlier), overdue)
                     }

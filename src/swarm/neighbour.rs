@@ -101,6 +101,12 @@ pub(super) const FIRST_PAUSE: Time = Time::from_secs(5);
 pub(super) const LONGEST_PAUSE: Time = Time::from_secs(80);
 /// Who lost a part takes over none from others for so long, unless it gives something.
 const LOST_PAUSE: Time = Time::from_secs(2);
+/// Time in which a neighbour that lost a part before any of it came is asked for nothing.
+const TRIAL_PAUSE: Time = Time::from_millis(100);
+/// Silence in the middle of a part: this many times the longest gap of late, between these numbers of seconds.
+const SILENT_GAPS: f64 = 4.0;
+const MIN_SILENCE: f64 = 0.1;
+const MAX_SILENCE: f64 = 2.0;
 
 impl Neighbour {
     pub fn new(introduction: Introduction, sees_all: bool, geometry: &Geometry, now: Time) -> Self {
@@ -206,6 +212,17 @@ impl Neighbour {
     pub fn is_quits(&mut self) {
         self.lost_one = None;
         self.owed = Time::ZERO;
+    }
+
+    /// Whether it lost a part before any of it came and gave nothing since: it is then asked for one part at a time, and not at
+    /// once.
+    pub fn is_on_trial(&self, now: Time) -> bool {
+        self.lost_one.is_some_and(|at| !self.fetches.is_empty() || now < at + TRIAL_PAUSE)
+    }
+
+    /// Seconds without a byte after which what came before says nothing of what comes: a few times the longest gap of late.
+    pub fn silence(&self) -> f64 {
+        (SILENT_GAPS * self.longest_gap.as_secs_f64()).clamp(MIN_SILENCE, MAX_SILENCE)
     }
 
     /// It may take over what was asked of others: not just after it lost a part itself for giving nothing.

@@ -16,6 +16,8 @@ struct Sender {
     /// Parts that were recalled, and when each is given up unless it was sent by then.
     recalled: Vec<(PartIndex, Time)>,
     bytes_per_ms: u32,
+    /// Milliseconds after which it sends nothing more.
+    ends_after: u128,
     /// Bytes that it sends at once before that.
     burst: u32,
 }
@@ -28,12 +30,16 @@ struct Race {
 }
 
 impl Race {
-    fn new(burst: u32, bytes_of_b_per_ms: u32) -> Self {
+    fn new(burst: u32, bytes_of_b_per_ms: u32, b_ends_after: u128) -> Self {
         let parts: Vec<_> = (0..PARTS).collect();
         let tenth: Vec<_> = (0..PARTS).step_by(10).collect();
         let swarm = of_parts(PARTS, 1 << 15, &parts, &tenth);
-        let sender = |burst, bytes_per_ms| Sender { asked: Vec::new(), recalled: Vec::new(), bytes_per_ms, burst };
-        Self { swarm, senders: [(A, sender(0, 128 << 10)), (B, sender(burst, bytes_of_b_per_ms))] }
+        let sender = |burst, bytes_per_ms, ends_after| {
+            let (asked, recalled) = (Vec::new(), Vec::new());
+            Sender { asked, recalled, bytes_per_ms, ends_after, burst }
+        };
+        let b = sender(burst, bytes_of_b_per_ms, b_ends_after);
+        Self { swarm, senders: [(A, sender(0, 128 << 10, u128::MAX)), (B, b)] }
     }
 
     fn obey(&mut self, now: Time) {
@@ -53,7 +59,8 @@ impl Race {
     fn step(&mut self, now: Time) {
         let mut events = Vec::new();
         for (key, sender) in &mut self.senders {
-            let mut left = sender.bytes_per_ms + std::mem::take(&mut sender.burst);
+            let sends = if now.as_millis() < sender.ends_after { sender.bytes_per_ms } else { 0 };
+            let mut left = sends + std::mem::take(&mut sender.burst);
             while left > 0 && !sender.asked.is_empty() {
                 let (part, missing) = sender.asked[0];
                 let bytes = missing.min(left);
@@ -111,8 +118,18 @@ impl Race {
 fn one_slow_member_does_not_hold_up_a_newcomer_beside_a_seed() {
     for burst in [0, 1 << 10, 1 << 13, 1 << 15, 1 << 17, 1 << 20] {
         for bytes_per_ms in [0, 1, 20, 100, 1_000, 10_000] {
-            let took = Race::new(burst, bytes_per_ms).run();
+            let took = Race::new(burst, bytes_per_ms, u128::MAX).run();
             assert!(took <= 280, "{burst} bytes at once, then {bytes_per_ms} a millisecond: {took} ms");
+        }
+    }
+}
+
+#[test]
+fn nor_does_one_that_falls_silent() {
+    for bytes_per_ms in [10_000, 40_000, 100_000] {
+        for end in [5, 10, 20, 30] {
+            let took = Race::new(0, bytes_per_ms, end).run();
+            assert!(took <= 280, "{bytes_per_ms} bytes a millisecond for {end} ms, then none: {took} ms");
         }
     }
 }
