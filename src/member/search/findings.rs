@@ -146,18 +146,27 @@ impl Findings {
 }
 
 impl Found {
-    /// The member to fetch it from first: one whose address is known, then one that lacks nothing, then the nearest.
+    /// The member to fetch it from first: one whose address leads there, then one that lacks nothing, then the nearest.
     pub fn nearest(&self) -> Holder {
-        let nearest = self.holders.iter().min_by_key(|holder| (holder.address.is_none(), holder.left > 0, holder.hops));
+        let leads = |holder: &Holder| holder.address.is_some_and(leads_there);
+        let nearest = self.holders.iter().min_by_key(|holder| (!leads(holder), holder.left > 0, holder.hops));
         nearest.copied().unwrap_or(Holder { address: None, left: self.size, hops: 0 })
     }
 
     /// The command that fetches it.
     pub fn command(&self) -> String {
-        match self.nearest().address {
+        match self.nearest().address.filter(|address| leads_there(*address)) {
             Some(address) => format!("member get {} --peer {address}", self.info_hash),
             None => format!("member get {}", self.info_hash),
         }
+    }
+}
+
+/// Whether an address leads to a member as it stands: one of a link (fe80::/10) does only with the interface (RFC 4007).
+fn leads_there(address: SocketAddr) -> bool {
+    match address {
+        SocketAddr::V4(_) => true,
+        SocketAddr::V6(address) => !address.ip().is_unicast_link_local() || address.scope_id() != 0,
     }
 }
 
@@ -185,6 +194,16 @@ mod tests {
         assert_eq!(shape, [3, 1]);
         let hash = InfoHash([7; 20]);
         assert_eq!(findings.found[0].command(), format!("member get {hash} --peer 10.0.0.2:9998"));
+    }
+
+    #[test]
+    fn an_address_of_a_link_is_named_with_its_interface_alone() {
+        let mut findings = Findings::default();
+        findings.add(Answer { address: "[fe80::7]:9998".parse().ok(), ..answer(1, 1, 7, 0) });
+        let hash = InfoHash([7; 20]);
+        assert_eq!(findings.found[0].command(), format!("member get {hash}"));
+        findings.add(Answer { address: "[fe80::7%3]:9998".parse().ok(), ..answer(1, 1, 7, 9) });
+        assert_eq!(findings.found[0].command(), format!("member get {hash} --peer [fe80::7%3]:9998"));
     }
 
     #[test]
