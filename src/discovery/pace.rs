@@ -34,6 +34,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Share of a gap that is left after an answer.
 const SHRINK: f64 = 0.98;
 
+/// Conductors whose paces are remembered, beside those that are being asked. Where there are more, those that may be asked at
+/// once are forgotten.
+const MAX_PACES: usize = 1024;
+
 /// The pace of all questions of a process. Clones are the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Paces(Arc<Mutex<HashMap<IpAddr, Arc<Pace>>>>);
@@ -67,6 +71,11 @@ impl State {
         }
     }
 
+    /// Whether a question has to wait.
+    fn is_due_later(&self, now: Instant) -> bool {
+        self.next.is_some_and(|next| next > now)
+    }
+
     /// Takes in a refusal; whether it is the first since all was well.
     fn refused(&mut self, now: Instant) -> bool {
         if self.paused.is_some_and(|until| now < until) {
@@ -88,6 +97,10 @@ impl Paces {
     fn of(&self, conductor: SocketAddr) -> Arc<Pace> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ip = conductor.ip().to_canonical();
+        if all.len() >= MAX_PACES && !all.contains_key(&ip) {
+            let now = Instant::now();
+            all.retain(|_, pace| Arc::strong_count(pace) > 1 || pace.edit(|state| state.is_due_later(now)));
+        }
         all.entry(ip).or_insert_with(|| Arc::new(Pace::of(ip))).clone()
     }
 
@@ -126,6 +139,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv4Addr;
+
     use super::*;
 
     const CONDUCTOR: ([u8; 4], u16) = ([8, 8, 8, 8], 9999);
@@ -181,6 +196,18 @@ mod tests {
         paces.refused(CONDUCTOR.into());
         let take = |ip: [u8; 4]| paces.of((ip, 9999).into()).edit(|state| state.take(Instant::now()).is_ok());
         assert_eq!([take([1, 1, 1, 1]), take([8, 8, 8, 8])], [true, false]);
+    }
+
+    #[test]
+    fn paces_that_hold_nobody_up_are_forgotten() {
+        let paces = Paces::default();
+        let refuses = SocketAddr::from(([10, 9, 9, 9], 9999));
+        paces.refused(refuses);
+        for n in 0..2 * MAX_PACES as u32 {
+            paces.answered(SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 9999)));
+        }
+        let all = paces.0.lock().unwrap();
+        assert!(all.len() <= MAX_PACES && all.contains_key(&refuses.ip()), "{}", all.len());
     }
 
     #[test]
