@@ -142,8 +142,8 @@ pub enum Command {
     Release(PartIndex),
     /// The same, but what is on its way already is taken for this time: the answer may come later, or be the whole part.
     Recall(PartIndex, Time),
-    /// Tell it that we have this part.
-    Have(PartIndex),
+    /// Tell it that we have these parts.
+    Have(std::sync::Arc<[PartIndex]>),
     /// Tell it of every part that we have: we have all.
     ShowAll,
     /// Tell it whether we want anything it has.

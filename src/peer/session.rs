@@ -285,7 +285,7 @@ impl Session {
         match command {
             Command::Release(part) => self.give_up(part, false),
             Command::Recall(part, patience) => self.recall(part, now + patience),
-            Command::Have(part) => self.show(part),
+            Command::Have(parts) => parts.iter().for_each(|part| self.show(*part)),
             Command::ShowAll => self.geometry.all_parts().for_each(|part| self.show(part)),
             Command::Interest(true) => self.messages.push_back(Message::Interested),
             Command::Interest(false) => self.messages.push_back(Message::NotInterested),

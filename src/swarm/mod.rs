@@ -20,6 +20,7 @@ mod admission;
 mod assign;
 mod copies;
 mod exchange;
+mod fresh;
 mod known_peers;
 mod mirrors;
 mod neighbour;
@@ -33,6 +34,7 @@ use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use copies::{Copies, Machine, Whole};
+use fresh::Fresh;
 pub(crate) use known_peers::{KnownPeers, STRANGERS, at_port, plain};
 use neighbour::Neighbour;
 use reveal::Reveal;
@@ -162,6 +164,8 @@ pub struct Swarm {
     moves: BTreeMap<PartIndex, u32>,
     /// What the lots are drawn with that decide who stays when there are too many.
     lots: u64,
+    /// Parts that the neighbours are still to be told of.
+    fresh: Fresh,
     /// Bytes a second that we move when there is something to move, in the busier direction.
     pace: f64,
     /// Machines that were seen to have everything.
@@ -198,6 +202,7 @@ impl Swarm {
             suspect: BTreeSet::new(),
             moves: BTreeMap::new(),
             lots: dice.u64(..),
+            fresh: Fresh::default(),
             pace: 0.0,
             dice,
             effects: VecDeque::new(),
@@ -243,14 +248,16 @@ impl Swarm {
             Input::Ourselves(address) => self.known.own(address),
             Input::Peer(key, event) => self.on_peer(key, event, now),
             Input::Mirror(key, event) => self.on_mirror(key, event, now),
-            Input::Have(part) => self.on_have(part),
+            Input::Have(part) => self.on_have(part, now),
             Input::Checked => self.on_checked(now),
         }
+        self.tell_of_parts(now);
     }
 
     /// To be called about every 100 ms.
     pub fn tick(&mut self, now: Time) {
         self.on_tick(now);
+        self.tell_of_parts(now);
     }
 
     pub fn next_effect(&mut self) -> Option<Effect> {
@@ -267,6 +274,12 @@ impl Swarm {
         }
     }
 
+    fn tell_of_parts(&mut self, now: Time) {
+        if let Some(parts) = self.fresh.due(now) {
+            self.tell_all(&Command::Have(parts));
+        }
+    }
+
     fn geometry(&self) -> Geometry {
         self.config.geometry
     }
@@ -276,7 +289,7 @@ impl Swarm {
     }
 
     /// A part is on the disk: everybody may know (a seed too: it counts who holds what it gave away).
-    fn on_have(&mut self, part: PartIndex) {
+    fn on_have(&mut self, part: PartIndex, now: Time) {
         if self.picker.state(part) == PartState::Present {
             return;
         }
@@ -290,11 +303,14 @@ impl Swarm {
         let len = u64::from(self.geometry().part_len(part));
         self.left -= len;
         self.neighbours.values_mut().for_each(|n| n.gains_nothing &= n.has.has(part));
-        self.tell_all(&Command::Have(part));
+        self.fresh.add(part);
         if self.wanted.has(part) {
             self.bytes_done += len;
         }
         if self.is_complete() {
+            if let Some(parts) = self.fresh.all(now) {
+                self.tell_all(&Command::Have(parts));
+            }
             self.on_complete();
         } else if self.wanted.has(part) && self.picker.is_satisfied() {
             self.tell_all(&Command::Interest(false));
@@ -508,9 +524,11 @@ mod tests {
         let mut told = Vec::new();
         while let Some(effect) = seed.next_effect() {
             if let Effect::Tell(PeerKey(2), command) = effect {
-                if let Command::Have(part) = command {
-                    tell(&mut seed, 2, Event::Wants(part));
-                    tell(&mut seed, 2, Event::Sent(part));
+                if let Command::Have(parts) = &command {
+                    for part in parts.iter() {
+                        tell(&mut seed, 2, Event::Wants(*part));
+                        tell(&mut seed, 2, Event::Sent(*part));
+                    }
                 }
                 told.push(command);
             }
@@ -521,7 +539,8 @@ mod tests {
     #[test]
     fn a_first_seed_that_would_idle_shows_what_slow_ones_have() {
         let told = told_beside_a_slow_one(|_| {});
-        let new = told.iter().filter(|command| matches!(command, Command::Have(_))).count();
+        let parts = |command: &Command| if let Command::Have(parts) = command { parts.len() } else { 0 };
+        let new: usize = told.iter().map(parts).sum();
         assert_eq!(new, 85, "what nobody has or waits for comes first: {told:?}");
         assert!(told.contains(&Command::ShowAll), "{told:?}");
     }
@@ -542,6 +561,25 @@ mod tests {
         geometry.all_parts().for_each(|part| proving.handle(Input::Have(part), Time::ZERO));
         proving.handle(Input::Checked, Time::ZERO);
         assert_eq!(shown(&mut proving), [Show::Everything, Show::Nothing]);
+    }
+
+    #[test]
+    fn parts_that_come_fast_are_told_together_and_all_before_the_end() {
+        let geometry = Geometry::new(100, 1).unwrap();
+        let mut swarm = swarm(Bitfield::none(&geometry), true);
+        swarm.handle(Input::Introduced(PeerKey(1), introduction(1)), Time::ZERO);
+        geometry.all_parts().for_each(|part| swarm.handle(Input::Have(part), Time::from_millis(part.get().into())));
+        let told = std::iter::from_fn(|| swarm.next_effect()).filter_map(|effect| match effect {
+            Effect::Tell(_, command) => Some(command),
+            _ => None,
+        });
+        let mut parts = Vec::new();
+        for command in told.take_while(|command| *command != Command::Complete) {
+            if let Command::Have(some) = command {
+                parts.push(some.len());
+            }
+        }
+        assert_eq!(parts, [1, 10, 10, 10, 10, 10, 10, 10, 10, 10, 9]);
     }
 
     #[test]

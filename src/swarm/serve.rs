@@ -129,7 +129,9 @@ impl Swarm {
             }
             is_short = reveal.has_too_few_for(key, ahead);
         }
-        shown.into_iter().for_each(|part| self.tell(key, Command::Have(part)));
+        if !shown.is_empty() {
+            self.tell(key, Command::Have(shown.into()));
+        }
         if is_short && !self.serves_another(key) {
             self.edit(key, |n| n.sees_all = true);
             self.tell(key, Command::ShowAll);

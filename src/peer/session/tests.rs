@@ -133,7 +133,7 @@ fn silent_from(session: &mut Session, now: Time) -> (Vec<(Time, Silence)>, Time)
     let wakes = (1..).map(|n| now + Time::from_millis(100) * n);
     for woken in wakes {
         session.on_bytes(0, woken);
-        session.command(Command::Have(session.geometry.part(1).unwrap()), woken);
+        session.command(Command::Have([session.geometry.part(1).unwrap()].into()), woken);
         let ended = session.on_deadline(woken);
         while session.next_message().is_some() {
             session.on_said(woken);
