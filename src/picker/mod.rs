@@ -135,6 +135,16 @@ impl Picker {
         self.rarity.lost(part);
     }
 
+    /// An incomplete member has these.
+    pub fn gained_all(&mut self, parts: &Bitfield) {
+        self.rarity.gained_all(&self.geometry, parts);
+    }
+
+    /// An incomplete member has these no more, or became complete, or left, or stalls.
+    pub fn lost_all(&mut self, parts: &Bitfield) {
+        self.rarity.lost_all(&self.geometry, parts);
+    }
+
     /// Some bytes of this missing part came already.
     pub fn is_begun(&mut self, part: PartIndex) {
         if !self.begun.contains(&part) {

@@ -1,11 +1,19 @@
 //! Parts in the order of how few members have them; ties in random order.
 //!
 //! Parts that nobody needs to pick are not in the order, but their count is kept. Every change is O(1), or O(highest
-//! count) when a part enters or leaves. The shape is that of libtorrent's piece picker: one array cut into ranges.
+//! count) when a part enters or leaves. The shape is that of libtorrent's piece picker: one array cut into ranges. Many
+//! changes at once are made by sorting that array anew: a pass over it costs less than jumps all over it.
 
-use crate::geometry::{Geometry, PartIndex};
+use crate::{
+    geometry::{Geometry, PartIndex},
+    wire::bitfield::Bitfield,
+};
 
 const OUT: u32 = u32::MAX;
+/// Fewer changes at once than this are made one by one.
+const MIN_SORTED: usize = 4096;
+/// So are fewer than this fraction of the order.
+const SORTED_SHARE: usize = 16;
 
 #[derive(Debug)]
 pub struct Rarity {
@@ -98,6 +106,62 @@ impl Rarity {
         self.shuffle(part);
     }
 
+    /// One more member has each of these parts.
+    pub fn gained_all(&mut self, geometry: &Geometry, parts: &Bitfield) {
+        if !self.is_worth_sorting(parts) {
+            return parts.ones(geometry).for_each(|part| self.gained(part));
+        }
+        for part in parts.ones(geometry) {
+            let count = &mut self.count[part.as_usize()];
+            *count = count.saturating_add(1);
+        }
+        self.sort();
+    }
+
+    /// One member less has each of these parts.
+    pub fn lost_all(&mut self, geometry: &Geometry, parts: &Bitfield) {
+        if !self.is_worth_sorting(parts) {
+            return parts.ones(geometry).for_each(|part| self.lost(part));
+        }
+        for part in parts.ones(geometry) {
+            let count = &mut self.count[part.as_usize()];
+            *count = count.saturating_sub(1);
+        }
+        self.sort();
+    }
+
+    fn is_worth_sorting(&self, parts: &Bitfield) -> bool {
+        let changes = parts.count() as usize;
+        changes >= MIN_SORTED && changes >= self.order.len() / SORTED_SHARE
+    }
+
+    /// Counting sort of `order` by `count`. Equals keep their order, which is random already.
+    fn sort(&mut self) {
+        let mut ends = vec![0u32; self.ends.len()];
+        for part in &self.order {
+            let count = usize::from(self.count(*part));
+            if count >= ends.len() {
+                ends.resize(count + 1, 0);
+            }
+            ends[count] += 1;
+        }
+        let mut sum = 0;
+        let mut next: Vec<u32> = Vec::with_capacity(ends.len());
+        for end in &mut ends {
+            next.push(sum);
+            sum += *end;
+            *end = sum;
+        }
+        let old = self.order.clone();
+        for part in old {
+            let place = &mut next[usize::from(self.count[part.as_usize()])];
+            self.order[*place as usize] = part;
+            self.place[part.as_usize()] = *place;
+            *place += 1;
+        }
+        self.ends = ends;
+    }
+
     /// From now on the part is to be picked.
     pub fn enter(&mut self, part: PartIndex) {
         if self.place[part.as_usize()] != OUT {
@@ -166,6 +230,36 @@ mod tests {
                     _ => r.leave(part),
                 }
                 check(&r);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn many_changes_at_once_are_the_same_as_one_by_one(seed: u64, moves in prop::collection::vec((0.0f64..1.0, any::<bool>()), 1..6)) {
+            let g = Geometry::new(3 * MIN_SORTED as u64, 1).unwrap();
+            let (mut one_by_one, mut at_once) = (Rarity::new(&g, 1), Rarity::new(&g, 1));
+            let mut dice = fastrand::Rng::with_seed(seed);
+            for part in g.all_parts().filter(|_| dice.f64() < 0.9) {
+                one_by_one.enter(part);
+                at_once.enter(part);
+            }
+            for (share, up) in moves {
+                let mut parts = Bitfield::none(&g);
+                g.all_parts().filter(|_| dice.f64() < share).for_each(|part| {
+                    parts.insert(part);
+                });
+                if up {
+                    parts.ones(&g).for_each(|part| one_by_one.gained(part));
+                    at_once.gained_all(&g, &parts);
+                } else {
+                    parts.ones(&g).for_each(|part| one_by_one.lost(part));
+                    at_once.lost_all(&g, &parts);
+                }
+                check(&at_once);
+                prop_assert_eq!(&one_by_one.count, &at_once.count);
+                prop_assert_eq!(&one_by_one.ends, &at_once.ends);
             }
         }
     }

@@ -114,27 +114,20 @@ impl Swarm {
 
     /// Its parts enter the rarity counts, or leave them, as `counts` says that they should.
     pub(super) fn recount(&mut self, key: PeerKey, change: impl FnOnce(&mut Neighbour)) {
-        let geometry = self.geometry();
+        let none = Bitfield::none(&self.geometry());
         let Some(n) = self.neighbours.get_mut(&key) else {
             return;
         };
-        let before = n.counts().then(|| n.has.clone());
+        let before = if n.counts() { n.has.clone() } else { none.clone() };
         change(n);
-        let after = n.counts().then_some(&n.has);
-        if let Some(before) = &before {
-            let gone = before.ones(&geometry).filter(|p| after.is_none_or(|a| !a.has(*p)));
-            gone.for_each(|p| self.picker.lost(p));
-        }
-        if let Some(after) = after {
-            let new = after.ones(&geometry).filter(|p| before.as_ref().is_none_or(|b| !b.has(*p)));
-            new.for_each(|p| self.picker.gained(p));
-        }
+        let after = if n.counts() { &n.has } else { &none };
+        self.picker.lost_all(&before.without(after));
+        self.picker.gained_all(&after.without(&before));
     }
 
     /// It says what it has, for the first time or again. Nobody loses parts: one that says less than before keeps what it
     /// said, and each part costs work once for each neighbour, however often it is said.
     fn on_has_these(&mut self, key: PeerKey, bits: &Bitfield, now: Time) {
-        let geometry = self.geometry();
         let Some(n) = self.neighbours.get_mut(&key) else {
             return;
         };
@@ -142,12 +135,9 @@ impl Swarm {
         let counted = n.counts();
         n.has.add_all(&new);
         match (counted, n.counts()) {
-            (true, true) => new.ones(&geometry).for_each(|part| self.picker.gained(part)),
+            (true, true) => self.picker.gained_all(&new),
             // It became complete: its earlier parts were counted.
-            (true, false) => {
-                let earlier = n.has.without(&new);
-                earlier.ones(&geometry).for_each(|part| self.picker.lost(part));
-            }
+            (true, false) => self.picker.lost_all(&n.has.without(&new)),
             (false, _) => {}
         }
         self.after_has(key, now);
