@@ -137,12 +137,12 @@ impl Picker {
 
     /// An incomplete member has these.
     pub fn gained_all(&mut self, parts: &Bitfield) {
-        self.rarity.gained_all(&self.geometry, parts);
+        self.rarity.gained_all(parts);
     }
 
     /// An incomplete member has these no more, or became complete, or left, or stalls.
     pub fn lost_all(&mut self, parts: &Bitfield) {
-        self.rarity.lost_all(&self.geometry, parts);
+        self.rarity.lost_all(parts);
     }
 
     /// Some bytes of this missing part came already.
