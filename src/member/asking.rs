@@ -285,7 +285,7 @@ impl Asking<'_> {
     }
 
     fn tell_end(&self, exit: Exit, error: Option<String>, screen: &Teller) {
-        screen.finish();
+        screen.finish(0);
         let name = self.setup.name.clone();
         if let Some(text) = error.clone() {
             log::error!("{text}");

@@ -59,7 +59,7 @@ impl Beginning {
         match self.begin(named, pending, &mut lookout).await {
             Ok(parts) => Owner::new(parts, lookout).run(&self.screen).await,
             Err(error) => {
-                self.screen.finish();
+                self.screen.finish(0);
                 let exit = error.told(Some(name), self.station.start, &self.station.screen);
                 lookout.leave().await;
                 exit

@@ -294,7 +294,7 @@ async fn begin_later(get: Get, why: AskingFailed, begins: Beginning, pending: Pe
     match come(&get, why, &begins).await {
         Ok(named) => begins.run(named, pending).await,
         Err(error) => {
-            begins.screen.finish();
+            begins.screen.finish(0);
             error.told(Some(name_of(&get)), *start, screen)
         }
     }

@@ -177,7 +177,7 @@ impl Owner {
         if ending.error.is_some() || self.parts.stop.is_cancelled() {
             return Err(self.end(ending, screen).await);
         }
-        screen.finish();
+        screen.finish(self.parts.swarm.snapshot(self.now()).uploaded);
         tokio::task::spawn_blocking(self.parts.acquaintances.note(self.parts.swarm.reached(), self.now()));
         self.parts.ledger.tick();
         let uploaded = self.stats().uploaded;

@@ -61,10 +61,10 @@ impl Teller {
         self.screen.verbose(line);
     }
 
-    /// Gives the place up; to be called before the last words.
-    pub fn finish(&self) {
+    /// Gives the place up; to be called before the last words. `uploaded`: bytes sent since the place was taken.
+    pub fn finish(&self, uploaded: u64) {
         match &self.sum {
-            Some(sum) => sum.lock().leave(self.slot),
+            Some(sum) => sum.lock().leave(self.slot, uploaded),
             None => self.screen.leave(self.slot),
         }
     }
@@ -83,10 +83,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn leave(&mut self, slot: usize) {
-        if let Some(last) = self.now.remove(&slot) {
-            self.uploaded += last.uploaded;
-        }
+    fn leave(&mut self, slot: usize, uploaded: u64) {
+        self.now.remove(&slot);
+        self.uploaded += uploaded;
     }
 }
 

@@ -114,6 +114,20 @@ fn the_first_condition_that_is_met_ends_it() {
     assert!(program.end().with(0).last()["uploaded"].as_u64().expect("a number") >= 300_000);
 }
 
+#[test]
+fn what_was_sent_last_counts() {
+    let place = Place::new();
+    let (_conductor, address) = conductor(&place, "127.0.0.1:0");
+    let file = place.path("a.iso");
+    fs::write(&file, bytes(300_000, 5)).expect("written");
+    let mut program = share(&place, &file, &address, &[]);
+    program.event_named("sharing");
+    wait_until_listed(&place, &address, &["a.iso"]);
+    get(&place, "one", &format!("{address}/a.iso"));
+    program.signal(Signal::TERM);
+    assert_eq!(program.end().with(0).last()["uploaded"], 300_000);
+}
+
 /// Stands before a conductor, and answers its first writes with these.
 fn busy(conductor: &str, refusals: Vec<&'static str>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");

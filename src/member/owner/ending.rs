@@ -6,11 +6,14 @@ use super::{Owner, Stage, named, save};
 use crate::{
     cli::{Exit, member::UntilAll, units},
     member::{
-        blocking, history, report,
+        blocking, history,
+        links::{Heard, Links},
+        report,
         teller::Teller,
         until::{self, Copies, Facts},
     },
-    peer::Event,
+    peer::{Event, PeerKey},
+    swarm::Input,
     time::Time,
 };
 
@@ -134,23 +137,21 @@ impl Owner {
         // Members that complete and leave at once are heard to complete.
         self.tell_conductors();
         self.lookout.ended().cancel();
-        let swarm = &self.parts.swarm;
-        let went = self.parts.ledger.end(|key| swarm.name_of(key).unwrap_or_default());
         self.parts.links.close_all();
-        let (links, heard, now) = (&mut self.parts.links, &mut self.parts.heard, self.parts.station.start.elapsed());
-        let farewell = async {
-            while !links.are_all_closed() {
-                let Some((key, events)) = heard.events.recv().await else { return };
-                if let Some(Event::Closed(_)) = events.last() {
-                    links.closed(key);
-                }
-            }
-        };
+        let now = self.now();
+        let (links, heard) = (&mut self.parts.links, &mut self.parts.heard);
+        let (swarm, ledger) = (&mut self.parts.swarm, &mut self.parts.ledger);
         let whole = matches!(self.stage, Stage::Whole { .. });
         let store = self.parts.store.clone();
-        let met = self.parts.acquaintances.note(self.parts.swarm.reached(), now);
+        let acquaintances = &mut self.parts.acquaintances;
         let noted = async {
+            let farewell = hear_out(links, heard, |key, event| {
+                ledger.hear(key, event, String::new);
+                swarm.handle(Input::Peer(key, event.clone()), now);
+            });
             let _ = tokio::time::timeout(FAREWELL, farewell).await;
+            let met = acquaintances.note(swarm.reached(), now);
+            let went = ledger.end(|key| swarm.name_of(key).unwrap_or_default());
             let note = move || {
                 if !whole {
                     save(&store);
@@ -163,5 +164,17 @@ impl Owner {
         tokio::join!(noted, self.lookout.leave());
         self.tell_end(&ending, screen);
         ending.exit
+    }
+}
+
+/// Waits until the connections, which were told to close, are closed. What they sent last is told.
+async fn hear_out(links: &mut Links, heard: &mut Heard, mut sent: impl FnMut(PeerKey, &Event)) {
+    while !links.are_all_closed() {
+        let Some((key, events)) = heard.events.recv().await else { return };
+        let sends = events.iter().filter(|event| matches!(event, Event::Uploaded(_)));
+        sends.for_each(|event| sent(key, event));
+        if let Some(Event::Closed(_)) = events.last() {
+            links.closed(key);
+        }
     }
 }

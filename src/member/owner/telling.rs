@@ -117,7 +117,7 @@ impl Owner {
 
     pub(super) fn tell_end(&self, ending: &Ending, screen: &Teller) {
         let (snapshot, began) = (self.parts.swarm.snapshot(self.now()), self.parts.station.began);
-        screen.finish();
+        screen.finish(snapshot.uploaded);
         if ending.exit == Exit::CopiesMissing {
             self.tell_copies(screen);
         }
