@@ -26,7 +26,8 @@ fn copy(Backup { store, file, force, json }: &Backup) -> ExitCode {
     let start = Instant::now();
     match backup::write(store, file, *force) {
         Ok(compositions) => {
-            to_stderr(&format!("conductor: {compositions} compositions are in {}", file.display()));
+            let counted = ui::report::counted(compositions as u64, "composition");
+            to_stderr(&format!("conductor: {counted} copied to {}", file.display()));
             let size = file.metadata().map_or(0, |file| file.len());
             let early = ui::End::early(None, Exit::Done, start.elapsed());
             let copied = ui::Report::Copied { path: file.clone(), compositions, size };

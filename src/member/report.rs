@@ -21,6 +21,7 @@ pub fn exit_of(error: &StorageError) -> Exit {
         | StorageError::Disturbed { .. }
         | StorageError::ChangedSince { .. }
         | StorageError::Appeared { .. } => Exit::OtherData,
+        StorageError::Gone { .. } => Exit::Disk,
         error if error.is_of_the_disk() => Exit::Disk,
         _ => Exit::Other,
     }
@@ -142,6 +143,7 @@ mod tests {
             assert_eq!(code(errno.into()), Exit::Other, "{errno}");
         }
         assert_eq!(exit_of(&StorageError::Moved { path: "x.part".into() }), Exit::Disk);
+        assert_eq!(exit_of(&StorageError::Gone { path: "x".into() }), Exit::Disk);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn what_is_taken_away_while_it_is_shared_is_not_called_whole() {
     robbed.event("a warning", |event| event["event"] == "warning");
     fetch(&place, &manifest, "copy", &[]).with(0);
     robbed.signal(Signal::TERM);
-    robbed.end().with(1).says("not there any more");
+    robbed.end().with(5).says("not there any more");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_catalogue_is_copied_while_it_is_used() {
         command.arg("backup").arg(&copy).arg(&store).args(more);
         Program::start(command).end()
     };
-    backup(&[]).with(0).says("1 compositions are in");
+    backup(&[]).with(0).says("1 composition copied to");
     compose(&place, "other.bin", &bytes(300_000, 61), &[&address, "--register"]);
     backup(&[]).with(1).says("--force replaces it");
     let of_copy = |count: usize| {
@@ -125,7 +125,7 @@ fn a_catalogue_is_copied_while_it_is_used() {
         conductor.end().with(0);
     };
     of_copy(1);
-    backup(&["--force"]).with(0).says("2 compositions are in");
+    backup(&["--force"]).with(0).says("2 compositions copied to");
     of_copy(2);
 
     let mut command = place.command(env!("CARGO_BIN_EXE_conductor"));

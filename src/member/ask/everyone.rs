@@ -46,6 +46,14 @@ pub struct Source {
     pub places: Vec<SocketAddr>,
 }
 
+impl Source {
+    /// Whether this is the conductor at that address.
+    fn is_at(&self, conductor: &Endpoint) -> bool {
+        self.client.conductor() == conductor
+            || self.places.iter().any(|place| place.to_string() == conductor.to_string())
+    }
+}
+
 /// What everybody said.
 pub struct Heard<T> {
     /// The conductor's answer is the first, if it gave one.
@@ -104,6 +112,11 @@ where
         None => {}
     }
     for (source, answer) in near {
+        // A conductor that was asked by its address is found on the network too.
+        let answered = heard.answers.first().filter(|(first, _)| !first.is_near);
+        if answered.is_some_and(|(first, _)| source.is_at(first.client.conductor())) {
+            continue;
+        }
         match answer {
             Ok(answer) => heard.answers.push((source, answer)),
             Err(error @ (AskError::Strange { .. } | AskError::Refused { .. } | AskError::Busy { .. })) => {
@@ -258,6 +271,17 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conductor_is_known_by_any_of_its_addresses() {
+        let via = Via { address: None, interface: None };
+        let client = Client::near("10.0.0.5:9999".parse().unwrap(), &via).unwrap();
+        let places = vec!["10.0.0.5:9999".parse().unwrap(), "192.168.1.5:9999".parse().unwrap()];
+        let source = Source { client, is_near: true, places };
+        let is_at = |text: &str| source.is_at(&text.parse().unwrap());
+        assert!(is_at("10.0.0.5:9999") && is_at("192.168.1.5"));
+        assert!(!is_at("192.168.1.5:9998") && !is_at("10.0.0.6:9999"));
+    }
 
     /// Nobody is found where there is nobody to be found, and that is no error of its own.
     #[tokio::test]
